@@ -1,0 +1,98 @@
+# Everything here works as any user, without root, and needs only Linux, make and Python 3.11 or newer with venv.
+# `make` alone lists the targets. Paths are relative, so a checkout may lie in a folder with spaces.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt
+CODE := src tests tools
+
+.PHONY: help
+help: ## List the targets
+	@echo "Purser: make …"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS"
+
+# What is installed: a stamp for what the program needs to run, and one for what its developers need on top.
+
+.venv/.run-time: pyproject.toml constraints.txt
+	@tools/venv.sh
+	@echo "Installing what Purser needs to run …"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	@tools/venv.sh
+	@echo "Installing what Purser's checks and tests need …"
+	@$(PIP) -e '.[dev]'
+	@touch .venv/.run-time $@
+
+.PHONY: setup
+setup: .venv/.dev ## Make .venv with everything for development
+	@echo "Ready: .venv holds $$($(PY) --version) and everything that development needs."
+
+# make hands the variables down in the environment, where any value is safe from the shell.
+.PHONY: demo
+demo: .venv/.run-time ## Run the gateway with a model server and a demo account, until Ctrl-C
+	@exec .venv/bin/purser demo \
+		$${PORT:+--port "$$PORT"} $${CREDENTIALS:+--credentials "$$CREDENTIALS"} \
+		$${WORKERS:+--workers "$$WORKERS"} $${DATA:+--data "$$DATA"} \
+		$${CLOCK:+--clock "$$CLOCK"} $${CLOCK_START:+--clock-start "$$CLOCK_START"}
+
+# Checks
+
+.PHONY: test
+test: check left-out ## Everything that CI checks: format, lint, types, imports, tidy, tests
+	@echo "== tests, the tidy test among them"
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+
+.PHONY: check
+check: .venv/.dev ## The quick half of test: format, lint, types, imports, architecture table
+	@echo "== format" && $(PY) -m ruff format --check $(CODE)
+	@echo "== lint" && $(PY) -m ruff check $(CODE)
+	@echo "== types" && $(PY) -m mypy
+	@echo "== imports" && .venv/bin/lint-imports --no-logo
+	@echo "== architecture table" && $(PY) tools/architecture.py --check && echo "up to date"
+
+# Tests marked hledger or chromium need those programs: CI installs them and insists, a laptop may go without.
+.PHONY: left-out
+left-out:
+	@for program in hledger chromium; do \
+		grep -rqs --include='*.py' "mark\.$$program" tests || continue; \
+		command -v $$program >/dev/null && continue; \
+		echo "Left out here: the tests marked $$program, which is not installed (apt-get install $$program)"; \
+		if [ -n "$$CI" ]; then exit 1; fi; \
+	done
+
+.PHONY: wheel-test
+wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
+	@$(PY) tests/wheel/check_wheel.py
+
+# Building and upkeep
+
+.PHONY: wheel
+wheel: .venv/.dev ## Build dist/purser-….whl
+	@$(PY) -m build --wheel --outdir dist .
+
+.PHONY: format
+format: .venv/.dev ## Format the code and fix what lint can fix
+	@$(PY) -m ruff check --fix --exit-zero --quiet $(CODE)
+	@$(PY) -m ruff format $(CODE)
+
+.PHONY: architecture
+architecture: .venv/.dev ## Write the module table of docs/architecture.md
+	@$(PY) tools/architecture.py
+
+.PHONY: constraints
+constraints: ## Write constraints.txt anew from the newest versions that pyproject.toml allows
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && head -n 1 constraints.txt > "$$fresh/pins" \
+		&& $(PY) -m venv "$$fresh/venv" && "$$fresh/venv/bin/python" -m pip install -qq -e '.[dev]' \
+		&& "$$fresh/venv/bin/python" -m pip freeze --exclude-editable >> "$$fresh/pins" \
+		&& cp "$$fresh/pins" constraints.txt
+
+.PHONY: clean
+clean: ## Remove what was built and cached (not .venv)
+	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,119 @@
+"""Admission: the most a request can cost, and the output cap that fits what is left (H1–H3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from purser.core.money import Rate
+from purser.core.usage import CACHED, INPUT, OUTPUT
+
+TOKENS_PER_REQUEST = 64
+TOKENS_PER_MESSAGE = 16
+SLICE_TOKENS = 1024
+FEWEST_TOKENS = 16  # fitting never goes below this, or below what was asked where that is less
+FIT, REFUSE = "fit", "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request could use at most: tokens of input, tokens of output per choice, and choices.
+
+    `requested` is the cap the client named, None where it named none; `cap` is that or the model's own maximum.
+    `choices` multiplies the output: prompts × max(n, best_of).
+    """
+
+    model: str
+    input_tokens: int
+    input_bytes: int
+    cap: int
+    requested: int | None
+    choices: int = 1
+    stream: bool = False
+    policy: str = FIT
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An admitted request's hold: how many output tokens per choice it covers and what it may cost."""
+
+    amount_nanos: int
+    output_tokens: int
+    cap: int
+
+
+def most_input_rate(rates: Mapping[str, Rate]) -> Rate:
+    """The dearest rate an input token may get."""
+    rate, cached = rates[INPUT], rates.get(CACHED, rates[INPUT])
+    return cached if cached.nanos * rate.per > rate.nanos * cached.per else rate
+
+
+def hold_nanos(rates: Mapping[str, Rate], input_tokens: int, output_tokens: int) -> int:
+    """The most these bounds can cost, rounded up: 580 input and 1,000 output tokens at 0.20/0.80 hold $0.000916."""
+    most, out = most_input_rate(rates), rates.get(OUTPUT)
+    numerator, denominator = input_tokens * most.nanos, most.per
+    if out is not None and output_tokens:
+        numerator = numerator * out.per + output_tokens * out.nanos * denominator
+        denominator *= out.per
+    return -(-numerator // denominator)
+
+
+def affordable_tokens(rates: Mapping[str, Rate], ask: Ask, left_nanos: int) -> int:
+    """The output tokens per choice that `left_nanos` pays for after the input, at most the cap; −1 if not the input."""
+    if hold_nanos(rates, ask.input_tokens, 0) > left_nanos:
+        return -1
+    out = rates.get(OUTPUT)
+    if out is None or not out.nanos:
+        return ask.cap
+    most = most_input_rate(rates)
+    budget = left_nanos * most.per - ask.input_tokens * most.nanos
+    tokens = budget * out.per // (most.per * out.nanos * ask.choices)
+    return min(ask.cap, tokens)
+
+
+def fewest_tokens(ask: Ask) -> int:
+    """The smallest output cap fitting may come down to (H3)."""
+    return min(ask.cap, FEWEST_TOKENS)
+
+
+def first_slice(ask: Ask, cap: int, slice_tokens: int = SLICE_TOKENS) -> int:
+    """The output tokens per choice to hold at first: all of a plain answer, one slice of a stream."""
+    return min(cap, slice_tokens) if ask.stream else cap
+
+
+def wanted_nanos(rates: Mapping[str, Rate], ask: Ask, slice_tokens: int = SLICE_TOKENS) -> int:
+    """The hold the request would like."""
+    return hold_nanos(rates, ask.input_tokens, first_slice(ask, ask.cap, slice_tokens) * ask.choices)
+
+
+def least_nanos(rates: Mapping[str, Rate], ask: Ask) -> int:
+    """The smallest hold with which the request may still be admitted."""
+    tokens = ask.cap if ask.policy == REFUSE and not ask.stream else fewest_tokens(ask)
+    return hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
+
+
+def fit(
+    rates: Mapping[str, Rate], ask: Ask, spare_nanos: int, left_nanos: int, slice_tokens: int = SLICE_TOKENS
+) -> Held | None:
+    """Choose the hold and the output cap for a request, or None where nothing fits.
+
+    `spare_nanos` can be held now; `left_nanos` (≥ spare) is all the headroom left. A request that named no cap and
+    whose default bound exceeds half of what is left is fitted to half, so that several can run at once.
+    """
+    cap = ask.cap
+    fewest = fewest_tokens(ask)
+    if ask.requested is None and ask.policy == FIT:
+        half = max(fewest, affordable_tokens(rates, ask, left_nanos // 2))
+        cap = min(cap, half)
+    tokens = first_slice(ask, cap, slice_tokens)
+    amount = hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
+    if amount > spare_nanos:
+        if ask.policy == REFUSE and not ask.stream:
+            return None
+        tokens = min(tokens, affordable_tokens(rates, ask, spare_nanos))
+        if tokens < fewest:
+            return None
+        if ask.policy == FIT:
+            cap = tokens
+        amount = hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
+    return Held(amount, tokens, cap)

@@ -1,0 +1,83 @@
+"""The words: why an account is suspended or a request refused, and the way back; one text for every face (U2, H3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from purser.core.money import format_usd
+from purser.core.standing import (
+    BLOCKED,
+    CREDIT_DEPLETED,
+    FAILED_PAYMENTS,
+    LIMIT_EXCEEDED,
+    STRICTEST_FIRST,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A cause in plain words: what happened, and what lifts it."""
+
+    cause: str
+    what: str
+    way_back: str
+
+
+_WORDS = {
+    BLOCKED: (
+        "it was blocked under an abuse rule",
+        "Only the provider can lift this: contact support with your account id.",
+    ),
+    FAILED_PAYMENTS: (
+        "a payment failed",
+        "Pay the open invoice, or add a working payment method and it is charged again at once; service resumes by "
+        "itself within a second of the payment.",
+    ),
+    LIMIT_EXCEEDED: (
+        "this month's usage reached the monthly spend limit",
+        "Raise the limit if your tier allows it, move up a tier by adding credit, or wait for the new month.",
+    ),
+    CREDIT_DEPLETED: (
+        "its credit is used up",
+        "Add a payment method or credit; service resumes by itself within a second.",
+    ),
+}
+_PREPAID_DEPLETED = "Add credit; service resumes by itself within a second."
+
+
+def explain_cause(cause: str, *, prepaid: bool = False) -> Explanation:
+    """One cause in words."""
+    what, way_back = _WORDS[cause]
+    if cause == CREDIT_DEPLETED and prepaid:
+        way_back = _PREPAID_DEPLETED
+    return Explanation(cause, what, way_back)
+
+
+def suspended_message(account: str, causes: Mapping[str, str], *, prepaid: bool = False) -> str:
+    """The 412 message: contains "is suspended", names each cause, and says what lifts it (U2)."""
+    parts = []
+    for cause in STRICTEST_FIRST:
+        if cause in causes:
+            words = explain_cause(cause, prepaid=prepaid)
+            detail = f" ({causes[cause]})" if cause in (BLOCKED, FAILED_PAYMENTS) and causes[cause] else ""
+            parts.append(f"{words.what}{detail} [{cause}]. {words.way_back}")
+    return f"Account {account} is suspended: " + " Also: ".join(parts)
+
+
+CREDIT, LIMIT = "CREDIT", "LIMIT"
+_CONSTRAINT = {CREDIT: "credit", LIMIT: "room under the monthly spend limit"}
+
+
+def insufficient_message(constraint: str, left_nanos: int, hold_nanos: int, affordable_tokens: int) -> str:
+    """The 402 message: which constraint, what is left, what the request needs, what would fit (H3)."""
+    if affordable_tokens > 0:
+        advice = f"With max_tokens {affordable_tokens} or less it would be admitted."
+    elif constraint == CREDIT:
+        advice = "Add credit, or shorten the request."
+    else:
+        advice = "Raise the limit, or shorten the request."
+    return (
+        f"Not enough {_CONSTRAINT[constraint]}: ${format_usd(max(0, left_nanos))} is left and this request could cost "
+        f"up to ${format_usd(hold_nanos)}. {advice}"
+    )

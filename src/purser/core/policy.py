@@ -1,0 +1,34 @@
+"""The operator's rules in one frozen value: credit, tiers, thresholds, dunning days, request rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core.limits import DEFAULT_TIERS, POSTPAID, PREPAID, Tier
+from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD
+from purser.core.payment import DEFAULT_DUNNING_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator may set; the defaults are the rules' own."""
+
+    signup_credit_nanos: int = NANOS_PER_USD
+    tiers: tuple[Tier, ...] = DEFAULT_TIERS
+    default_mode: str = POSTPAID
+    prepaid_from_at: int | None = None
+    depletion_threshold_nanos: int = 1_000_000
+    minimum_charge_nanos: int = 50 * NANOS_PER_CENT
+    dunning_days: tuple[int, ...] = DEFAULT_DUNNING_DAYS
+    payment_grace_days: int = 0
+    cached_is_input: bool = False
+    requests_per_minute: int = 6_000
+    requests_per_minute_unverified: int = 10
+    slice_tokens: int = 1_024
+    lease_nanos: int = 100 * NANOS_PER_CENT
+
+    def mode_for(self, created_at: int) -> str:
+        """The billing mode of an account created then: prepaid from the cut-over on (A2, S36)."""
+        if self.prepaid_from_at is not None and created_at >= self.prepaid_from_at:
+            return PREPAID
+        return self.default_mode

@@ -1,0 +1,58 @@
+"""Rating: what quantities cost at given rates, rounded once and split over the units without loss (M3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from purser.core.errors import Broken
+from purser.core.money import Rate, round_half_even
+from purser.core.usage import UNITS, Quantities
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One unit's share of a charge."""
+
+    unit: str
+    quantity: int
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a request costs; the parts' amounts sum to `amount_nanos`; `clamped_nanos` was forgiven."""
+
+    amount_nanos: int
+    parts: tuple[Part, ...]
+    clamped_nanos: int = 0
+
+
+def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | None = None) -> Charge:
+    """Price quantities: Σ quantity × rate, rounded once, half to even, to a nano-dollar.
+
+    Each part is the difference of the rounded running total, in the order of UNITS, so that parts always sum to
+    the charge. With `most_nanos` (a hold) the charge never exceeds it (H4). 8,000 prompt tokens, 7,500 of them
+    cached, and 500 output tokens at 0.95/0.16/4.00 dollars per million cost $0.003675.
+    Raises Broken where a unit has no rate: a book without it must have been refused when it was published (P1).
+    """
+    numerator, denominator, before = 0, 1, 0
+    parts = []
+    for unit in UNITS:
+        quantity = quantities.get(unit, 0)
+        if not quantity:
+            continue
+        price = rates.get(unit)
+        if price is None:
+            raise Broken(f"no rate for {unit}")
+        numerator = numerator * price.per + quantity * price.nanos * denominator
+        denominator *= price.per
+        total = round_half_even(numerator, denominator)
+        if most_nanos is not None and total > most_nanos:
+            parts.append(Part(unit, quantity, max(0, most_nanos - before)))
+            before = max(before, most_nanos)
+            continue
+        parts.append(Part(unit, quantity, total - before))
+        before = total
+    true_total = round_half_even(numerator, denominator)
+    return Charge(before, tuple(parts), true_total - before)

@@ -1,0 +1,1 @@
+"""What happens: one function per story; read, ask core, write, in one short transaction."""

@@ -1,0 +1,156 @@
+"""Access: users, API keys shown once and stored hashed, operators, and who a key belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
+from purser.core.ids import check_name, digest_key, make_secret
+from purser.flows import standing
+from purser.store import accounts
+from purser.store.db import Connection
+from purser.store.writers import Tx
+
+ROLES = ("admin", "user", "contributor", "inference-user")
+KEY_BITS = 200
+PREFIX_CHARACTERS = 11
+_PEPPER = "key_pepper"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made; `secret` is never shown again."""
+
+    id: str
+    secret: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: an account's user by key, or the operator."""
+
+    account: str
+    user: str
+    key: str
+    role: str
+    expires_at: int | None = None
+    operator: bool = False
+
+
+def pepper(conn: Connection) -> bytes:
+    """The secret under which this database's keys are hashed."""
+    return bytes.fromhex(accounts.get_meta(conn, _PEPPER) or "")
+
+
+def set_up_pepper(tx: Tx) -> None:
+    """Choose the secret once."""
+    if accounts.get_meta(tx.conn, _PEPPER) is None:
+        accounts.set_meta(tx.conn, _PEPPER, f"{tx.world.entropy(256):064x}")
+
+
+def create_user(
+    tx: Tx,
+    account: str,
+    user: str,
+    *,
+    role: str = "user",
+    email: str = "",
+    display_name: str = "",
+    service_account: bool = False,
+) -> None:
+    """Add a user to an account; raises Invalid, NotFound, Conflict."""
+    standing.require(tx.conn, account)
+    check_name(user, "userId")
+    _check_role(role)
+    if accounts.get_user(tx.conn, account, user) is not None:
+        raise Conflict(f"account {account} has a user {user} already", field="userId")
+    accounts.insert_user(
+        tx.conn,
+        account=account,
+        id=user,
+        email=email,
+        display_name=display_name,
+        role=role,
+        service_account=int(service_account),
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+
+
+def update_user(tx: Tx, account: str, user: str, *, role: str | None = None, display_name: str | None = None) -> None:
+    """Change a user's role or name; raises Invalid, NotFound."""
+    if accounts.get_user(tx.conn, account, user) is None:
+        raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
+    values: dict[str, object] = {"updated_at": tx.now}
+    if role is not None:
+        _check_role(role)
+        values["role"] = role
+    if display_name is not None:
+        values["display_name"] = display_name
+    accounts.update_user(tx.conn, account, user, **values)
+    tx.touch(account)
+
+
+def _check_role(role: object) -> None:
+    if role not in ROLES:
+        raise Invalid(f"role must be one of {', '.join(ROLES)}, not {role!r:.40}", field="role")
+
+
+def create_key(
+    tx: Tx, account: str, user: str, *, display_name: str = "default", expires_at: int | None = None
+) -> NewKey:
+    """Make an API key for a user; its secret is in the answer and nowhere else (X2). Raises Invalid, NotFound."""
+    if accounts.get_user(tx.conn, account, user) is None:
+        raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
+    if expires_at is not None and expires_at <= tx.now:
+        raise Invalid("expireTime must lie in the future", field="expireTime")
+    if len(display_name) > 100:
+        raise Invalid("displayName must be at most 100 characters", field="displayName")
+    secret = make_secret("pk", tx.world.entropy(KEY_BITS))
+    key = tx.new_id("key")
+    accounts.insert_key(
+        tx.conn,
+        account=account,
+        id=key,
+        user=user,
+        display_name=display_name,
+        prefix=secret[:PREFIX_CHARACTERS],
+        digest=digest_key(secret, pepper(tx.conn)),
+        created_at=tx.now,
+        expires_at=expires_at,
+    )
+    return NewKey(key, secret, secret[:PREFIX_CHARACTERS])
+
+
+def revoke_key(tx: Tx, account: str, user: str | None, key: str) -> None:
+    """End a key at once; raises NotFound unless it is a live key of that user (any user where None)."""
+    row = accounts.get_key(tx.conn, account, key)
+    if row is None or (user is not None and row.user != user) or not accounts.revoke_key(tx.conn, account, key, tx.now):
+        raise NotFound(f"there is no live key {key!r:.60}", field="keyId")
+    tx.touch(account)
+
+
+def add_operator(tx: Tx, name: str, secret: str) -> None:
+    """Let a secret of 32 or more characters act as the operator; a known one changes nothing. Raises Invalid."""
+    if len(secret) < 32:
+        raise Invalid(
+            f"PURSER_OPERATOR_KEY must have 32 or more characters, not {len(secret)}",
+            field="PURSER_OPERATOR_KEY",
+        )
+    digest = digest_key(secret, pepper(tx.conn))
+    if accounts.find_operator(tx.conn, digest) is None:
+        accounts.insert_operator(tx.conn, id=tx.new_id("op"), prefix=secret[:4], digest=digest, created_at=tx.now)
+
+
+def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Principal:
+    """Who holds this secret; raises Unauthenticated where it is unknown, revoked or expired."""
+    digest = digest_key(secret, salt)
+    row = accounts.find_key(conn, digest)
+    if row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now):
+        return Principal(row.account, row.user, row.id, row.role, row.expires_at)
+    if row is None:
+        operator = accounts.find_operator(conn, digest)
+        if operator is not None:
+            return Principal("", operator.id, operator.id, "operator", operator=True)
+    raise Unauthenticated("the API key is unknown, revoked or expired; send Authorization: Bearer YOUR_KEY")

@@ -1,0 +1,229 @@
+"""Credit: given, bought, drawn by usage in order, and lapsed; what is owed is paid first (A3, A7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from purser.core import credits, journal, lease
+from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
+from purser.core.errors import Invalid, NotFound
+from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
+from purser.core.money import format_usd
+from purser.core.payment import Allocation, Owed, allocate
+from purser.core.period import month_of
+from purser.flows import standing
+from purser.store import accounts, headroom, invoices, ledger
+from purser.store import credits as rows
+from purser.store.db import Connection
+from purser.store.headroom import credit_key
+from purser.store.writers import Tx
+
+
+def draw_usage(tx: Tx, account: str) -> None:
+    """Pay settled usage from credit grants in order; what no grant covers becomes owed (unbilled)."""
+    for name, pending in ledger.get_balances(tx.conn, account, journal.usage_account("")).items():
+        if pending <= 0:
+            continue
+        month = name.partition(":")[2]
+        draws, beyond = credits.burn_down(rows.list_grants(tx.conn, account), pending)
+        for part in draws:
+            rows.draw(tx.conn, account, part.grant, part.amount_nanos)
+        ledger.post(tx, account, journal.drawn(f"{tx.new_id('draw')}/drawn", month, draws, beyond))
+        if beyond:
+            _grow_credit(tx, account, beyond)
+
+
+def _grow_credit(tx: Tx, account: str, amount: int) -> None:
+    key = credit_key(account)
+    row = headroom.get_row(tx.conn, key)
+    if row is None:
+        headroom.insert_row(tx.conn, key, lease.Headroom(amount, True))
+        return
+    headroom.put_row(tx.conn, key, lease.change(row, row.amount + amount, row.enforced))
+
+
+def give_credit(
+    tx: Tx,
+    account: str,
+    amount: int,
+    *,
+    kind: str = PROMOTIONAL,
+    expires_at: int | None = None,
+    source: str = "operator",
+) -> CreditGrant | None:
+    """Credit granted by the operator: promotional credit is a gift; purchased credit is money received (A7, A11).
+
+    Answers the grant, or None where purchased money all went to what was owed. Raises Invalid, NotFound.
+    """
+    standing.require(tx.conn, account)
+    if kind not in credits.KINDS:
+        raise Invalid(f'kind must be "promotional" or "purchased", not {kind!r:.40}', field="kind")
+    if amount <= 0:
+        raise Invalid(f"amountUsd must be above 0, not {format_usd(amount)}", field="amountUsd")
+    if expires_at is not None and expires_at <= tx.now:
+        raise Invalid("expiresAt must lie in the future", field="expiresAt")
+    grant = CreditGrant(tx.new_id("grant"), kind, amount, amount, tx.now, expires_at)
+    if kind == PURCHASED:
+        taken = receive_money(tx, account, amount, f"{grant.id}/received", grant.id, source, expires_at)
+        write_receipt(tx, account, amount)
+        standing.refresh(tx, account)
+        rest = sum(part.amount_nanos for part in taken if part.to == "credit")
+        return None if not rest else CreditGrant(grant.id, kind, rest, rest, tx.now, expires_at)
+    draw_usage(tx, account)
+    ledger.post(tx, account, journal.granted(f"{grant.id}/granted", grant.id, amount))
+    _add_grant(tx, account, grant, source)
+    standing.refresh(tx, account)
+    return grant
+
+
+def _add_grant(tx: Tx, account: str, grant: CreditGrant, source: str) -> None:
+    rows.insert_grant(tx.conn, account, grant, source)
+    _grow_credit(tx, account, grant.granted_nanos)
+    headroom.set_refused(tx.conn, credit_key(account), False)
+    _note_expiry(tx, account)
+
+
+def _note_expiry(tx: Tx, account: str) -> None:
+    expiries = [grant.expires_at for grant in rows.list_grants(tx.conn, account) if grant.expires_at is not None]
+    accounts.update_account(tx.conn, account, next_expiry_at=min(expiries, default=None))
+
+
+def _project(conn: Connection, account: str) -> tuple[list[CreditGrant], dict[str, int]]:
+    """The grants after all settled usage, and by month what usage not yet drawn no grant covers."""
+    left = {grant.id: grant for grant in rows.list_grants(conn, account)}
+    beyond = {}
+    for name, pending in ledger.get_balances(conn, account, journal.usage_account("")).items():
+        if pending > 0:
+            draws, rest = credits.burn_down(left.values(), pending)
+            for part in draws:
+                grant = left[part.grant]
+                left[part.grant] = replace(grant, remaining_nanos=grant.remaining_nanos - part.amount_nanos)
+            beyond[name.partition(":")[2]] = rest
+    return [grant for grant in left.values() if grant.remaining_nanos], beyond
+
+
+def get_owed(conn: Connection, account: str) -> Owed:
+    """What an account owes: unpaid invoices oldest first, then unbilled usage oldest month first.
+
+    Usage not yet drawn is counted as far as no grant covers it.
+    """
+    unpaid = tuple((str(row.id), row.amount_due - row.paid) for row in invoices.list_unpaid(conn, account))
+    _, unbilled = _project(conn, account)
+    for name, owed in ledger.get_balances(conn, account, journal.unbilled_account("")).items():
+        month = name.partition(":")[2]
+        unbilled[month] = unbilled.get(month, 0) + owed
+    return Owed(unpaid, tuple(sorted((month, owed) for month, owed in unbilled.items() if owed > 0)))
+
+
+def beyond_credit(conn: Connection, account: str, month: str) -> int:
+    """How much of a month's usage no credit covers, paid or not, nano-dollars."""
+    drawn, _ = ledger.get_turnover(conn, account, journal.unbilled_account(month))
+    return drawn + _project(conn, account)[1].get(month, 0)
+
+
+def remaining_grants(conn: Connection, account: str) -> list[CreditGrant]:
+    """The grants with what remains of each after all settled usage, in burn-down order."""
+    return credits.order(_project(conn, account)[0])
+
+
+def receive_money(
+    tx: Tx, account: str, amount: int, key: str, grant: str, source: str, expires_at: int | None = None
+) -> list[Allocation]:
+    """Money received for credit: pays what is owed first, the rest becomes a purchased grant with id `grant` (A7)."""
+    draw_usage(tx, account)
+    parts = allocate(amount, get_owed(tx.conn, account))
+    owed: dict[str, int] = {}
+    for part in parts:
+        if part.to == "invoice" and part.id:
+            owed[journal.invoiced_account(part.id)] = part.amount_nanos
+            pay_down(tx, account, part.id, part.amount_nanos)
+        elif part.to == "unbilled" and part.id:
+            owed[journal.unbilled_account(part.id)] = part.amount_nanos
+    ledger.post(tx, account, journal.received(key, amount, owed, grant))
+    rest = amount - sum(owed.values())
+    if rest:
+        _add_grant(tx, account, CreditGrant(grant, PURCHASED, rest, rest, tx.now, expires_at), source)
+    return parts
+
+
+def pay_down(tx: Tx, account: str, invoice: str, amount: int) -> None:
+    """Record money on an issued invoice; it is paid when nothing is left on it."""
+    row = invoices.get_invoice(tx.conn, account, invoice)
+    if row is None:
+        raise NotFound(f"there is no invoice {invoice}")
+    paid = row.paid + amount
+    if paid >= row.amount_due:
+        invoices.update_invoice(tx.conn, account, invoice, paid=paid, state=PAID, paid_at=tx.now, next_attempt_at=None)
+    else:
+        invoices.update_invoice(tx.conn, account, invoice, paid=paid)
+
+
+def write_receipt(tx: Tx, account: str, amount: int) -> str:
+    """The receipt of a credit purchase: a PREPAID_CREDITS invoice, paid at once (D3). Answers its id."""
+    receipt = tx.new_id("inv")
+    invoices.insert_invoice(
+        tx.conn,
+        [],
+        account=account,
+        id=receipt,
+        number=next_number(tx, account),
+        type=PREPAID_CREDITS,
+        state=PAID,
+        month=month_of(tx.now),
+        subtotal=amount,
+        credits_applied=0,
+        carried_in=0,
+        carried_out=0,
+        total=amount,
+        payments_applied=amount,
+        amount_due=0,
+        issued_at=tx.now,
+        due_at=tx.now,
+        paid_at=tx.now,
+    )
+    return receipt
+
+
+def next_number(tx: Tx, account: str) -> str:
+    """The account's next document number, without gaps."""
+    sequence = standing.require(tx.conn, account).invoices + 1
+    accounts.update_account(tx.conn, account, invoices=sequence)
+    return invoice_number(account, sequence)
+
+
+def expire(tx: Tx, account: str) -> int:
+    """Let credit lapse whose time has come, as far as running requests do not hold it; answers what lapsed now."""
+    draw_usage(tx, account)
+    key, total = credit_key(account), 0
+    for grant in rows.list_grants(tx.conn, account):
+        if grant.expires_at is None or grant.expires_at > tx.now:
+            continue
+        row = headroom.get_row(tx.conn, key)
+        if row is None:
+            break
+        row, lapsed = lease.lapse(row, grant.remaining_nanos)
+        if lapsed:
+            headroom.put_row(tx.conn, key, row)
+            rows.draw(tx.conn, account, grant.id, 0, lapsed=lapsed)
+            ledger.post(tx, account, journal.lapsed(f"{grant.id}/lapsed/{tx.seq}", grant.id, lapsed))
+            total += lapsed
+        if lapsed < grant.remaining_nanos:
+            headroom.set_wanted(tx.conn, key, tx.now)
+    _note_expiry(tx, account)
+    if total:
+        standing.rejudge(tx, account)
+        tx.touch(account)
+    return total
+
+
+def encode_allocation(parts: list[Allocation]) -> str:
+    """An allocation as kept on its payment."""
+    return msgspec.json.encode([(part.to, part.id, part.amount_nanos) for part in parts]).decode()
+
+
+def decode_allocation(text: str | None) -> list[Allocation]:
+    """An allocation as kept on its payment."""
+    rows_ = msgspec.json.decode(text or "[]", type=list[tuple[str, str | None, int]])
+    return [Allocation(*row) for row in rows_]

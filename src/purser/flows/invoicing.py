@@ -1,0 +1,176 @@
+"""Invoicing: a month closes, once, into an invoice of what usage cost beyond credit (D1, D2, M4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+from purser.core import journal
+from purser.core.errors import Broken, Conflict, NotFound
+from purser.core.invoice import (
+    CONTRACTED,
+    ISSUED,
+    PAID,
+    POSTPAID_BILLING,
+    InvoiceLine,
+    Totals,
+    drain,
+    merge_lines,
+    total_up,
+)
+from purser.core.limits import CONTRACT, PREPAID
+from purser.core.period import DAY, month_end, month_of, next_month
+from purser.flows import credits, standing
+from purser.flows.metering import CLOSED_THROUGH
+from purser.store import accounts, headroom, invoices, ledger, prices, usage
+from purser.store.db import Connection, Row
+from purser.store.headroom import month_key
+from purser.store.writers import Tx
+
+CONTRACT_TERMS_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A month's bill for one account, before or after it is issued."""
+
+    month: str
+    lines: list[InvoiceLine]
+    totals: Totals
+    owed: dict[str, int]  # what is owed and unbilled up to this month, by month
+
+
+def draft(conn: Connection, account: str, month: str, minimum_charge: int) -> Bill:
+    """The bill of a month as it stands: what the invoice would say if nothing more happened."""
+    books = {book.version: book for book in prices.list_books(conn)}
+    lines = []
+    for row in usage.sum_rollups(conn, account, month):
+        rate = books[row.version].models[row.model][row.unit]
+        lines.append(
+            InvoiceLine(row.month, row.model, row.unit, rate.nanos, rate.per, int(row.quantity), int(row.amount))
+        )
+    owed = {name: nanos for name, nanos in credits.get_owed(conn, account).unbilled if name <= month}
+    subtotal = sum(line.amount_nanos for line in lines)
+    by_credit = subtotal - credits.beyond_credit(conn, account, month)
+    last = invoices.get_last_bill(conn, account)
+    carried_in = last.carried_out if last is not None else 0
+    totals = total_up(subtotal, by_credit, carried_in, sum(owed.values()), minimum_charge)
+    return Bill(month, merge_lines(lines), totals, owed)
+
+
+def close_account_month(tx: Tx, account: str, month: str) -> str | None:
+    """Close one account's month; answers the invoice's id, or None where there is nothing to invoice.
+
+    Safe to run again: a closed month stays as it is. Raises Conflict while requests of that month still run.
+    """
+    row = standing.require(tx.conn, account)
+    if month_end(month) > tx.now:
+        raise Conflict(f"{month} has not ended yet", code="FAILED_PRECONDITION")
+    if row.closed_through is not None and row.closed_through >= month:
+        return None
+    key = month_key(account, month)
+    if headroom.get_spare(tx.conn, key):
+        headroom.set_wanted(tx.conn, key, tx.now)
+        raise Conflict(f"requests of {month} are still running for {account}", code="ABORTED")
+    credits.draw_usage(tx, account)
+    accounts.update_account(tx.conn, account, closed_through=month)
+    if row.billing_mode == PREPAID:
+        return None
+    bill = draft(tx.conn, account, month, 0 if row.state == "DELETING" else tx.policy.minimum_charge_nanos)
+    if not bill.lines:
+        return None
+    return _issue(tx, row, bill)
+
+
+def _issue(tx: Tx, row: Row, bill: Bill) -> str:
+    account, totals = row.id, bill.totals
+    invoice = tx.new_id("inv")
+    contract = row.billing_mode == CONTRACT
+    paid = totals.amount_due == 0
+    invoices.insert_invoice(
+        tx.conn,
+        bill.lines,
+        account=account,
+        id=invoice,
+        number=credits.next_number(tx, account),
+        type=CONTRACTED if contract else POSTPAID_BILLING,
+        state=PAID if paid else ISSUED,
+        month=bill.month,
+        subtotal=totals.subtotal,
+        credits_applied=totals.credits_applied,
+        tax=totals.tax,
+        carried_in=totals.carried_in,
+        carried_out=totals.carried_out,
+        total=totals.total,
+        payments_applied=totals.payments_applied,
+        amount_due=totals.amount_due,
+        issued_at=tx.now,
+        due_at=tx.now + (CONTRACT_TERMS_DAYS * DAY if contract else 0),
+        paid_at=tx.now if paid else None,
+        next_attempt_at=None if paid or contract else tx.now,
+    )
+    if totals.amount_due:
+        parts = drain(bill.owed, totals.amount_due)
+        if sum(parts.values()) != totals.amount_due:
+            raise Broken(f"invoice {invoice} is due {totals.amount_due} of {bill.owed}")
+        ledger.post(tx, account, journal.invoiced(f"{invoice}/issued", invoice, parts))
+    standing.rejudge(tx, account)
+    tx.touch(account)
+    return invoice
+
+
+def month_to_close(conn: Connection, now: int) -> str | None:
+    """The oldest month that has ended and is not closed, None where all are."""
+    closed = accounts.get_meta(conn, CLOSED_THROUGH)
+    if closed is None:
+        return None
+    month = next_month(closed)
+    return month if month_end(month) <= now else None
+
+
+def list_to_close(conn: Connection, month: str) -> list[str]:
+    """The accounts with usage on a month's bill that is not closed yet."""
+    return usage.list_unclosed(conn, month)
+
+
+def finish_month(tx: Tx, month: str) -> None:
+    """Mark a month closed for everybody, once every account with usage in it is."""
+    closed = accounts.get_meta(tx.conn, CLOSED_THROUGH) or ""
+    if month > closed:
+        accounts.set_meta(tx.conn, CLOSED_THROUGH, month)
+
+
+def start_months(tx: Tx) -> None:
+    """Begin billing with the month of the database's first day."""
+    if accounts.get_meta(tx.conn, CLOSED_THROUGH) is None:
+        month = month_of(tx.now)
+        year, number = int(month[:4]), int(month[5:])
+        before = f"{year - 1:04d}-12" if number == 1 else f"{year:04d}-{number - 1:02d}"
+        accounts.set_meta(tx.conn, CLOSED_THROUGH, before)
+
+
+def require_line(conn: Connection, account: str, invoice: str, n: int) -> tuple[Row, Row]:
+    """An invoice and one of its lines; raises NotFound."""
+    head = invoices.get_invoice(conn, account, invoice)
+    if head is None:
+        raise NotFound(f"account {account} has no invoice {invoice!r:.60}", field="invoice")
+    for line in invoices.list_lines(conn, account, invoice):
+        if line.n == n:
+            return head, line
+    raise NotFound(f"invoice {head.number} has no line {n}", field="line")
+
+
+def iter_line_usage(conn: Connection, head: Row, line: Row) -> Iterator[Row]:
+    """The usage events that an invoice line sums (D2)."""
+    versions = [
+        book.version
+        for book in prices.list_books(conn)
+        if line.model in book.models
+        and line.unit in book.models[line.model]
+        and book.models[line.model][line.unit].nanos == line.rate_nanos
+        and book.models[line.model][line.unit].per == line.rate_per
+    ]
+    for event in usage.iter_line_events(conn, head.account, head.month, line.month, line.model, versions):
+        if usage.decode_quantities(event.quantities).get(line.unit):
+            yield event

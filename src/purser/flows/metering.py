@@ -1,0 +1,97 @@
+"""Metering: usage reported after the fact is always billed, once, even past the limit (H7, D6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core import journal, lease
+from purser.core.errors import Conflict, Invalid, NotFound
+from purser.core.period import DAY, month_of
+from purser.core.pricebook import PriceBook, in_force
+from purser.core.rating import rate
+from purser.core.usage import Quantities
+from purser.flows import standing
+from purser.store import accounts, headroom, ledger, prices, usage
+from purser.store.headroom import credit_key, month_key
+from purser.store.usage import Event
+from purser.store.writers import Tx
+
+CLOSED_THROUGH = "closed_through"
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One usage event as reported by an engine that is not behind the gateway."""
+
+    account: str
+    source: str
+    id: str
+    model: str
+    quantities: Quantities
+    occurred_at: int | None = None
+    user: str | None = None
+    key: str | None = None
+
+
+def bill_month(tx: Tx, account: str, month: str) -> str:
+    """The month on whose invoice usage of `month` goes: itself, or the open one where it is closed (D6)."""
+    row = standing.require(tx.conn, account)
+    closed = max(row.closed_through or "", accounts.get_meta(tx.conn, CLOSED_THROUGH) or "")
+    return month if month > closed else max(month_of(tx.now), month)
+
+
+def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None) -> bool:
+    """Bill one reported event; answers False for a duplicate of a known one.
+
+    Raises NotFound for an unknown account or model, Conflict for a known id with another body, Invalid for a time
+    that lies in the future.
+    """
+    occurred_at = tx.now if event.occurred_at is None else event.occurred_at
+    if occurred_at > tx.now + DAY:
+        raise Invalid("occurredAt lies more than a day in the future", field="occurredAt")
+    standing.require(tx.conn, event.account)
+    known = usage.get_known(tx.conn, event.account, event.source, event.id)
+    book = in_force(books if books is not None else prices.list_books(tx.conn), occurred_at)
+    if book is None or event.model not in book.models:
+        raise NotFound(f"model {event.model!r:.80} has no price in force at that time", field="model", code="NOT_FOUND")
+    charge = rate(event.quantities, book.models[event.model])
+    month = month_of(occurred_at)
+    row = Event(
+        account=event.account,
+        source=event.source,
+        id=event.id,
+        model=event.model,
+        user=event.user,
+        key=event.key,
+        occurred_at=occurred_at,
+        month=month,
+        bill_month=bill_month(tx, event.account, month),
+        version=book.version,
+        quantities=event.quantities,
+        parts=charge.parts,
+        cost_nanos=charge.amount_nanos,
+        held_nanos=charge.amount_nanos,
+    )
+    if known is not None:
+        if not _same(known[0], row, event):
+            raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
+        return False
+    _post(tx, row)
+    return True
+
+
+def _same(digest: bytes, row: Event, event: Reported) -> bool:
+    return event.occurred_at is None or digest == row.digest()
+
+
+def _post(tx: Tx, event: Event) -> None:
+    txn = f"{event.source}/{event.id}/settled" if event.cost_nanos else None
+    usage.insert_events(tx, [(event, txn)])
+    if txn is not None:
+        ledger.post(tx, event.account, journal.settled(txn, {event.bill_month: event.cost_nanos}))
+    standing.ensure_month_row(tx, event.account, event.month)
+    for key in (credit_key(event.account), month_key(event.account, event.month)):
+        row = headroom.get_row(tx.conn, key)
+        if row is not None:
+            headroom.put_row(tx.conn, key, lease.use_after(row, event.cost_nanos))
+    standing.rejudge(tx, event.account)

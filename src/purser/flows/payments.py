@@ -1,0 +1,223 @@
+"""Payments: methods on file, credit bought, invoices charged and charged again; a row first, then the provider (U6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core import journal
+from purser.core.errors import Conflict, Invalid, NotFound
+from purser.core.invoice import FAILED, UNPAID
+from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, format_usd
+from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
+from purser.flows import credits, standing
+from purser.store import accounts, invoices, ledger, payments
+from purser.store.db import Row
+from purser.store.writers import Tx
+
+LEAST_PURCHASE_NANOS = NANOS_PER_USD
+MOST_PURCHASE_NANOS = 1_000_000 * NANOS_PER_USD
+NO_METHOD = "no payment method on file"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A payment method as the provider knows it; never the card's number."""
+
+    token: str
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    fingerprint: str
+
+
+def add_method(tx: Tx, account: str, card: Card) -> str:
+    """Put an accepted card on file; unpaid invoices are charged to it at once (U6). Answers its id."""
+    standing.require(tx.conn, account)
+    method = tx.new_id("pm")
+    payments.insert_method(
+        tx.conn,
+        account=account,
+        id=method,
+        token=card.token,
+        brand=card.brand,
+        last4=card.last4,
+        exp_month=card.exp_month,
+        exp_year=card.exp_year,
+        fingerprint=card.fingerprint,
+        created_at=tx.now,
+    )
+    accounts.update_account(tx.conn, account, default_payment_method=method, updated_at=tx.now)
+    for invoice in invoices.list_unpaid(tx.conn, account):
+        if invoice.payment is None:
+            invoices.update_invoice(tx.conn, account, invoice.id, next_attempt_at=tx.now)
+    standing.refresh(tx, account)
+    return method
+
+
+def remove_method(tx: Tx, account: str, method: str) -> None:
+    """Take a card off file; the newest one left becomes the default. Raises NotFound."""
+    credits.draw_usage(tx, account)
+    if not payments.remove_method(tx.conn, account, method, tx.now):
+        raise NotFound(f"account {account} has no payment method {method!r:.60}", field="paymentMethod")
+    left = payments.list_methods(tx.conn, account)
+    accounts.update_account(tx.conn, account, default_payment_method=left[0].id if left else None, updated_at=tx.now)
+    standing.refresh(tx, account)
+
+
+def choose_method(tx: Tx, account: str, method: str | None) -> str:
+    """The method asked for, or the default one; raises NotFound, Conflict where none is on file."""
+    row = standing.require(tx.conn, account)
+    if method is not None:
+        if payments.get_method(tx.conn, account, method) is None:
+            raise NotFound(f"account {account} has no payment method {method!r:.60}", field="paymentMethod")
+        return method
+    if row.default_payment_method is None:
+        raise Conflict("add a payment method first", field="paymentMethod", code="FAILED_PRECONDITION")
+    return str(row.default_payment_method)
+
+
+def start_purchase(tx: Tx, account: str, amount: int, method: str | None, payment: str | None = None) -> str:
+    """Write the payment that buys credit; the provider is called after this commit. Answers the payment's id.
+
+    Raises Invalid, NotFound, Conflict.
+    """
+    chosen = choose_method(tx, account, method)
+    if not LEAST_PURCHASE_NANOS <= amount <= MOST_PURCHASE_NANOS or amount % NANOS_PER_CENT:
+        raise Invalid(
+            f"amountUsd must be whole cents from {format_usd(LEAST_PURCHASE_NANOS)} to "
+            f"{format_usd(MOST_PURCHASE_NANOS)}, not {format_usd(amount)}",
+            field="amountUsd",
+        )
+    id_ = payment or tx.new_id("pay")
+    known = payments.get_payment(tx.conn, account, id_)
+    if known is None:
+        _insert(tx, account, id_, FOR_CREDIT, chosen, amount)
+    return id_
+
+
+def start_invoice_payment(tx: Tx, account: str, invoice: str, method: str | None = None) -> str:
+    """Write the payment that pays an invoice now; raises NotFound, Conflict where it is not open."""
+    row = invoices.get_invoice(tx.conn, account, invoice)
+    if row is None:
+        raise NotFound(f"account {account} has no invoice {invoice!r:.60}", field="invoice")
+    if row.state not in UNPAID:
+        raise Conflict(f"invoice {row.number} is {row.state}: nothing is due on it", code="FAILED_PRECONDITION")
+    if row.payment is not None:
+        return str(row.payment)
+    return _charge(tx, row, choose_method(tx, account, method))
+
+
+def start_due_charges(tx: Tx) -> int:
+    """Write the payments for invoices whose charge is due; without a method the charge has failed. Answers how many."""
+    due = invoices.list_to_charge(tx.conn, tx.now)
+    for row in due:
+        method = standing.require(tx.conn, row.account).default_payment_method
+        if row.payment is not None:
+            invoices.update_invoice(tx.conn, row.account, row.id, next_attempt_at=None)
+        elif method is None:
+            _fail_invoice(tx, row, row.attempts + 1)
+        else:
+            _charge(tx, row, method)
+    return len(due)
+
+
+def _charge(tx: Tx, row: Row, method: str) -> str:
+    payment = tx.new_id("pay")
+    _insert(tx, row.account, payment, FOR_INVOICE, method, row.amount_due - row.paid, row.id)
+    invoices.update_invoice(
+        tx.conn, row.account, row.id, payment=payment, attempts=row.attempts + 1, next_attempt_at=None
+    )
+    return payment
+
+
+def _insert(
+    tx: Tx, account: str, payment: str, purpose: str, method: str, amount: int, invoice: str | None = None
+) -> None:
+    payments.insert_payment(
+        tx.conn,
+        account=account,
+        id=payment,
+        purpose=purpose,
+        invoice=invoice,
+        method=method,
+        amount=amount,
+        state=PENDING,
+        created_at=tx.now,
+    )
+
+
+def mark_sent(tx: Tx, account: str, payment: str) -> Row:
+    """Note that the provider is about to be called; answers the card to charge. Raises Conflict where it ended."""
+    row = payments.get_payment(tx.conn, account, payment)
+    if row is None or row.state not in (PENDING, SENT):
+        raise Conflict(f"payment {payment} has ended", code="ABORTED")
+    payments.update_payment(tx.conn, account, payment, state=SENT)
+    return row
+
+
+def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None:
+    """The provider took the money: post it once, pay what is owed, grant the rest, lift what it lifts (D4, D5)."""
+    row = payments.get_payment(tx.conn, account, payment)
+    if row is None:
+        raise NotFound(f"there is no payment {payment}")
+    if row.state == SUCCEEDED:
+        return
+    receipt = allocation = None
+    if row.purpose == FOR_CREDIT:
+        parts = credits.receive_money(tx, account, row.amount, f"{payment}/received", tx.new_id("grant"), payment)
+        allocation = credits.encode_allocation(parts)
+        receipt = credits.write_receipt(tx, account, row.amount)
+    else:
+        _receive_for_invoice(tx, account, row)
+    payments.update_payment(
+        tx.conn,
+        account,
+        payment,
+        state=SUCCEEDED,
+        ended_at=tx.now,
+        provider_id=provider_id,
+        allocation=allocation,
+        receipt=receipt,
+    )
+    standing.refresh(tx, account)
+
+
+def _receive_for_invoice(tx: Tx, account: str, row: Row) -> None:
+    invoice = invoices.get_invoice(tx.conn, account, row.invoice)
+    if invoice is None:
+        raise NotFound(f"there is no invoice {row.invoice}")
+    invoices.update_invoice(tx.conn, account, row.invoice, payment=None)
+    owing = min(row.amount, invoice.amount_due - invoice.paid)
+    if owing == row.amount:
+        entry = journal.received(f"{row.id}/received", row.amount, {journal.invoiced_account(row.invoice): owing}, None)
+        ledger.post(tx, account, entry)
+        credits.pay_down(tx, account, row.invoice, owing)
+        return
+    # The invoice was paid otherwise meanwhile: the money pays whatever is owed and the rest becomes credit.
+    credits.receive_money(tx, account, row.amount, f"{row.id}/received", tx.new_id("grant"), row.id)
+
+
+def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
+    """The provider declined: a purchase changes nothing, an invoice fails and is charged again by schedule (U6)."""
+    row = payments.get_payment(tx.conn, account, payment)
+    if row is None or row.state in (SUCCEEDED, DECLINED):
+        return
+    payments.update_payment(tx.conn, account, payment, state=DECLINED, ended_at=tx.now, failure=why)
+    if row.purpose == FOR_INVOICE:
+        invoice = invoices.get_invoice(tx.conn, account, row.invoice)
+        if invoice is not None:
+            invoices.update_invoice(tx.conn, account, row.invoice, payment=None)
+            if invoice.state in UNPAID:
+                _fail_invoice(tx, invoice, invoice.attempts)
+
+
+def _fail_invoice(tx: Tx, row: Row, attempts: int) -> None:
+    again = next_attempt_at(row.issued_at, attempts, tx.policy.dunning_days)
+    if again is not None and again <= tx.now:
+        later = [
+            day for day in (next_attempt_at(row.issued_at, n, tx.policy.dunning_days) for n in range(1, 32)) if day
+        ]
+        again = min((day for day in later if day > tx.now), default=None)
+    invoices.update_invoice(tx.conn, row.account, row.id, state=FAILED, attempts=attempts, next_attempt_at=again)
+    standing.refresh(tx, row.account)

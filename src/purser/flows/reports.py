@@ -1,0 +1,114 @@
+"""Reports: an account's standing, balance, usage and documents, read in one consistent snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core.credits import CreditGrant
+from purser.core.limits import PREPAID, Tier
+from purser.core.period import DAY, HOUR, month_of, month_start
+from purser.core.policy import Policy
+from purser.core.standing import strictest
+from purser.flows import credits, standing
+from purser.store import accounts, headroom, usage
+from purser.store.db import Connection, Row
+from purser.store.headroom import credit_key, month_key
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One open suspension cause."""
+
+    cause: str
+    since_at: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """An account with everything derived from its facts."""
+
+    row: Row
+    tier: Tier | None
+    limit_nanos: int | None
+    has_payment_method: bool
+    historical_spend_nanos: int
+    causes: tuple[Cause, ...]
+
+    @property
+    def suspend_state(self) -> str:
+        """The strictest cause, or UNSUSPENDED (U1)."""
+        return strictest([cause.cause for cause in self.causes])
+
+    @property
+    def prepaid(self) -> bool:
+        """Whether credit is the only way to pay."""
+        return bool(self.row.billing_mode == PREPAID)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account's money at one instant, nano-dollars; `limit` and `headroom` are None where there is none."""
+
+    credit: int
+    grants: tuple[CreditGrant, ...]
+    outstanding: int
+    spent_this_month: int
+    limit: int | None
+    held: int
+    headroom: int | None
+    runway_days: int | None
+
+
+def view_account(conn: Connection, account: str, policy: Policy) -> AccountView:
+    """One account; raises NotFound."""
+    row = standing.require(conn, account)
+    stands = standing.footing(conn, row, policy.tiers)
+    open_causes = tuple(
+        Cause(cause.cause, cause.since_at, cause.why) for cause in accounts.list_open_causes(conn, account)
+    )
+    return AccountView(
+        row, stands.tier, stands.limit_nanos, stands.has_payment_method, stands.historical_spend_nanos, open_causes
+    )
+
+
+def balance(conn: Connection, account: str, policy: Policy, now: int, held: int = 0) -> Balance:
+    """An account's balance; `held` is what its running requests hold. Raises NotFound."""
+    view = view_account(conn, account, policy)
+    grants = tuple(credits.remaining_grants(conn, account))
+    credit = sum(grant.remaining_nanos for grant in grants)
+    spent = headroom.get_used(conn, month_key(account, month_of(now)))
+    row = headroom.get_row(conn, credit_key(account))
+    rooms = []
+    if row is not None and row.enforced:
+        rooms.append(row.amount - headroom.get_used(conn, credit_key(account)) - held)
+    if view.limit_nanos is not None:
+        rooms.append(view.limit_nanos - spent - held)
+    return Balance(
+        credit=credit,
+        grants=grants,
+        outstanding=credits.get_owed(conn, account).total_nanos,
+        spent_this_month=spent,
+        limit=view.limit_nanos,
+        held=held,
+        headroom=max(0, min(rooms)) if rooms else None,
+        runway_days=_runway(conn, account, credit if row is not None and row.enforced else None, now),
+    )
+
+
+def _runway(conn: Connection, account: str, credit: int | None, now: int) -> int | None:
+    """Whole days until the credit ends at the pace of the last seven; None where nothing would end."""
+    week_ago = max(now - 7 * DAY, 0)
+    spent = sum(int(row[4]) for row in usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now, DAY, False))
+    if credit is None or not spent:
+        return None
+    return credit * 7 // spent
+
+
+def daily_spend(conn: Connection, account: str, month: str) -> list[tuple[int, int]]:
+    """The month's spend by day: (start of day, nano-dollars)."""
+    start = month_start(month)
+    sums: dict[int, int] = {}
+    for row in usage.sum_buckets(conn, account, start, start + 31 * DAY, DAY, False):
+        sums[int(row[0])] = sums.get(int(row[0]), 0) + int(row[4])
+    return sorted(sums.items())

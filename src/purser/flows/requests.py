@@ -1,0 +1,133 @@
+"""A request's money: headroom taken for a lease, settled with its usage in one commit, given back (correctness §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from purser.core import journal, lease
+from purser.core.errors import Broken
+from purser.core.lease import MONTH
+from purser.core.standing import DUST_NANOS
+from purser.flows import credits, standing
+from purser.store import accounts, headroom, ledger, usage
+from purser.store.headroom import RowKey, credit_key, month_key
+from purser.store.usage import Event
+from purser.store.writers import Tx
+
+_SHARE_OF_REST = 4  # a lease beyond the need takes at most this fraction of what is left, so that others find some
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a writer needs on one headroom row: at least `least` more, at best `most`."""
+
+    key: RowKey
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a grant: given per row (none where any row fell short), and what is left to grant per row.
+
+    `left` is None on rows that are not enforced. `others` says whether somebody else holds spare of a short row.
+    """
+
+    given: dict[RowKey, int]
+    left: dict[RowKey, int | None]
+    short: RowKey | None = None
+    others: bool = False
+
+
+def path(account: str, month: str) -> tuple[RowKey, RowKey]:
+    """The headroom rows a request must be held on."""
+    return credit_key(account), month_key(account, month)
+
+
+def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
+    """Take headroom for this writer's leases on every row of a path, or on none (transition 2)."""
+    account = needs[0].key.account
+    due = accounts.get_account(tx.conn, account)
+    if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
+        credits.expire(tx, account)
+    given: dict[RowKey, int] = {}
+    left: dict[RowKey, int | None] = {}
+    writes = []
+    short = None
+    for need in sorted(needs, key=lambda item: item.key):
+        if need.key.kind == MONTH:
+            standing.ensure_month_row(tx, account, need.key.window)
+        row = headroom.get_row(tx.conn, need.key)
+        if row is None:
+            raise Broken(f"no headroom row {need.key}")
+        held = headroom.get_lease(tx.conn, need.key, tx.owner)
+        most = need.most if not row.enforced else max(need.least, min(need.most, row.available // _SHARE_OF_REST))
+        granted = lease.grant(row, held, need.least, most)
+        left[need.key] = row.available if row.enforced else None
+        if granted is None:
+            short = short or need.key
+            continue
+        row, held, given[need.key] = granted
+        left[need.key] = row.available if row.enforced else None
+        writes.append((need.key, row, held))
+    if short is not None:
+        own = headroom.get_lease(tx.conn, short, tx.owner)
+        others = headroom.get_spare(tx.conn, short) > own.spare
+        if others:
+            headroom.set_wanted(tx.conn, short, tx.now)
+        return Taken({}, left, short, others)
+    for key, row, held in writes:
+        headroom.put_row(tx.conn, key, row)
+        headroom.put_lease(tx.conn, key, tx.owner, held)
+    return Taken(given, left)
+
+
+def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
+    """Return spare of this writer's leases (transition 5)."""
+    for key, spare in sorted(returns):
+        row, held = headroom.get_row(tx.conn, key), headroom.get_lease(tx.conn, key, tx.owner)
+        if row is None:
+            raise Broken(f"no headroom row {key}")
+        row, held = lease.give_back(row, held, spare)
+        headroom.put_row(tx.conn, key, row)
+        headroom.put_lease(tx.conn, key, tx.owner, held)
+        headroom.set_wanted(tx.conn, key, None)
+
+
+def settle(tx: Tx, events: Sequence[Event]) -> None:
+    """Settle requests of this writer: usage events, one journal entry per account, and the leases they use (transition 4).
+
+    Every event's cost lies within a hold on this writer's own leases, so no row is shared with other writers.
+    Where a lease runs dry, standing is judged in the same commit.
+    """
+    by_account: dict[str, list[Event]] = {}
+    for event in events:
+        by_account.setdefault(event.account, []).append(event)
+    entries, posted = [], []
+    for account, own in sorted(by_account.items()):
+        sums: dict[str, int] = {}
+        for event in own:
+            sums[event.bill_month] = sums.get(event.bill_month, 0) + event.cost_nanos
+        txn = f"{own[0].id}/settled" if any(sums.values()) else None
+        if txn is not None:
+            entries.append((account, journal.settled(txn, sums)))
+        posted += [(event, txn if event.cost_nanos else None) for event in own]
+    usage.insert_events(tx, posted)
+    ledger.post_all(tx, entries)
+    for account, own in sorted(by_account.items()):
+        _use_leases(tx, account, own)
+
+
+def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> None:
+    costs: dict[RowKey, int] = {}
+    for event in events:
+        for key in path(account, event.month):
+            costs[key] = costs.get(key, 0) + event.cost_nanos
+    dry = False
+    for key, cost in sorted(costs.items()):
+        held = lease.settle(headroom.get_lease(tx.conn, key, tx.owner), cost)
+        headroom.put_lease(tx.conn, key, tx.owner, held)
+        dry = dry or held.spare < DUST_NANOS
+    if dry:
+        standing.rejudge(tx, account)

@@ -1,0 +1,15 @@
+"""Setting up: a new database is given its tables, its key secret, its first month, prices and operator."""
+
+from __future__ import annotations
+
+from purser.flows import access, invoicing, pricing
+from purser.store.writers import Tx
+
+
+def prepare(tx: Tx, prices: dict[str, dict[str, str]], operator_key: str | None) -> None:
+    """Make a database ready to serve; running it again changes nothing that exists."""
+    access.set_up_pepper(tx)
+    invoicing.start_months(tx)
+    pricing.seed(tx, prices)
+    if operator_key is not None:
+        access.add_operator(tx, "operator", operator_key)

@@ -1,0 +1,150 @@
+"""Standing follows the facts: limits and enforcement are applied, suspension causes opened and lifted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core import lease
+from purser.core.errors import NotFound
+from purser.core.invoice import FAILED
+from purser.core.journal import CASH
+from purser.core.lease import MONTH
+from purser.core.limits import Tier, effective_limit, tier_of
+from purser.core.period import DAY, month_of
+from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED, Facts, Room, credit_required, judge
+from purser.store import accounts, headroom, invoices, ledger, payments
+from purser.store.db import Connection, Row
+from purser.store.headroom import credit_key, month_key
+from purser.store.writers import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What an account may do at most: its tier, the month's limit in force, and whether it needs credit."""
+
+    tier: Tier | None  # None: unlimited by the operator
+    limit_nanos: int | None
+    needs_credit: bool
+    has_payment_method: bool
+    historical_spend_nanos: int
+
+
+def require(conn: Connection, account: str) -> Row:
+    """The account's row; raises NotFound."""
+    row = accounts.get_account(conn, account)
+    if row is None:
+        raise NotFound(f"there is no account {account!r:.70}", field="account")
+    return row
+
+
+def footing(conn: Connection, row: Row, tiers: tuple[Tier, ...]) -> Footing:
+    """Derive tier, limit and need for credit from historical spend, payment methods and billing mode (L1–L3)."""
+    has_method = bool(payments.list_methods(conn, row.id))
+    spend = ledger.get_balance(conn, row.id, CASH)
+    tier = None if row.unlimited else tier_of(tiers, spend, has_method)
+    limit = effective_limit(row.billing_mode, row.limit_nanos, tier.limit_nanos if tier else None)
+    return Footing(tier, limit, credit_required(row.billing_mode, has_method), has_method, spend)
+
+
+def ensure_month_row(tx: Tx, account: str, month: str) -> None:
+    """Create the month's headroom row with the limit now in force."""
+    key = month_key(account, month)
+    if headroom.get_row(tx.conn, key) is None:
+        limit = footing(tx.conn, require(tx.conn, account), tx.policy.tiers).limit_nanos
+        headroom.insert_row(tx.conn, key, lease.Headroom(limit or 0, limit is not None))
+
+
+def refresh(tx: Tx, account: str) -> None:
+    """Apply whatever changed for an account: credit enforcement, this month's limit, then standing."""
+    row = require(tx.conn, account)
+    stands = footing(tx.conn, row, tx.policy.tiers)
+    key = credit_key(account)
+    credit = headroom.get_row(tx.conn, key)
+    if credit is not None and credit.enforced != stands.needs_credit:
+        headroom.put_row(tx.conn, key, lease.change(credit, credit.amount, stands.needs_credit))
+        headroom.set_refused(tx.conn, key, False)
+        if stands.needs_credit:
+            headroom.set_wanted(tx.conn, key, tx.now)
+    for month in headroom.list_windows(tx.conn, account, MONTH):
+        if month >= month_of(tx.now):
+            _apply_limit(tx, account, month, stands.limit_nanos)
+    rejudge(tx, account)
+    tx.touch(account)
+
+
+def _apply_limit(tx: Tx, account: str, month: str, limit: int | None) -> None:
+    key = month_key(account, month)
+    row = headroom.get_row(tx.conn, key)
+    if row is None or (row.enforced, row.amount) == (limit is not None, limit or 0):
+        return
+    headroom.put_row(tx.conn, key, lease.change(row, limit or 0, limit is not None))
+    headroom.set_refused(tx.conn, key, False)
+    if limit is not None and row.taken > limit:
+        headroom.set_wanted(tx.conn, key, tx.now)
+
+
+def gather(tx: Tx, account: str) -> Facts:
+    """The facts that standing depends on, at this instant."""
+    row = require(tx.conn, account)
+    stands = footing(tx.conn, row, tx.policy.tiers)
+    credit = headroom.get_row(tx.conn, credit_key(account))
+    credit_left = 0 if credit is None else credit.amount - headroom.get_used(tx.conn, credit_key(account))
+    limit = None
+    if stands.limit_nanos is not None:
+        key = month_key(account, month_of(tx.now))
+        used = headroom.get_used(tx.conn, key)
+        limit = Room(stands.limit_nanos - used, headroom.get_refused(tx.conn, key))
+    grace = tx.policy.payment_grace_days * DAY
+    failed = tuple(
+        str(invoice.number)
+        for invoice in invoices.list_unpaid(tx.conn, account)
+        if invoice.state == FAILED and invoice.issued_at + grace <= tx.now
+    )
+    return Facts(
+        mode=row.billing_mode,
+        has_payment_method=stands.has_payment_method,
+        credit=Room(credit_left, headroom.get_refused(tx.conn, credit_key(account))),
+        limit=limit,
+        failed_invoices=failed,
+        blocked_reason=row.blocked_reason,
+        depletion_threshold_nanos=tx.policy.depletion_threshold_nanos,
+    )
+
+
+def rejudge(tx: Tx, account: str) -> dict[str, str]:
+    """Open the causes that now hold and lift those that no longer do; answers the causes that hold."""
+    hold = judge(gather(tx, account))
+    was = {row.cause: row.why for row in accounts.list_open_causes(tx.conn, account)}
+    for cause, why in hold.items():
+        if cause not in was:
+            accounts.open_cause(tx.conn, account, cause, tx.now, why)
+        elif was[cause] != why:
+            accounts.renew_cause(tx.conn, account, cause, why)
+    for cause in was:
+        if cause not in hold:
+            accounts.lift_cause(tx.conn, account, cause, tx.now)
+    if hold != was:
+        tx.touch(account)
+    return hold
+
+
+def note_refusal(tx: Tx, account: str, kind: str, window: str) -> dict[str, str]:
+    """A request was refused for a constraint while nothing was held: near its end that counts as depleted (U7)."""
+    key = headroom.RowKey(account, kind, window)
+    headroom.set_refused(tx.conn, key, True)
+    causes = rejudge(tx, account)
+    if (LIMIT_EXCEEDED if kind == MONTH else CREDIT_DEPLETED) not in causes:
+        headroom.set_refused(tx.conn, key, False)
+    return causes
+
+
+def sweep(tx: Tx, account_ids: list[str]) -> None:
+    """Judge accounts anew: those that are nearly spent, and those whose month has turned."""
+    for account in account_ids:
+        rejudge(tx, account)
+
+
+def list_to_judge(conn: Connection, now: int, dust: int) -> list[str]:
+    """Accounts whose standing may have to change with time or settled usage alone."""
+    over_month = accounts.list_with_stale_limit_cause(conn, month_of(now))
+    return sorted(set(headroom.list_nearly_spent(conn, dust)) | set(over_month))

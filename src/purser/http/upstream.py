@@ -1,0 +1,172 @@
+"""An upstream's answer as it comes in, and the ways it can fail to."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from purser.http.wire import Wire
+
+# Above this much waiting body the upstream is no longer read; below a quarter of it, it is read again.
+_WAITING_BYTES = 256 * 1024
+
+
+class UpstreamError(Exception):
+    """An upstream did not give a whole answer.
+
+    UpstreamError
+     ├ Unreachable    no connection, or it died before any byte of an answer
+     ├ TimedOut       silent for too long; `phase` says when: "connect", "answer" (before the head) or "body"
+     ├ BrokenAnswer   malformed HTTP, a head too large, a connection closed within a body
+     └ TooLarge       more body than the caller takes
+    """
+
+
+class Unreachable(UpstreamError):
+    """The upstream could not be connected to, or hung up before any byte of an answer."""
+
+
+class TimedOut(UpstreamError):
+    """The upstream was silent for too long. `phase` is "connect", "answer" or "body"."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__(f"the upstream took too long ({phase})")
+        self.phase = phase
+
+
+class BrokenAnswer(UpstreamError):
+    """The upstream's answer is not well-formed HTTP or not whole."""
+
+
+class TooLarge(UpstreamError):
+    """The upstream's body is larger than the caller takes."""
+
+
+class Answer:
+    """An upstream's status and headers (names lower-cased), and its body as it comes.
+
+    The body is read by one reader. Whoever does not read it to its end must `cancel` it, or its connection stays
+    taken; cancelling a whole answer does nothing, so `cancel` may stand in a `finally`.
+    """
+
+    __slots__ = (
+        "_error",
+        "_head",
+        "_loop",
+        "_more",
+        "_pieces",
+        "_waiting_bytes",
+        "_whole",
+        "_wire",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._loop = loop
+        self._wire: Wire | None = wire
+        self._head: asyncio.Future[None] = loop.create_future()
+        self._more: asyncio.Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._whole = False
+        self._error: UpstreamError | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value under a lower-case name, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    async def read(self, max_bytes: int) -> bytes:
+        """The whole body (or what `chunk` left of it). Raises TooLarge, BrokenAnswer, TimedOut."""
+        parts: list[bytes] = []
+        size = 0
+        if not self._whole:
+            announced = self.header(b"content-length")
+            if announced is not None:
+                size = int(announced)
+            while size <= max_bytes and not self._whole:
+                if not parts:
+                    size = 0
+                parts.append(await self.chunk())
+                size += len(parts[-1])
+        parts += self._pieces
+        self._pieces = []
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if size > max_bytes or len(body) > max_bytes:
+            self.cancel()
+            raise TooLarge(f"the upstream's body exceeds {max_bytes} bytes")
+        return body
+
+    async def chunk(self) -> bytes:
+        """What has come of the body since the last call, waiting if nothing has; b"" at the end.
+
+        Raises BrokenAnswer or TimedOut once all that came before the failure has been given out.
+        """
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._whole:
+                return b""
+            self._more = self._loop.create_future()
+            try:
+                await self._more
+            finally:
+                self._more = None
+        pieces = self._pieces
+        self._pieces = []
+        self._waiting_bytes = 0
+        wire = self._wire
+        if wire is not None and not wire.reading:
+            wire.read_on()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def cancel(self) -> None:
+        """Drop the connection at once, so that the upstream sees the hang-up; nothing if the answer is whole."""
+        wire = self._wire
+        if wire is not None:
+            self.fail(BrokenAnswer("the answer was cancelled"))
+            wire.drop()
+
+    # for the wire
+
+    async def headed(self) -> None:
+        """Wait for status and headers."""
+        await self._head
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Status and headers have come."""
+        self.status = status
+        self.headers = headers
+        if not self._head.done():
+            self._head.set_result(None)
+
+    def add(self, piece: bytes) -> bool:
+        """A piece of body has come; False when too much is waiting for its reader."""
+        self._pieces.append(piece)
+        self._waiting_bytes += len(piece)
+        self._wake()
+        return self._waiting_bytes <= _WAITING_BYTES
+
+    def end(self) -> None:
+        """The body is whole."""
+        self._whole = True
+        self._wire = None
+        self._wake()
+
+    def fail(self, error: UpstreamError) -> None:
+        """Nothing more comes, and the answer is not whole."""
+        self._wire = None
+        self._error = error
+        if self._head.done():
+            self._wake()
+        else:
+            self._head.set_exception(error)
+
+    def _wake(self) -> None:
+        more = self._more
+        if more is not None and not more.done():
+            more.set_result(None)

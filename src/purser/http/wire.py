@@ -1,0 +1,240 @@
+"""One connection to an upstream: a request out, an answer in, and whether another may follow."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httptools
+
+from purser.http.upstream import Answer, BrokenAnswer, TimedOut, Unreachable, UpstreamError
+
+if TYPE_CHECKING:
+    from purser.http.client import Origin
+
+_MAX_INTERIM = 32
+# Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
+_ONE_WRITE_BYTES = 64 * 1024
+
+
+class _Stop(Exception):
+    """Raised out of the parser's callbacks to end parsing; why is in the wire's `broken`."""
+
+
+class Wire(asyncio.Protocol):
+    """One connection to an upstream, used for one request at a time."""
+
+    __slots__ = (
+        "answer",
+        "beyond",
+        "bodiless",
+        "broken",
+        "counted",
+        "ended",
+        "headers",
+        "heard_at",
+        "in_head",
+        "interim",
+        "keep_alive",
+        "loop",
+        "lost",
+        "origin",
+        "parser",
+        "quiet",
+        "reading",
+        "received",
+        "silence_seconds",
+        "to_the_close",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, origin: "Origin", loop: asyncio.AbstractEventLoop) -> None:
+        self.origin = origin
+        self.loop = loop
+        self.parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.answer: Answer | None = None
+        self.counted = False
+        self.lost = False
+        self.reading = True
+        self.heard_at = 0.0
+        self.silence_seconds = 0.0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._reset(False)
+
+    def _reset(self, bodiless: bool) -> None:
+        self.bodiless = bodiless
+        self.received = False
+        self.in_head = True
+        self.interim = 0
+        self.to_the_close = False
+        self.ended = False
+        self.beyond = False
+        self.keep_alive = False
+        self.quiet = 0
+        self.broken: UpstreamError | None = None
+
+    def send(self, head: bytes, body: bytes, bodiless: bool, silence_seconds: float) -> Answer:
+        """Write a request (head and body, in one write unless large) and answer with what its answer will fill.
+
+        `bodiless`: the answer has no body whatever its headers say (HEAD).
+        """
+        self._reset(bodiless)
+        self.answer = answer = Answer(self, self.loop)
+        self.silence_seconds = silence_seconds
+        self.heard_at = self.loop.time()
+        if not body:
+            self.transport.write(head)
+        elif len(body) < _ONE_WRITE_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
+        return answer
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self.answer = None
+        self.lost = True
+        self.origin.left(self)
+        self.transport.abort()
+
+    def abandon(self) -> None:
+        """The connection, not yet used, is not wanted any more, whether it has been made or is still being made."""
+        self.lost = True
+        self.origin.left(self)
+        transport = getattr(self, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    def give_up(self) -> None:
+        """Fail the running answer: the origin is being closed."""
+        self._fail((Unreachable if self.in_head else BrokenAnswer)("this origin has been closed"))
+
+    def read_on(self) -> None:
+        """Read again after the answer's reader has caught up."""
+        self.reading = True
+        self.heard_at = self.loop.time()
+        if not self.lost:
+            self.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Give the answer up if the upstream has been silent for too long by `now`, the loop's time in seconds."""
+        if self.answer is not None and self.reading and now - self.heard_at > self.silence_seconds:
+            self._fail(TimedOut("answer" if self.in_head else "body"))
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # TCP and TLS give a full transport
+        if self.lost:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        parser = self.parser
+        if self.answer is None or parser is None:
+            self.drop()  # nothing was asked: a late error, or an upstream out of step
+            return
+        self.heard_at = self.loop.time()
+        self.received = True
+        self.quiet += len(data)
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self.ended:
+                self._fail(self.broken or BrokenAnswer("the upstream's answer is not well-formed HTTP"))
+                return
+            self.beyond = True
+        if self.ended:
+            self._finish()
+        elif self.quiet > self.origin.max_head_bytes:
+            self._fail(BrokenAnswer("the upstream's headers are too large"))
+
+    def eof_received(self) -> bool:
+        self._hang_up(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hang_up(exc)
+        self.lost = True
+        self.parser = None
+        self.origin.left(self)
+
+    def _hang_up(self, exc: Exception | None) -> None:
+        answer = self.answer
+        if answer is None:
+            self.origin.unlist(self)
+        elif not self.received:
+            self._fail(Unreachable("the upstream hung up before it answered"))
+        elif self.to_the_close and exc is None:
+            self.answer = None
+            answer.end()
+        else:
+            self._fail(BrokenAnswer("the upstream hung up within its answer"))
+
+    def _fail(self, error: UpstreamError) -> None:
+        answer = self.answer
+        self.drop()
+        if answer is not None:
+            answer.fail(error)
+
+    def _finish(self) -> None:
+        """The answer is whole: give the connection back if another request may follow, else close it."""
+        answer, self.answer = self.answer, None
+        reusable = self.keep_alive and not self.beyond and not self.transport.get_write_buffer_size()
+        if not self.reading:
+            self.read_on()
+        if reusable:
+            self.origin.give_back(self)
+        else:
+            self.drop()
+        if answer is not None:
+            answer.end()
+
+    # the parser's callbacks
+
+    def on_message_begin(self) -> None:
+        if self.ended:
+            self.beyond = True
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser, answer = self.parser, self.answer
+        if self.ended or parser is None or answer is None:
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            self.interim += 1
+            if self.interim > _MAX_INTERIM or status == 101:
+                self.broken = BrokenAnswer("the upstream answered with more than was asked for")
+                raise _Stop
+            return
+        self.in_head = False
+        self.quiet = 0
+        headers, self.headers = self.headers, []  # trailers end up in the new one, and are not looked at
+        if self.bodiless or status in (204, 304):
+            self.ended = self.bodiless
+        else:
+            self.to_the_close = True
+            for name, value in headers:
+                if name == b"content-length" or (
+                    name == b"transfer-encoding" and value.rstrip().lower().endswith(b"chunked")
+                ):
+                    self.to_the_close = False
+                    break
+        answer.begin(status, headers)
+
+    def on_body(self, body: bytes) -> None:
+        self.quiet = 0
+        if self.ended or self.answer is None:
+            return
+        if not self.answer.add(body) and self.reading:
+            self.reading = False
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self.in_head or self.ended:
+            return  # 1xx, or beyond the answer
+        self.ended = True
+        self.keep_alive = self.parser is not None and self.parser.should_keep_alive()

@@ -1,0 +1,234 @@
+"""Requests that make the model work: from a body to a job ready to be sent, and embeddings."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass, replace
+from itertools import count
+from secrets import token_hex
+
+from purser.http.exchange import Exchange, Request
+from purser.modelserver.bodies import (
+    BadRequest,
+    ChatBody,
+    EmbeddingBody,
+    TextBody,
+    decode,
+    token_lists,
+)
+from purser.modelserver.cache import PrefixCache
+from purser.modelserver.counters import Counters, RequestRecord
+from purser.modelserver.delivery import JSON, Job, Pace, deliver, fail_early
+from purser.modelserver.embeddings import DIMENSIONS, embed, embedding_body, embedding_tokens
+from purser.modelserver.failures import Failures
+from purser.modelserver.generation import Choice, Usage, Wish, generate, usage_object
+from purser.modelserver.prompts import Prompt, answer_schema, chat_prompt, text_prompts, tool_call
+from purser.modelserver.wording import Wording
+
+OTHER_MODEL = "other/model"
+FASTEST_TOKENS_PER_SECOND = 1_000_000
+
+_PACE_IN_PROMPT = re.compile(rb"\[\[pace=([0-9.]{1,10})\]\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A checked request: its prompts, what is asked for each, and how many answers."""
+
+    body: ChatBody | TextBody
+    prompts: list[Prompt]
+    wish: Wish
+    answers: int
+    candidates: int
+
+
+def pace_of(request: Request, default: Pace) -> Pace:
+    """The pace a request asks for by `x-model-pace` or `[[pace=N]]` (tokens a second, 0: no waiting)."""
+    given = request.header(b"x-model-pace")
+    if given is None:
+        found = _PACE_IN_PROMPT.findall(request.body)
+        given = found[-1] if found else None
+    if given is None:
+        return default
+    try:
+        tokens_per_second = float(given)
+    except ValueError:
+        tokens_per_second = math.nan
+    if not 0 <= tokens_per_second <= FASTEST_TOKENS_PER_SECOND:
+        raise BadRequest("x-model-pace takes tokens per second from 0 to 1000000", "x-model-pace")
+    return replace(default, tokens_per_second=tokens_per_second)
+
+
+class Model:
+    """One served model: its context and its prefix cache, and how it answers."""
+
+    def __init__(self, name: str, context_tokens: int, cache_blocks: int, counters: Counters) -> None:
+        self.name = name
+        self.context_tokens = context_tokens
+        self._cache = PrefixCache(cache_blocks)
+        self._counters = counters
+        self._run = token_hex(4)
+        self._numbers = count()
+
+    def check(self, body: ChatBody | TextBody) -> Task:
+        """A body that is right in itself, checked for what this model can do; raises BadRequest."""
+        if isinstance(body, ChatBody):
+            prompts, answers, candidates = [chat_prompt(body)], body.n or 1, body.n or 1
+            wish = Wish(
+                self.name,
+                body.seed,
+                body.cap,
+                body.stops,
+                body.reasoning_effort or "none",
+                tool_call(body),
+                answer_schema(body),
+            )
+        else:
+            prompts, answers = text_prompts(body), body.n or 1
+            candidates = body.best_of or answers
+            if candidates < answers:
+                raise BadRequest("best_of must not be less than n", "best_of")
+            if body.stream and candidates > answers:
+                raise BadRequest("best_of cannot be streamed", "best_of")
+            wish = Wish(self.name, body.seed, body.cap, body.stops, echo=bool(body.echo))
+        if body.cap == 0 and not wish.echo:
+            raise BadRequest("max_tokens must be at least 1", "max_tokens")
+        if body.stream_options is not None and not body.stream:
+            raise BadRequest("stream_options needs stream", "stream_options")
+        for prompt in prompts:
+            self._check_room(len(prompt.tokens), body.cap, "messages" if isinstance(body, ChatBody) else "prompt")
+        return Task(body, prompts, wish, answers, candidates)
+
+    def _check_room(self, prompt_tokens: int, cap: int | None, param: str) -> None:
+        if prompt_tokens + (cap or 0) > self.context_tokens or prompt_tokens >= self.context_tokens:
+            raise BadRequest(
+                f"This model's context is {self.context_tokens} tokens, but the prompt has {prompt_tokens} "
+                f"and {cap or 1} more are asked for. Shorten the prompt or ask for fewer tokens.",
+                param,
+                code="context_length_exceeded",
+            )
+
+    def work(self, task: Task, exchange: Exchange, record: RequestRecord, failures: Failures, pace: Pace) -> Job:
+        """Read the prompts and generate every answer; nothing is sent yet."""
+        choices: list[Choice] = []
+        unseen_tokens = reasoning_tokens = cached_tokens = 0
+        for prompt in task.prompts:
+            cached = self._cache.read(prompt.tokens)
+            cached_tokens += cached
+            room = self.context_tokens - len(prompt.tokens)
+            for candidate in range(task.candidates):
+                choice = generate(prompt, task.wish, room, failures, candidate)
+                reasoning_tokens += len(choice.reasoning)
+                if candidate >= task.answers:
+                    unseen_tokens += choice.generated
+                    continue
+                choice.index, choice.cached_tokens = len(choices), cached
+                choices.append(choice)
+        usage = Usage(
+            sum(len(prompt.tokens) for prompt in task.prompts),
+            cached_tokens,
+            unseen_tokens + sum(choice.generated for choice in choices),
+            reasoning_tokens if task.wish.reasoning_effort != "none" else None,
+        )
+        chat = isinstance(task.body, ChatBody)
+        wording = Wording(
+            f"{'chatcmpl' if chat else 'cmpl'}-{self._run}{next(self._numbers):08x}",
+            int(time.time()),
+            OTHER_MODEL if failures.other_model else task.body.model,
+            chat=chat,
+            null_usage=failures.null_usage,
+        )
+        return Job(
+            exchange,
+            record,
+            self._counters,
+            failures,
+            pace,
+            choices,
+            usage,
+            wording,
+            unseen_tokens,
+            task.body.usage_asked,
+            task.body.running_usage_asked,
+        )
+
+    def embedding_inputs(self, body: EmbeddingBody) -> list[list[bytes]]:
+        """The tokens of each input; raises BadRequest."""
+        inputs = [embedding_tokens(item) for item in token_lists(body.input, "input")]
+        for tokens in inputs:
+            self._check_room(len(tokens), 0, "input")
+        return inputs
+
+
+class Work:
+    """The models that are served, and the requests to them."""
+
+    def __init__(self, models: list[Model], counters: Counters) -> None:
+        self.models = {model.name: model for model in models}
+        self.counters = counters
+
+    def model(self, name: str) -> Model:
+        """The model of that name; raises BadRequest."""
+        model = self.models.get(name)
+        if model is None:
+            raise BadRequest(f"The model `{name}` does not exist.", "model", 404, "model_not_found")
+        return model
+
+    async def complete(
+        self, exchange: Exchange, record: RequestRecord, failures: Failures, pace: Pace, *, chat: bool
+    ) -> None:
+        """A chat or text completion. Raises BadRequest before anything is sent."""
+        wrong: BadRequest | None = None
+        try:
+            data = exchange.request.body
+            body: ChatBody | TextBody = decode(data, ChatBody) if chat else decode(data, TextBody)
+            record.stream = bool(body.stream)
+            record.max_tokens, record.usage_asked = body.cap, body.usage_asked
+            record.running_usage_asked = body.running_usage_asked
+            record.model = body.model
+            model = self.model(body.model)
+            task = model.check(body)
+        except BadRequest as error:
+            wrong = error
+        self.counters.begin(record)
+        if await fail_early(exchange, failures, stream=record.stream and not failures.no_stream):
+            self.counters.end(record, "failed")
+            return
+        if wrong is not None:
+            raise wrong
+        await deliver(model.work(task, exchange, record, failures, pace))
+
+    async def embed(self, exchange: Exchange, record: RequestRecord, failures: Failures) -> None:
+        """Embeddings. Raises BadRequest before anything is sent."""
+        wrong: BadRequest | None = None
+        try:
+            body = decode(exchange.request.body, EmbeddingBody)
+            record.model = body.model
+            inputs = self.model(body.model).embedding_inputs(body)
+        except BadRequest as error:
+            wrong = error
+        self.counters.begin(record)
+        if await fail_early(exchange, failures, stream=False):
+            self.counters.end(record, "failed")
+            return
+        if wrong is not None:
+            raise wrong
+        prompt_tokens = sum(len(tokens) for tokens in inputs)
+        self.counters.read_prompt(record, prompt_tokens, 0)
+        vectors = [embed(tokens, body.dimensions or DIMENSIONS) for tokens in inputs]
+        answer = embedding_body(
+            OTHER_MODEL if failures.other_model else body.model,
+            vectors,
+            as_base64=body.encoding_format == "base64",
+            usage=usage_object(Usage(prompt_tokens, 0, 0), failures, completion=False),
+        )
+        self.counters.end(record, "failed" if failures.truncate else "finished")
+        if failures.truncate:
+            exchange.start(200, JSON, len(answer) + 100)
+            exchange.write(answer)
+            await exchange.drain()
+            exchange.abort()
+        else:
+            exchange.answer(200, JSON, answer)

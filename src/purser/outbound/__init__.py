@@ -1,0 +1,1 @@
+"""Whom we call: payment providers; knows core and nothing else of ours."""

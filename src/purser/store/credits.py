@@ -1,0 +1,47 @@
+"""Credit grants as rows."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from purser.core.credits import CreditGrant
+from purser.store import schema as t
+from purser.store.db import Connection
+
+
+def list_grants(conn: Connection, account: str, *, with_spent: bool = False) -> list[CreditGrant]:
+    """An account's grants, those with nothing remaining only on request, oldest first."""
+    c = t.grants.c
+    query = sa.select(t.grants).where(c.account == account).order_by(c.created_at, c.id)
+    if not with_spent:
+        query = query.where(c.remaining > 0)
+    return [
+        CreditGrant(row.id, row.kind, row.granted, row.remaining, row.created_at, row.expires_at)
+        for row in conn.execute(query)
+    ]
+
+
+def insert_grant(conn: Connection, account: str, grant: CreditGrant, source: str) -> None:
+    """A new grant; `source` says where it came from (sign-up, operator, a payment's id)."""
+    conn.execute(
+        sa.insert(t.grants).values(
+            account=account,
+            id=grant.id,
+            kind=grant.kind,
+            granted=grant.granted_nanos,
+            remaining=grant.remaining_nanos,
+            created_at=grant.created_at,
+            expires_at=grant.expires_at,
+            source=source,
+        )
+    )
+
+
+def draw(conn: Connection, account: str, grant: str, drawn: int, *, lapsed: int = 0) -> None:
+    """Take from what remains of a grant: `drawn` was used, `lapsed` expired."""
+    c = t.grants.c
+    conn.execute(
+        sa.update(t.grants)
+        .where(c.account == account, c.id == grant)
+        .values(remaining=c.remaining - drawn - lapsed, lapsed=c.lapsed + lapsed)
+    )

@@ -1,0 +1,196 @@
+"""Headroom rows and leases as rows of the database."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from purser.core.lease import CREDIT, MONTH, Headroom, Lease
+from purser.store import schema as t
+from purser.store.db import Connection
+
+
+class RowKey(NamedTuple):
+    """Which constraint: the account, its kind, and the window it counts ("" for credit, which has none)."""
+
+    account: str
+    kind: str
+    window: str
+
+
+def credit_key(account: str) -> RowKey:
+    """The account's credit."""
+    return RowKey(account, CREDIT, "")
+
+
+def month_key(account: str, month: str) -> RowKey:
+    """The account's spend limit for one month."""
+    return RowKey(account, MONTH, month)
+
+
+_GET = sa.text(
+    "SELECT amount, enforced, taken, used, over, unbilled FROM headroom "
+    'WHERE account = :account AND kind = :kind AND "window" = :window'
+)
+_PUT = sa.text(
+    "UPDATE headroom SET amount = :amount, enforced = :enforced, taken = :taken, used = :used, over = :over, "
+    'unbilled = :unbilled WHERE account = :account AND kind = :kind AND "window" = :window'
+)
+_GET_LEASE = sa.text(
+    'SELECT share, used FROM leases WHERE account = :account AND kind = :kind AND "window" = :window AND owner = :owner'
+)
+_PUT_LEASE = sa.text(
+    'INSERT INTO leases (account, kind, "window", owner, share, used) '
+    "VALUES (:account, :kind, :window, :owner, :share, :used) "
+    'ON CONFLICT (account, kind, "window", owner) DO UPDATE SET share = excluded.share, used = excluded.used'
+)
+
+
+def get_row(conn: Connection, key: RowKey) -> Headroom | None:
+    """One headroom row, None where it does not exist yet."""
+    row = conn.execute(_GET, key._asdict()).first()
+    return Headroom(row[0], bool(row[1]), row[2], row[3], row[4], row[5]) if row else None
+
+
+def insert_row(conn: Connection, key: RowKey, row: Headroom) -> None:
+    """A new headroom row."""
+    conn.execute(sa.insert(t.headroom).values(**key._asdict(), amount=row.amount, enforced=int(row.enforced)))
+
+
+def put_row(conn: Connection, key: RowKey, row: Headroom) -> None:
+    """Write a headroom row's figures."""
+    values = {
+        "amount": row.amount,
+        "enforced": int(row.enforced),
+        "taken": row.taken,
+        "used": row.used,
+        "over": row.over,
+        "unbilled": row.unbilled,
+    }
+    conn.execute(_PUT, {**key._asdict(), **values})
+
+
+def get_lease(conn: Connection, key: RowKey, owner: str) -> Lease:
+    """One owner's lease on a row; an empty one where there is none."""
+    row = conn.execute(_GET_LEASE, {**key._asdict(), "owner": owner}).first()
+    return Lease(row[0], row[1]) if row else Lease()
+
+
+def put_lease(conn: Connection, key: RowKey, owner: str, lease: Lease) -> None:
+    """Write one owner's lease."""
+    conn.execute(_PUT_LEASE, {**key._asdict(), "owner": owner, "share": lease.share, "used": lease.used})
+
+
+def delete_lease(conn: Connection, key: RowKey, owner: str) -> None:
+    """End a lease whose use has been folded into its row."""
+    c = t.leases.c
+    conn.execute(
+        sa.delete(t.leases).where(
+            c.account == key.account, c.kind == key.kind, c.window == key.window, c.owner == owner
+        )
+    )
+
+
+def list_leases_of(conn: Connection, owner: str) -> list[tuple[RowKey, Lease]]:
+    """Every lease of one owner, in lock order."""
+    c = t.leases.c
+    found = conn.execute(
+        sa.select(c.account, c.kind, c.window, c.share, c.used)
+        .where(c.owner == owner)
+        .order_by(c.account, c.kind, c.window)
+    )
+    return [(RowKey(row[0], row[1], row[2]), Lease(row[3], row[4])) for row in found]
+
+
+_LEASED = sa.text(
+    "SELECT COALESCE(SUM(used), 0), COALESCE(SUM(share), 0) FROM leases "
+    'WHERE account = :account AND kind = :kind AND "window" = :window'
+)
+
+
+def get_used(conn: Connection, key: RowKey) -> int:
+    """All that was ever used on a row: what is folded into it plus what its leases used."""
+    row = get_row(conn, key)
+    return 0 if row is None else row.used + int(conn.execute(_LEASED, key._asdict()).one()[0])
+
+
+def get_spare(conn: Connection, key: RowKey) -> int:
+    """What all leases on a row have set aside and not used."""
+    used, share = conn.execute(_LEASED, key._asdict()).one()
+    return int(share) - int(used)
+
+
+def list_windows(conn: Connection, account: str, kind: str) -> list[str]:
+    """The windows for which an account has rows of a kind, oldest first."""
+    c = t.headroom.c
+    found = conn.execute(sa.select(c.window).where(c.account == account, c.kind == kind).order_by(c.window))
+    return [str(row[0]) for row in found]
+
+
+def set_refused(conn: Connection, key: RowKey, refused: bool) -> None:
+    """Remember that a request was refused for this constraint while nothing was held (U7), or forget it."""
+    c = t.headroom.c
+    conn.execute(
+        sa.update(t.headroom)
+        .where(c.account == key.account, c.kind == key.kind, c.window == key.window)
+        .values(refused=int(refused))
+    )
+
+
+def get_refused(conn: Connection, key: RowKey) -> bool:
+    """Whether a request was refused for this constraint while nothing was held."""
+    c = t.headroom.c
+    row = conn.execute(
+        sa.select(c.refused).where(c.account == key.account, c.kind == key.kind, c.window == key.window)
+    ).first()
+    return bool(row and row[0])
+
+
+def set_wanted(conn: Connection, key: RowKey, at: int | None) -> None:
+    """Ask other writers to return spare of a row (recall), or stop asking."""
+    c = t.headroom.c
+    conn.execute(
+        sa.update(t.headroom)
+        .where(c.account == key.account, c.kind == key.kind, c.window == key.window)
+        .values(wanted_at=at)
+    )
+
+
+def list_wanted(conn: Connection, owner: str) -> list[RowKey]:
+    """The rows on which this owner holds a lease that others want spare of."""
+    h, lease = t.headroom.c, t.leases.c
+    found = conn.execute(
+        sa.select(h.account, h.kind, h.window)
+        .join(
+            t.leases,
+            sa.and_(
+                lease.account == h.account,
+                lease.kind == h.kind,
+                lease.window == h.window,
+                lease.owner == owner,
+            ),
+        )
+        .where(h.wanted_at.is_not(None))
+    )
+    return [RowKey(row[0], row[1], row[2]) for row in found]
+
+
+def list_nearly_spent(conn: Connection, dust: int) -> list[str]:
+    """Accounts with an enforced row of which less than `dust` is neither used nor still to be granted."""
+    h, lease = t.headroom.c, t.leases.c
+    leased = (
+        sa.select(lease.account, lease.kind, lease.window, sa.func.sum(lease.share - lease.used).label("spare"))
+        .group_by(lease.account, lease.kind, lease.window)
+        .subquery()
+    )
+    found = conn.execute(
+        sa.select(h.account)
+        .distinct()
+        .outerjoin(
+            leased,
+            sa.and_(leased.c.account == h.account, leased.c.kind == h.kind, leased.c.window == h.window),
+        )
+        .where(h.enforced == 1, h.amount - h.taken + sa.func.coalesce(leased.c.spare, 0) < dust)
+    )
+    return [str(row[0]) for row in found]

@@ -1,0 +1,104 @@
+"""Invoices, their lines and receipts as rows; an issued invoice's figures never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from purser.core.invoice import FAILED, ISSUED, POSTPAID_BILLING, UNPAID, InvoiceLine
+from purser.store import schema as t
+from purser.store.db import Connection, Row
+
+
+def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any) -> None:
+    """A new invoice with its lines, numbered from 1."""
+    conn.execute(sa.insert(t.invoices).values(**values))
+    rows = [
+        {
+            "account": values["account"],
+            "invoice": values["id"],
+            "n": n,
+            "month": line.month,
+            "model": line.model,
+            "unit": line.unit,
+            "quantity": line.quantity,
+            "rate_nanos": line.rate_nanos,
+            "rate_per": line.rate_per,
+            "amount": line.amount_nanos,
+        }
+        for n, line in enumerate(lines, 1)
+    ]
+    if rows:
+        conn.execute(sa.insert(t.invoice_lines), rows)
+
+
+def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:
+    """One invoice by its id."""
+    c = t.invoices.c
+    return conn.execute(sa.select(t.invoices).where(c.account == account, c.id == invoice)).first()
+
+
+def list_invoices(conn: Connection, account: str) -> list[Row]:
+    """An account's invoices and receipts, newest first."""
+    c = t.invoices.c
+    return list(
+        conn.execute(sa.select(t.invoices).where(c.account == account).order_by(c.issued_at.desc(), c.number.desc()))
+    )
+
+
+def list_lines(conn: Connection, account: str, invoice: str) -> list[Row]:
+    """An invoice's lines in order."""
+    c = t.invoice_lines.c
+    return list(
+        conn.execute(sa.select(t.invoice_lines).where(c.account == account, c.invoice == invoice).order_by(c.n))
+    )
+
+
+def list_unpaid(conn: Connection, account: str) -> list[Row]:
+    """Invoices on which something is owed, oldest first."""
+    c = t.invoices.c
+    return list(
+        conn.execute(
+            sa.select(t.invoices)
+            .where(c.account == account, c.state.in_(UNPAID), c.amount_due > c.paid)
+            .order_by(c.issued_at, c.number)
+        )
+    )
+
+
+def get_last_bill(conn: Connection, account: str) -> Row | None:
+    """The newest month-end invoice, whose carried remainder the next one takes up."""
+    c = t.invoices.c
+    return conn.execute(
+        sa.select(t.invoices)
+        .where(c.account == account, c.type == POSTPAID_BILLING)
+        .order_by(c.month.desc(), c.issued_at.desc())
+        .limit(1)
+    ).first()
+
+
+def update_invoice(conn: Connection, account: str, invoice: str, **values: Any) -> None:
+    """Change an invoice's state or what was paid of it."""
+    c = t.invoices.c
+    conn.execute(sa.update(t.invoices).where(c.account == account, c.id == invoice).values(**values))
+
+
+def list_to_charge(conn: Connection, now: int) -> list[Row]:
+    """Unpaid invoices whose next attempt is due, with no payment under way."""
+    c = t.invoices.c
+    return list(
+        conn.execute(
+            sa.select(t.invoices)
+            .where(c.next_attempt_at <= now, c.state.in_((ISSUED, FAILED)))
+            .order_by(c.next_attempt_at, c.account, c.number)
+        )
+    )
+
+
+def get_next_attempt(conn: Connection, after: int) -> int | None:
+    """The next instant at which an invoice is charged again."""
+    c = t.invoices.c
+    value = conn.execute(sa.select(sa.func.min(c.next_attempt_at)).where(c.next_attempt_at > after)).scalar()
+    return None if value is None else int(value)

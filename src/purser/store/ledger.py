@@ -1,0 +1,127 @@
+"""The journal as rows: append-only transactions and postings, with each writer's share of every balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from purser.core.journal import DEBIT_NORMAL, Transaction
+from purser.store import schema as t
+from purser.store.db import Connection
+from purser.store.writers import Tx
+
+_INSERT = sa.text(
+    "INSERT INTO transactions (account, key, kind, at, corrects, writer, seq) "
+    "VALUES (:account, :key, :kind, :at, :corrects, :writer, :seq)"
+)
+_POST = sa.text(
+    "INSERT INTO postings (account, key, n, ledger, side, amount) VALUES (:account, :key, :n, :ledger, :side, :amount)"
+)
+_BALANCE = sa.text(
+    "INSERT INTO balances (account, ledger, writer, debits, credits) "
+    "VALUES (:account, :ledger, :writer, :debits, :credits) "
+    "ON CONFLICT (account, ledger, writer) DO UPDATE SET "
+    "debits = balances.debits + excluded.debits, credits = balances.credits + excluded.credits"
+)
+
+
+def post(tx: Tx, account: str, transaction: Transaction, *, corrects: str | None = None) -> None:
+    """Append a balanced transaction; the database refuses a key that was posted before."""
+    post_all(tx, [(account, transaction)], corrects=corrects)
+
+
+def post_all(tx: Tx, entries: Iterable[tuple[str, Transaction]], *, corrects: str | None = None) -> None:
+    """Append several transactions at once."""
+    heads, postings, balances = [], [], []
+    for account, entry in entries:
+        heads.append(
+            {
+                "account": account,
+                "key": entry.key,
+                "kind": entry.kind,
+                "at": tx.now,
+                "corrects": corrects,
+                "writer": tx.writer,
+                "seq": tx.seq,
+            }
+        )
+        tx.cover("transaction", account, entry.key, entry.kind, tx.now, corrects)
+        for n, posting in enumerate(entry.postings):
+            side = "D" if posting.debit else "C"
+            amount = posting.amount_nanos
+            postings.append(
+                {
+                    "account": account,
+                    "key": entry.key,
+                    "n": n,
+                    "ledger": posting.ledger,
+                    "side": side,
+                    "amount": amount,
+                }
+            )
+            tx.cover("posting", account, entry.key, n, posting.ledger, side, amount)
+            balances.append(
+                {
+                    "account": account,
+                    "ledger": posting.ledger,
+                    "writer": tx.writer,
+                    "debits": amount if posting.debit else 0,
+                    "credits": 0 if posting.debit else amount,
+                }
+            )
+    if heads:
+        tx.conn.execute(_INSERT, heads)
+        tx.conn.execute(_POST, postings)
+        tx.conn.execute(_BALANCE, balances)
+
+
+def get_balances(conn: Connection, account: str, prefix: str) -> dict[str, int]:
+    """The balances of the ledger accounts that start with `prefix`, each on its natural side, by full name."""
+    c = t.balances.c
+    found = conn.execute(
+        sa.select(c.ledger, sa.func.sum(c.debits), sa.func.sum(c.credits))
+        .where(c.account == account, c.ledger >= prefix, c.ledger < prefix + "\uffff")
+        .group_by(c.ledger)
+        .order_by(c.ledger)
+    )
+    return {row[0]: _natural(row[0], int(row[1]), int(row[2])) for row in found}
+
+
+def get_turnover(conn: Connection, account: str, ledger: str) -> tuple[int, int]:
+    """All debits and all credits ever posted to one ledger account."""
+    c = t.balances.c
+    row = conn.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(c.debits), 0), sa.func.coalesce(sa.func.sum(c.credits), 0)).where(
+            c.account == account, c.ledger == ledger
+        )
+    ).one()
+    return int(row[0]), int(row[1])
+
+
+def get_balance(conn: Connection, account: str, ledger: str) -> int:
+    """One ledger account's balance on its natural side, nano-dollars."""
+    return _natural(ledger, *get_turnover(conn, account, ledger))
+
+
+def _natural(ledger: str, debits: int, credits: int) -> int:
+    return debits - credits if ledger.split(":")[0] in DEBIT_NORMAL else credits - debits
+
+
+def list_transactions(conn: Connection, account: str, limit: int = 200) -> list[dict[str, object]]:
+    """An account's transactions with their postings, newest first."""
+    heads = conn.execute(
+        sa.select(t.transactions)
+        .where(t.transactions.c.account == account)
+        .order_by(t.transactions.c.at.desc(), t.transactions.c.key.desc())
+        .limit(limit)
+    ).all()
+    answer = []
+    for head in heads:
+        sides = conn.execute(
+            sa.select(t.postings.c.ledger, t.postings.c.side, t.postings.c.amount)
+            .where(t.postings.c.account == account, t.postings.c.key == head.key)
+            .order_by(t.postings.c.n)
+        ).all()
+        answer.append({"key": head.key, "kind": head.kind, "at": head.at, "postings": [tuple(side) for side in sides]})
+    return answer

@@ -1,0 +1,70 @@
+"""Payment methods and payments as rows; a payment is written before the provider is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from purser.core.payment import PENDING, SENT
+from purser.store import schema as t
+from purser.store.db import Connection, Row
+
+
+def list_methods(conn: Connection, account: str) -> list[Row]:
+    """The payment methods on file, newest first."""
+    c = t.payment_methods.c
+    return list(
+        conn.execute(
+            sa.select(t.payment_methods)
+            .where(c.account == account, c.removed_at.is_(None))
+            .order_by(c.created_at.desc(), c.id.desc())
+        )
+    )
+
+
+def get_method(conn: Connection, account: str, method: str) -> Row | None:
+    """One payment method on file."""
+    c = t.payment_methods.c
+    return conn.execute(
+        sa.select(t.payment_methods).where(c.account == account, c.id == method, c.removed_at.is_(None))
+    ).first()
+
+
+def insert_method(conn: Connection, **values: Any) -> None:
+    """A new payment method."""
+    conn.execute(sa.insert(t.payment_methods).values(**values))
+
+
+def remove_method(conn: Connection, account: str, method: str, at: int) -> bool:
+    """Take a payment method off file; answers whether it was there."""
+    c = t.payment_methods.c
+    removed = conn.execute(
+        sa.update(t.payment_methods)
+        .where(c.account == account, c.id == method, c.removed_at.is_(None))
+        .values(removed_at=at)
+    )
+    return removed.rowcount == 1
+
+
+def insert_payment(conn: Connection, **values: Any) -> None:
+    """A payment to make."""
+    conn.execute(sa.insert(t.payments).values(**values))
+
+
+def get_payment(conn: Connection, account: str, payment: str) -> Row | None:
+    """One payment."""
+    c = t.payments.c
+    return conn.execute(sa.select(t.payments).where(c.account == account, c.id == payment)).first()
+
+
+def list_to_send(conn: Connection) -> list[Row]:
+    """Payments that the provider has not answered, oldest first; sending one twice is safe, its id is the key."""
+    c = t.payments.c
+    return list(conn.execute(sa.select(t.payments).where(c.state.in_((PENDING, SENT))).order_by(c.created_at, c.id)))
+
+
+def update_payment(conn: Connection, account: str, payment: str, **values: Any) -> None:
+    """Record how a payment went."""
+    c = t.payments.c
+    conn.execute(sa.update(t.payments).where(c.account == account, c.id == payment).values(**values))

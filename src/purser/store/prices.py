@@ -1,0 +1,33 @@
+"""Price books as rows; a version is written once and never changed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from purser.core.money import Rate
+from purser.core.pricebook import PriceBook
+from purser.store import schema as t
+from purser.store.db import Connection
+
+
+def list_books(conn: Connection) -> list[PriceBook]:
+    """Every version, oldest first."""
+    models: dict[int, dict[str, dict[str, Rate]]] = {}
+    for row in conn.execute(sa.select(t.rates)):
+        models.setdefault(row.version, {}).setdefault(row.model, {})[row.unit] = Rate(row.nanos, row.per)
+    books = conn.execute(sa.select(t.price_books).order_by(t.price_books.c.version))
+    return [PriceBook(row.version, row.effective_at, models.get(row.version, {})) for row in books]
+
+
+def insert_book(conn: Connection, book: PriceBook, published_at: int) -> None:
+    """Write a new version."""
+    conn.execute(
+        sa.insert(t.price_books).values(version=book.version, effective_at=book.effective_at, published_at=published_at)
+    )
+    rows = [
+        {"version": book.version, "model": model, "unit": unit, "nanos": rate.nanos, "per": rate.per}
+        for model, rates in book.models.items()
+        for unit, rate in rates.items()
+    ]
+    if rows:
+        conn.execute(sa.insert(t.rates), rows)

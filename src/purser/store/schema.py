@@ -1,0 +1,367 @@
+"""The tables: every one keyed by account first, in the subset of SQL that SQLite and PostgreSQL share.
+
+Amounts are integer nano-dollars, instants integer microseconds UTC, months "2026-03". Tables with `writer, seq`
+columns are covered by their writer's hash chain (see writers).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table, Text
+
+Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # STRICT tables know INTEGER only
+Blob = sa.LargeBinary()
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _key(name: str, kind: Any = Text) -> Column[Any]:
+    return Column(name, kind, primary_key=True, nullable=False, autoincrement=False)
+
+
+def _int(name: str, *, default: int | None = None, nullable: bool = False) -> Column[Any]:
+    return Column(name, Int, nullable=nullable, server_default=None if default is None else str(default))
+
+
+def _text(name: str, *, nullable: bool = False, default: str | None = None) -> Column[Any]:
+    return Column(name, Text, nullable=nullable, server_default=default)
+
+
+def _table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
+    table: Table = Table(name, metadata, *columns, sqlite_strict=True, **options)
+    return table
+
+
+# ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
+meta = _table("meta", _key("name"), _text("value"))
+
+writers = _table(
+    "writers",
+    Column("id", Int, primary_key=True, autoincrement=True),
+    _text("host"),
+    _int("pid"),
+    _int("seq", default=0),
+    _int("n", default=0),
+    Column("hash", Blob, nullable=False),
+    _int("heard_at"),
+    _text("state", default="open"),
+    _int("unbilled", default=0),
+    CheckConstraint("state IN ('open', 'closed')", name="state"),
+    sqlite_autoincrement=True,
+)
+
+commits = _table(
+    "commits",
+    _key("writer", Int),
+    _key("n", Int),
+    _int("seq"),
+    Column("hash", Blob, nullable=False),
+    _int("at"),
+)
+
+changes = _table(
+    "changes",
+    Column("n", Int, primary_key=True, autoincrement=True),
+    _text("account"),
+    sqlite_autoincrement=True,
+)
+
+idempotency = _table(
+    "idempotency",
+    _key("scope"),
+    _key("key"),
+    Column("digest", Blob, nullable=False),
+    _int("status"),
+    _text("answer"),
+    _int("at"),
+)
+
+# ── accounts and access ──────────────────────────────────────────────────────────────────────────────────────────
+accounts = _table(
+    "accounts",
+    _key("id"),
+    _text("email"),
+    _text("display_name", default=""),
+    _text("state", default="READY"),
+    _text("billing_mode"),
+    _text("account_type", default="ACCOUNT_TYPE_UNSPECIFIED"),
+    _int("created_at"),
+    _int("updated_at"),
+    _int("unlimited", default=0),
+    _int("limit_nanos", nullable=True),
+    _int("limit_effective_at", nullable=True),
+    _text("blocked_reason", nullable=True),
+    _text("closed_through", nullable=True),
+    _int("next_expiry_at", nullable=True),
+    _int("invoices", default=0),
+    _text("default_payment_method", nullable=True),
+    Index(None, "created_at"),
+)
+
+users = _table(
+    "users",
+    _key("account"),
+    _key("id"),
+    _text("email", default=""),
+    _text("display_name", default=""),
+    _text("role"),
+    _int("service_account", default=0),
+    _int("created_at"),
+    _int("updated_at"),
+)
+
+keys = _table(
+    "keys",
+    _key("account"),
+    _key("id"),
+    _text("user"),
+    _text("display_name"),
+    _text("prefix"),
+    Column("digest", Blob, nullable=False),
+    _int("created_at"),
+    _int("expires_at", nullable=True),
+    _int("revoked_at", nullable=True),
+    Index(None, "digest", unique=True),
+)
+
+operators = _table(
+    "operators",
+    _key("id"),
+    _text("prefix"),
+    Column("digest", Blob, nullable=False),
+    _int("created_at"),
+    _int("revoked_at", nullable=True),
+    Index(None, "digest", unique=True),
+)
+
+causes = _table(
+    "causes",
+    _key("account"),
+    _key("cause"),
+    _key("since_at", Int),
+    _text("why"),
+    _int("until_at", nullable=True),
+)
+
+# ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
+price_books = _table("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
+
+rates = _table("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
+
+# ── limits that hold ─────────────────────────────────────────────────────────────────────────────────────────────
+headroom = _table(
+    "headroom",
+    _key("account"),
+    _key("kind"),
+    _key("window"),
+    _int("amount"),
+    _int("enforced"),
+    _int("taken", default=0),
+    _int("used", default=0),
+    _int("over", default=0),
+    _int("unbilled", default=0),
+    _int("wanted_at", nullable=True),
+    _int("refused", default=0),
+    CheckConstraint("taken >= 0 AND used >= 0 AND over >= 0", name="signs"),
+    CheckConstraint("enforced = 0 OR taken <= amount + over", name="a1"),
+)
+
+leases = _table(
+    "leases",
+    _key("account"),
+    _key("kind"),
+    _key("window"),
+    _key("owner"),
+    _int("share"),
+    _int("used", default=0),
+    CheckConstraint("0 <= used AND used <= share", name="share"),
+    Index(None, "owner"),
+)
+
+holds = _table(
+    "holds",
+    _key("account"),
+    _key("id"),
+    _int("amount"),
+    _int("expires_at"),
+    _text("state", default="open"),
+    _int("cost", nullable=True),
+)
+
+# ── usage ────────────────────────────────────────────────────────────────────────────────────────────────────────
+usage_events = _table(
+    "usage_events",
+    _key("account"),
+    _key("source"),
+    _key("id"),
+    _text("model"),
+    _text("user", nullable=True),
+    _text("key", nullable=True),
+    _int("occurred_at"),
+    _int("recorded_at"),
+    _text("month"),
+    _text("bill_month"),
+    _int("version"),
+    _text("quantities"),
+    _int("cost"),
+    _int("held"),
+    _int("clamped", default=0),
+    _int("estimated", default=0),
+    _text("state", default="settled"),
+    Column("digest", Blob, nullable=False),
+    _text("txn", nullable=True),
+    _int("writer"),
+    _int("seq"),
+    Index(None, "account", "bill_month", "model"),
+    Index(None, "account", "occurred_at"),
+    Index(None, "writer", "seq"),
+)
+
+rollups = _table(
+    "rollups",
+    _key("account"),
+    _key("bill_month"),
+    _key("month"),
+    _key("hour_at", Int),
+    _key("model"),
+    _key("unit"),
+    _key("version", Int),
+    _key("writer", Int),
+    _int("quantity"),
+    _int("amount"),
+    _int("events"),
+    Index(None, "bill_month"),
+)
+
+# ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
+transactions = _table(
+    "transactions",
+    _key("account"),
+    _key("key"),
+    _text("kind"),
+    _int("at"),
+    _text("corrects", nullable=True),
+    _int("writer"),
+    _int("seq"),
+    Index(None, "writer", "seq"),
+)
+
+postings = _table(
+    "postings",
+    _key("account"),
+    _key("key"),
+    _key("n", Int),
+    _text("ledger"),
+    _text("side"),
+    _int("amount"),
+    CheckConstraint("side IN ('D', 'C')", name="side"),
+    CheckConstraint("amount > 0", name="amount"),
+    Index(None, "account", "ledger"),
+)
+
+balances = _table(
+    "balances",
+    _key("account"),
+    _key("ledger"),
+    _key("writer", Int),
+    _int("debits", default=0),
+    _int("credits", default=0),
+)
+
+grants = _table(
+    "grants",
+    _key("account"),
+    _key("id"),
+    _text("kind"),
+    _int("granted"),
+    _int("remaining"),
+    _int("lapsed", default=0),
+    _int("created_at"),
+    _int("expires_at", nullable=True),
+    _text("source", default=""),
+    CheckConstraint("remaining >= 0 AND lapsed >= 0 AND remaining + lapsed <= granted", name="bounds"),
+)
+
+# ── documents and payments ───────────────────────────────────────────────────────────────────────────────────────
+invoices = _table(
+    "invoices",
+    _key("account"),
+    _key("id"),
+    _text("number"),
+    _text("type"),
+    _text("state"),
+    _text("month"),
+    _int("subtotal"),
+    _int("credits_applied"),
+    _int("tax", default=0),
+    _int("carried_in"),
+    _int("carried_out"),
+    _int("total"),
+    _int("payments_applied"),
+    _int("amount_due"),
+    _int("paid", default=0),
+    _int("issued_at"),
+    _int("due_at"),
+    _int("paid_at", nullable=True),
+    _int("attempts", default=0),
+    _int("next_attempt_at", nullable=True),
+    _text("payment", nullable=True),
+    Index(None, "account", "number", unique=True),
+    Index(None, "next_attempt_at"),
+    Index(None, "account", "type", "month"),
+)
+
+invoice_lines = _table(
+    "invoice_lines",
+    _key("account"),
+    _key("invoice"),
+    _key("n", Int),
+    _text("month"),
+    _text("model"),
+    _text("unit"),
+    _int("quantity"),
+    _int("rate_nanos"),
+    _int("rate_per"),
+    _int("amount"),
+)
+
+payment_methods = _table(
+    "payment_methods",
+    _key("account"),
+    _key("id"),
+    _text("token"),
+    _text("brand"),
+    _text("last4"),
+    _int("exp_month"),
+    _int("exp_year"),
+    _text("fingerprint"),
+    _int("created_at"),
+    _int("removed_at", nullable=True),
+)
+
+payments = _table(
+    "payments",
+    _key("account"),
+    _key("id"),
+    _text("purpose"),
+    _text("invoice", nullable=True),
+    _text("method"),
+    _int("amount"),
+    _text("state"),
+    _int("created_at"),
+    _int("ended_at", nullable=True),
+    _text("provider_id", nullable=True),
+    _text("failure", nullable=True),
+    _text("allocation", nullable=True),
+    _text("receipt", nullable=True),
+    Index(None, "state"),
+)

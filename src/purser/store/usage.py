@@ -1,0 +1,258 @@
+"""Usage events, unique for ever by (account, source, id), and their hourly roll-ups."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from purser.core.rating import Part
+from purser.core.usage import Quantities
+from purser.store import schema as t
+from purser.store.db import Connection, Row
+from purser.store.writers import Tx
+
+SETTLED, QUARANTINED = "settled", "quarantined"
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One request's usage as rated: what it used, under which price version, and what it cost."""
+
+    account: str
+    source: str
+    id: str
+    model: str
+    user: str | None
+    key: str | None
+    occurred_at: int
+    month: str
+    bill_month: str
+    version: int
+    quantities: Quantities
+    parts: tuple[Part, ...]
+    cost_nanos: int
+    held_nanos: int
+    clamped_nanos: int = 0
+    estimated: bool = False
+    state: str = SETTLED
+
+    def digest(self) -> bytes:
+        """What makes two events with the same id the same or not (C3)."""
+        body = (self.model, self.occurred_at, self.quantities)
+        return hashlib.blake2b(_encode(body), digest_size=16).digest()
+
+
+_INSERT = sa.text(
+    'INSERT INTO usage_events (account, source, id, model, "user", key, occurred_at, recorded_at, month, bill_month, '
+    "version, quantities, cost, held, clamped, estimated, state, digest, txn, writer, seq) VALUES (:account, :source, "
+    ":id, :model, :user, :key, :occurred_at, :recorded_at, :month, :bill_month, :version, :quantities, :cost, :held, "
+    ":clamped, :estimated, :state, :digest, :txn, :writer, :seq)"
+)
+_ROLL = sa.text(
+    "INSERT INTO rollups (account, bill_month, month, hour_at, model, unit, version, writer, quantity, amount, events) "
+    "VALUES (:account, :bill_month, :month, :hour_at, :model, :unit, :version, :writer, :quantity, :amount, :events) "
+    "ON CONFLICT (account, bill_month, month, hour_at, model, unit, version, writer) DO UPDATE SET "
+    "quantity = rollups.quantity + excluded.quantity, amount = rollups.amount + excluded.amount, "
+    "events = rollups.events + excluded.events"
+)
+_KNOWN = sa.text(
+    "SELECT digest, cost, state FROM usage_events WHERE account = :account AND source = :source AND id = :id"
+)
+_HOUR = 3_600_000_000
+
+
+def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[bytes, int] | None:
+    """The digest and cost of a known event, None for a new one."""
+    row = conn.execute(_KNOWN, {"account": account, "source": source, "id": id_}).first()
+    return (bytes(row[0]), int(row[1])) if row else None
+
+
+def fact_of(event: Event, recorded_at: int, txn: str | None) -> tuple[object, ...]:
+    """The values of an event that its writer's hash chain covers."""
+    return (
+        "usage",
+        event.account,
+        event.source,
+        event.id,
+        event.model,
+        event.user,
+        event.key,
+        event.occurred_at,
+        recorded_at,
+        event.month,
+        event.bill_month,
+        event.version,
+        event.quantities,
+        event.cost_nanos,
+        event.held_nanos,
+        event.clamped_nanos,
+        int(event.estimated),
+        event.state,
+        txn,
+    )
+
+
+def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
+    """Insert new events, each with the key of the transaction that posts it, and add them to the roll-ups."""
+    rows = []
+    sums: dict[tuple[object, ...], list[int]] = {}
+    for event, txn in events:
+        rows.append(
+            {
+                "account": event.account,
+                "source": event.source,
+                "id": event.id,
+                "model": event.model,
+                "user": event.user,
+                "key": event.key,
+                "occurred_at": event.occurred_at,
+                "recorded_at": tx.now,
+                "month": event.month,
+                "bill_month": event.bill_month,
+                "version": event.version,
+                "quantities": _encode(event.quantities).decode(),
+                "cost": event.cost_nanos,
+                "held": event.held_nanos,
+                "clamped": event.clamped_nanos,
+                "estimated": int(event.estimated),
+                "state": event.state,
+                "digest": event.digest(),
+                "txn": txn,
+                "writer": tx.writer,
+                "seq": tx.seq,
+            }
+        )
+        tx.cover(*fact_of(event, tx.now, txn))
+        if event.state != SETTLED:
+            continue
+        hour_at = event.occurred_at - event.occurred_at % _HOUR
+        for part in event.parts:
+            key = (
+                event.account,
+                event.bill_month,
+                event.month,
+                hour_at,
+                event.model,
+                part.unit,
+                event.version,
+            )
+            total = sums.setdefault(key, [0, 0, 0])
+            total[0] += part.quantity
+            total[1] += part.amount_nanos
+            total[2] += 1
+    tx.conn.execute(_INSERT, rows)
+    names = ("account", "bill_month", "month", "hour_at", "model", "unit", "version")
+    if sums:
+        tx.conn.execute(
+            _ROLL,
+            [
+                {
+                    **dict(zip(names, key, strict=True)),
+                    "writer": tx.writer,
+                    "quantity": total[0],
+                    "amount": total[1],
+                    "events": total[2],
+                }
+                for key, total in sums.items()
+            ],
+        )
+
+
+def sum_rollups(conn: Connection, account: str, bill_month: str) -> list[Row]:
+    """A bill's sums: (month, model, unit, version, quantity, amount, events), summed over hours and writers."""
+    c = t.rollups.c
+    return list(
+        conn.execute(
+            sa.select(
+                c.month,
+                c.model,
+                c.unit,
+                c.version,
+                sa.func.sum(c.quantity).label("quantity"),
+                sa.func.sum(c.amount).label("amount"),
+                sa.func.sum(c.events).label("events"),
+            )
+            .where(c.account == account, c.bill_month == bill_month)
+            .group_by(c.month, c.model, c.unit, c.version)
+            .order_by(c.month, c.model, c.unit, c.version)
+        )
+    )
+
+
+def list_bill_months(conn: Connection, account: str, after: str | None) -> list[str]:
+    """The months with usage on their bill, oldest first, after a given one."""
+    c = t.rollups.c
+    query = sa.select(c.bill_month).distinct().where(c.account == account).order_by(c.bill_month)
+    if after is not None:
+        query = query.where(c.bill_month > after)
+    return [str(row[0]) for row in conn.execute(query)]
+
+
+def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, bucket: int, by_model: bool) -> list[Row]:
+    """Usage from the roll-ups in buckets of `bucket` microseconds (whole hours): (start, model, unit, quantity, amount)."""
+    c = t.rollups.c
+    start = (c.hour_at - c.hour_at % bucket).label("start")
+    model = c.model if by_model else sa.literal("")
+    return list(
+        conn.execute(
+            sa.select(start, model.label("model"), c.unit, sa.func.sum(c.quantity), sa.func.sum(c.amount))
+            .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
+            .group_by(start, model, c.unit)
+            .order_by(start, model, c.unit)
+        )
+    )
+
+
+def iter_line_events(
+    conn: Connection, account: str, bill_month: str, month: str, model: str, versions: Sequence[int]
+) -> Iterator[Row]:
+    """The settled events that an invoice line sums, oldest first."""
+    c = t.usage_events.c
+    yield from conn.execute(
+        sa.select(t.usage_events)
+        .where(
+            c.account == account,
+            c.bill_month == bill_month,
+            c.month == month,
+            c.model == model,
+            c.version.in_(list(versions)),
+            c.state == SETTLED,
+        )
+        .order_by(c.occurred_at, c.source, c.id)
+    )
+
+
+def list_events(conn: Connection, account: str, limit: int = 100) -> list[Row]:
+    """The newest events of an account."""
+    c = t.usage_events.c
+    return list(
+        conn.execute(
+            sa.select(t.usage_events)
+            .where(c.account == account)
+            .order_by(c.occurred_at.desc(), c.id.desc())
+            .limit(limit)
+        )
+    )
+
+
+def decode_quantities(text: str) -> Quantities:
+    """Quantities as stored."""
+    return msgspec.json.decode(text, type=dict[str, int])
+
+
+def list_unclosed(conn: Connection, month: str) -> list[str]:
+    """Accounts with usage on a month's bill that have not closed that month."""
+    c, a = t.rollups.c, t.accounts.c
+    found = conn.execute(
+        sa.select(c.account)
+        .distinct()
+        .join(t.accounts, a.id == c.account)
+        .where(c.bill_month == month, sa.or_(a.closed_through.is_(None), a.closed_through < month))
+        .order_by(c.account)
+    )
+    return [str(row[0]) for row in found]

@@ -1,0 +1,261 @@
+"""Writers: the fenced, hash-chained, durable transactions in which everything is written (correctness §1)."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from purser.core import lease as protocol
+from purser.core.errors import Broken
+from purser.core.ids import make_id
+from purser.core.policy import Policy
+from purser.store import headroom as rows
+from purser.store import schema as t
+from purser.store.db import Connection, Database
+
+T = TypeVar("T")
+_CHECKPOINT_EVERY = 200
+_encode = msgspec.json.Encoder().encode
+
+
+class World(Protocol):
+    """Time and chance, passed in so that tests and the simulator own them."""
+
+    def now(self) -> int:
+        """Billing time, microseconds UTC; a manual clock drives it."""
+
+    def wall(self) -> int:
+        """Wall-clock time, microseconds UTC, for people to read."""
+
+    def entropy(self, bits: int) -> int:
+        """That many random bits."""
+
+
+class Fenced(Exception):  # noqa: N818 - a state, not a mistake
+    """Another process closed this writer: whatever it still holds in memory is void."""
+
+
+@dataclass(slots=True)
+class Tx:
+    """One transaction under way: its connection, its billing instant and the rules in force."""
+
+    conn: Connection
+    now: int
+    policy: Policy
+    world: World
+    writer: int
+    seq: int
+    facts: list[bytes] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+    @property
+    def owner(self) -> str:
+        """This writer's name as an owner of leases."""
+        return owner_name(self.writer)
+
+    def new_id(self, kind: str) -> str:
+        """A fresh id of a kind."""
+        return make_id(kind, self.now, self.world.entropy(80))
+
+    def cover(self, *fact: object) -> None:
+        """Put a row's values under the hash chain."""
+        self.facts.append(_encode(fact))
+
+    def touch(self, account: str) -> None:
+        """Say that an account changed in a way that gateways must hear of within a second."""
+        self.touched.add(account)
+
+
+def owner_name(writer: int) -> str:
+    """A writer's name as an owner of leases."""
+    return f"writer:{writer}"
+
+
+def chain(before: bytes, seq: int, facts: list[bytes]) -> bytes:
+    """The next link of a writer's hash chain over the facts of one commit, in any order."""
+    digest = hashlib.blake2b(before, digest_size=32)
+    digest.update(seq.to_bytes(8, "big"))
+    for fact in sorted(facts):
+        digest.update(len(fact).to_bytes(4, "big"))
+        digest.update(fact)
+    return digest.digest()
+
+
+class Writer:
+    """One database connection that writes; owns leases; one transaction at a time, from any thread."""
+
+    def __init__(self, db: Database, world: World, policy: Policy, *, host: str, pid: int) -> None:
+        self.db, self.world, self.policy = db, world, policy
+        self._lock = threading.RLock()
+        self._queue = _open_lock_file(db, ".queue")
+        self._alive = _open_lock_file(db, ".alive")
+        self._conn = db.engine.connect().execution_options(immediate=True)
+        self._since_checkpoint = 0
+        self.seq = self.n = 0
+        self.hash = bytes(32)
+        self.host = host
+        self.open = True
+        with self._turn(), self._conn.begin():
+            values = {"host": host, "pid": pid, "hash": self.hash, "heard_at": world.wall()}
+            inserted = self._conn.execute(sa.insert(t.writers).values(values))
+            self.id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+            _lock_byte(self._alive, self.id)
+        self.close_dead()
+
+    @property
+    def owner(self) -> str:
+        """This writer's name as an owner of leases."""
+        return owner_name(self.id)
+
+    def _turn(self) -> _Turn:
+        return _Turn(self._lock, self._queue)
+
+    def run(self, work: Callable[[Tx], T]) -> T:
+        """Do `work` in one durable transaction; its exceptions undo everything and are raised again.
+
+        Raises Fenced where this writer was closed, Broken where the database failed to commit: the outcome is then
+        unknown and the process must stop.
+        """
+        return self.run_touching(work)[0]
+
+    def run_touching(self, work: Callable[[Tx], T]) -> tuple[T, set[str]]:
+        """As `run`; answers also the accounts whose control state changed."""
+        with self._turn():
+            tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1)
+            link, n = self.hash, self.n
+            transaction = self._conn.begin()
+            try:
+                self._step()
+                result = work(tx)
+                if tx.touched:
+                    self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
+                if tx.facts:
+                    link, n = chain(link, tx.seq, tx.facts), n + 1
+                    self._conn.execute(_LINK, {"writer": self.id, "n": n, "seq": tx.seq, "hash": link, "at": tx.now})
+                    self._conn.execute(_TIP, {"id": self.id, "n": n, "hash": link})
+            except BaseException:
+                transaction.rollback()
+                raise
+            try:
+                transaction.commit()
+            except Exception as error:
+                raise Broken(f"a commit failed, its outcome is unknown: {error}") from error
+            self.seq, self.hash, self.n = tx.seq, link, n
+            self._checkpoint()
+            return result, tx.touched
+
+    def _step(self) -> None:
+        stepped = self._conn.execute(_STEP, {"id": self.id, "seq": self.seq, "heard": self.world.wall()})
+        if stepped.rowcount != 1:
+            self.open = False
+            raise Fenced(f"writer {self.id} was closed")
+
+    def _checkpoint(self) -> None:
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= _CHECKPOINT_EVERY and not self.db.in_memory:
+            self._since_checkpoint = 0
+            driver = self._conn.connection.driver_connection
+            if driver is not None:
+                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close_dead(self) -> list[int]:
+        """Close the open writers of this host whose process is gone; answers their ids."""
+        with self.db.read() as read:
+            others = sa.select(t.writers.c.id).where(
+                t.writers.c.state == "open", t.writers.c.host == self.host, t.writers.c.id != self.id
+            )
+            candidates = [int(row.id) for row in read.execute(others)]
+        dead = [writer for writer in candidates if not _byte_is_locked(self._alive, writer)]
+        for writer in dead:
+            self.run(lambda tx, writer=writer: close_writer(tx, writer))  # type: ignore[misc]
+        return dead
+
+    def close(self) -> None:
+        """Give every lease back and end this writer."""
+        with self._lock:
+            if self.open:
+                self.run(lambda tx: close_writer(tx, self.id))
+                self.open = False
+            self._conn.close()
+            for descriptor in (self._queue, self._alive):
+                if descriptor is not None:
+                    os.close(descriptor)
+
+
+_STEP = sa.text("UPDATE writers SET seq = seq + 1, heard_at = :heard WHERE id = :id AND seq = :seq AND state = 'open'")
+_TIP = sa.text("UPDATE writers SET n = :n, hash = :hash WHERE id = :id")
+_LINK = sa.text("INSERT INTO commits (writer, n, seq, hash, at) VALUES (:writer, :n, :seq, :hash, :at)")
+
+
+def close_writer(tx: Tx, writer: int) -> int:
+    """Close a writer and end its leases: what they used stays used, the spare comes back and counts as unbilled.
+
+    Answers the spare nano-dollars. A writer that closes itself with nothing held has no unbilled work.
+    """
+    closed = tx.conn.execute(
+        sa.update(t.writers).where(t.writers.c.id == writer, t.writers.c.state == "open").values(state="closed")
+    )
+    if closed.rowcount != 1:
+        return 0
+    spare = 0
+    for key, held in rows.list_leases_of(tx.conn, owner_name(writer)):
+        row = rows.get_row(tx.conn, key)
+        if row is None:
+            raise Broken(f"lease without headroom row: {key}")
+        if writer == tx.writer:
+            row, held = protocol.give_back(row, held, held.spare)
+        spare += held.spare
+        rows.put_row(tx.conn, key, protocol.close(row, held))
+        rows.delete_lease(tx.conn, key, owner_name(writer))
+        tx.touch(key.account)
+    tx.conn.execute(sa.update(t.writers).where(t.writers.c.id == writer).values(unbilled=spare))
+    return spare
+
+
+class _Turn:
+    """A place in the one fair queue of writers: a thread lock within the process, a file lock between processes."""
+
+    def __init__(self, lock: threading.RLock, queue: int | None) -> None:
+        self.lock, self.queue = lock, queue
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        if self.queue is not None:
+            fcntl.flock(self.queue, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self.queue is not None:
+            fcntl.flock(self.queue, fcntl.LOCK_UN)
+        self.lock.release()
+
+
+def _open_lock_file(db: Database, suffix: str) -> int | None:
+    if db.in_memory:
+        return None
+    return os.open(Path(f"{db.path}{suffix}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _flock_record(kind: int, byte: int) -> bytes:
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)
+
+
+def _lock_byte(descriptor: int | None, byte: int) -> None:
+    if descriptor is not None:  # open-file-description locks: held by this descriptor until it or its process ends
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock_record(fcntl.F_WRLCK, byte))
+
+
+def _byte_is_locked(descriptor: int | None, byte: int) -> bool:
+    if descriptor is None:
+        return True
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock_record(fcntl.F_WRLCK, byte))
+    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
