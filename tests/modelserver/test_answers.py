@@ -244,9 +244,7 @@ def test_a_repeated_prefix_is_cached_in_blocks_of_sixteen(server: Running) -> No
     ("prompt", "prompts", "prompt_tokens"),
     [("Hello, world!", 1, 6), (["one", "two, three"], 2, 5), ([1, 2, 3], 1, 3), ([[1, 2], [3]], 2, 3)],
 )
-def test_the_four_shapes_of_a_text_prompt(
-    server: Running, prompt: Any, prompts: int, prompt_tokens: int
-) -> None:
+def test_the_four_shapes_of_a_text_prompt(server: Running, prompt: Any, prompts: int, prompt_tokens: int) -> None:
     answer = server.post(TEXT, {"model": "tiny", "prompt": prompt})
     assert [choice["index"] for choice in answer["choices"]] == list(range(prompts))
     assert answer["object"] == "text_completion"
@@ -304,14 +302,14 @@ def test_the_counters_agree_with_the_usage_that_was_told(server: Running) -> Non
         return counts
 
     before = total()
-    text = "Reconcile this against the bill, every token of it, [[tokens=33]] if you please."
+    text = "Reconcile this against the bill, every token of it, if you please, and to the last one."
     told = [server.post(CHAT, chat(text, n=2))["usage"] for _ in range(2)]
-    told.append(server.events(CHAT, chat(text, **WITH_USAGE))[-1]["usage"])
+    told.append(server.events(CHAT, chat(text, n=3, **WITH_USAGE))[-1]["usage"])
     grown = {name: count - before[name] for name, count in total().items()}
     assert grown == {
         "prompt_tokens": sum(usage["prompt_tokens"] for usage in told),
         "cached_tokens": sum(usage["prompt_tokens_details"]["cached_tokens"] for usage in told),
-        "generated_tokens": 33 * 5,
+        "generated_tokens": sum(usage["completion_tokens"] for usage in told),
         "requests_started": 3,
         "requests_finished": 3,
         "requests_cancelled": 0,

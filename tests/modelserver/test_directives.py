@@ -76,9 +76,7 @@ def test_what_is_refused(text: str) -> None:
 
 def test_every_directive_is_in_the_table_of_the_docstring() -> None:
     assert failures.__doc__ is not None
-    rows = {
-        line.split("`")[1].partition("=")[0] for line in failures.__doc__.splitlines() if line[:3] == "| `"
-    }
+    rows = {line.split("`")[1].partition("=")[0] for line in failures.__doc__.splitlines() if line[:3] == "| `"}
     parsed = {text.partition("=")[0] for text, told in UNDERSTOOD if told != NO_FAILURES and "," not in text}
     assert rows == parsed
 

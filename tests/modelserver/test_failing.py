@@ -200,9 +200,7 @@ def test_bad_usage(server: Running) -> None:
 
 def test_bad_usage_of_embeddings(server: Running) -> None:
     body = {"model": "tiny", "input": "Once"}
-    told = {
-        kind: server.post(EMBEDDINGS, body, f"bad-usage={kind}")["usage"] for kind in ("negative", "cached")
-    }
+    told = {kind: server.post(EMBEDDINGS, body, f"bad-usage={kind}")["usage"] for kind in ("negative", "cached")}
     assert told["negative"] == {"prompt_tokens": -1, "total_tokens": -1}
     assert told["cached"]["prompt_tokens_details"]["cached_tokens"] > 1
     missing = server.post(EMBEDDINGS, body, "bad-usage=missing-field")["usage"]

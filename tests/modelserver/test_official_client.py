@@ -81,9 +81,7 @@ def test_models(client: OpenAI) -> None:
         ("refuse", openai.APIConnectionError),
     ],
 )
-def test_errors_are_raised_as_what_they_are(
-    client: OpenAI, directive: str, error: type[openai.APIError]
-) -> None:
+def test_errors_are_raised_as_what_they_are(client: OpenAI, directive: str, error: type[openai.APIError]) -> None:
     with pytest.raises(error):
         client.chat.completions.create(
             model="tiny",

@@ -76,9 +76,7 @@ def test_a_wrong_body_is_refused_with_the_field_that_is_wrong(
     assert headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b'"\xff"', b"[]", b"null", b"[" * 100_000, b'{"model": "\\ud800"}']
-)
+@pytest.mark.parametrize("body", [b"", b"{", b'"\xff"', b"[]", b"null", b"[" * 100_000, b'{"model": "\\ud800"}'])
 def test_a_body_that_is_no_json_object_is_refused(server: Running, body: bytes) -> None:
     for path in (CHAT, TEXT, EMBEDDINGS):
         status, _, answer = server.call("POST", path, body)
@@ -134,9 +132,7 @@ def test_other_routes_and_methods(server: Running, method: str, path: str, statu
     assert ("allow" in headers) is (status == 405)
 
 
-@pytest.mark.parametrize(
-    "headers", [{"x-model-fail": "nonsense"}, {"x-model-pace": "fast"}, {"x-model-pace": "-1"}]
-)
+@pytest.mark.parametrize("headers", [{"x-model-fail": "nonsense"}, {"x-model-pace": "fast"}, {"x-model-pace": "-1"}])
 def test_directions_that_are_not_understood_are_refused(server: Running, headers: dict[str, str]) -> None:
     status, _, body = server.call("POST", CHAT, chat("x"), headers)
     assert (status, json.loads(body)["error"]["param"]) == (400, next(iter(headers)))

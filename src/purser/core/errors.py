@@ -98,5 +98,5 @@ class Unavailable(PurserError):
     code = "UNAVAILABLE"
 
 
-class Broken(Exception):  # noqa: N818 - a state, not a caller's error
+class Broken(Exception):
     """An invariant does not hold; the process stops rather than guess."""

@@ -16,7 +16,7 @@ LARGEST_QUANTITY = 10**12
 Quantities = dict[str, int]  # unit → count above zero, units disjoint
 
 
-class Inconsistent(Exception):  # noqa: N818 - describes the usage
+class Inconsistent(Exception):
     """An engine's usage contradicts itself: it is quarantined and never billed."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 from purser.core import journal
 from purser.core.errors import Broken, Conflict, NotFound
 from purser.core.invoice import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from purser.core.credits import CreditGrant
 from purser.core.limits import PREPAID, Tier
-from purser.core.period import DAY, HOUR, month_of, month_start
+from purser.core.period import DAY, HOUR, month_end, month_of, month_start
 from purser.core.policy import Policy
 from purser.core.standing import strictest
 from purser.flows import credits, standing
@@ -99,7 +99,8 @@ def balance(conn: Connection, account: str, policy: Policy, now: int, held: int 
 def _runway(conn: Connection, account: str, credit: int | None, now: int) -> int | None:
     """Whole days until the credit ends at the pace of the last seven; None where nothing would end."""
     week_ago = max(now - 7 * DAY, 0)
-    spent = sum(int(row[4]) for row in usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now, DAY, False))
+    buckets = usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now, DAY, False)
+    spent = sum(bucket.amount_nanos for bucket in buckets)
     if credit is None or not spent:
         return None
     return credit * 7 // spent
@@ -109,6 +110,6 @@ def daily_spend(conn: Connection, account: str, month: str) -> list[tuple[int, i
     """The month's spend by day: (start of day, nano-dollars)."""
     start = month_start(month)
     sums: dict[int, int] = {}
-    for row in usage.sum_buckets(conn, account, start, start + 31 * DAY, DAY, False):
-        sums[int(row[0])] = sums.get(int(row[0]), 0) + int(row[4])
+    for bucket in usage.sum_buckets(conn, account, start, month_end(month), DAY, False):
+        sums[bucket.start_at] = sums.get(bucket.start_at, 0) + bucket.amount_nanos
     return sorted(sums.items())

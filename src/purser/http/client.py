@@ -19,8 +19,8 @@ _WITH_LENGTH = frozenset(("POST", "PUT", "PATCH"))
 class Origin:
     """One upstream, by scheme, host and port. Connections are opened as needed, up to `max_connections`, and kept.
 
-    Raises ValueError for a URL that is not `http(s)://host[:port]`. `tls` replaces the default TLS settings (the
-    system's certificate authorities). An idle connection is closed after `idle_seconds`.
+    Raises ValueError for a URL that is not `http(s)://host[:port]`. `tls` replaces the default TLS settings
+    (the system's certificate authorities). An idle connection is closed after `idle_seconds`.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Origin:
     ) -> Answer:
         """Send a request and answer once the upstream's status line and headers have come.
 
-        `timeout_seconds` is the longest silence allowed between two reads from the upstream, here and in the body.
-        Host, Content-Length and connection headers are written here; those among `headers` are left out. A request
-        that meets a kept connection which the upstream has just closed is sent once more, on a new one, if not a
-        byte of an answer had come. Raises Unreachable, TimedOut, BrokenAnswer; ValueError for a method, target or
-        header that would not stay on its line.
+        `timeout_seconds` is the longest silence allowed between two reads from the upstream, here and in the
+        body. Host, Content-Length and connection headers are written here; those among `headers` are left
+        out. A request that meets a kept connection which the upstream has just closed is sent once more, on a
+        new one, if not a byte of an answer had come. Raises Unreachable, TimedOut, BrokenAnswer; ValueError
+        for a method, target or header that would not stay on its line.
         """
         head = self._request_head(method, target, headers, body)
         bodiless = method == "HEAD"

@@ -65,8 +65,8 @@ class Request:
 class Exchange:
     """One request and the answer to it.
 
-    `gone` turns true once the client has hung up: it closed its side, or the connection is lost. What is written
-    afterwards still goes out where it can, for a client that closed only its sending side and waits.
+    `gone` turns true once the client has hung up: it closed its side, or the connection is lost. What is
+    written afterwards still goes out where it can, for a client that closed only its sending side and waits.
     """
 
     __slots__ = (
@@ -119,8 +119,9 @@ class Exchange:
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Send the status line and headers. With `length` None the body is chunked (HTTP/1.0: until the close).
 
-        Framing headers and Date among `headers` are left out, the server writes its own. Raises ValueError for a
-        header with CR, LF or NUL or a status outside 200–599, RuntimeError when the answer has already started.
+        Framing headers and Date among `headers` are left out, the server writes its own. Raises ValueError
+        for a header with CR, LF or NUL or a status outside 200–599, RuntimeError when the answer has already
+        started.
         """
         self._write(self._head(status, headers, length))
 
@@ -150,7 +151,7 @@ class Exchange:
             await drained.wait()
 
     def end(self, data: bytes = b"") -> None:
-        """End the answer, with a last piece of body. An answer shorter than its announced length cuts the connection."""
+        """End the answer, with a last piece of body. One shorter than its announced length cuts the connection."""
         if self.ended:
             return
         if data or not self.started:
@@ -176,7 +177,7 @@ class Exchange:
         self._finish()
 
     def abort(self) -> None:
-        """Cut the connection, so that the client can tell that the answer is not whole. What was written still leaves."""
+        """Cut the connection, so that the client sees that the answer is not whole. What was written still leaves."""
         if self.ended:
             return
         line = self._line

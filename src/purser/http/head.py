@@ -1,4 +1,4 @@
-"""The first lines of an HTTP message: status lines, the Date, and header blocks that cannot be split or smuggled."""
+"""The heads of HTTP messages: status lines, the Date, targets, header blocks that cannot be split or smuggled."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
-# These say how one message travels on one connection. Whoever holds the connection writes them itself, so a copy
-# passed along from another connection is left out.
+# These say how one message travels on one connection. Whoever holds the connection writes them itself, so a
+# copy passed along from another connection is left out.
 _FRAMING = frozenset(
     (
         b"connection",
@@ -62,9 +62,9 @@ def head_bytes(first: bytes, headers: Headers, last: bytes, lines: int) -> bytes
     """One message head: the `first` lines, each carried header, the `last` lines, and the empty line.
 
     `first` and `last` are whole lines ending in CRLF, `lines` in number together. Framing headers
-    (Content-Length, Connection, …) among `headers` are left out. Raises ValueError for a header that would end
-    its line early (CR, LF, NUL) or whose name is no token, so that no byte taken from elsewhere can begin a
-    header or an answer of its own.
+    (Content-Length, Connection, …) among `headers` are left out. Raises ValueError for a header that would
+    end its line early (CR, LF, NUL) or whose name is no token, so that no byte taken from elsewhere can begin
+    a header or an answer of its own.
     """
     parts = [first]
     for name, value in headers:
@@ -90,8 +90,8 @@ def is_token(text: str) -> bool:
 def split_target(target: bytes) -> tuple[str, str]:
     """The percent-decoded path and the query, as sent, of a request target.
 
-    Takes `/path?query`, `http://host/path?query` and `*`. Raises ValueError for all else: bytes beyond ASCII, a
-    fragment, broken percent-encoding, a path that is not UTF-8 or holds NUL.
+    Takes `/path?query`, `http://host/path?query` and `*`. Raises ValueError for all else: bytes beyond ASCII,
+    a fragment, broken percent-encoding, a path that is not UTF-8 or holds NUL.
     """
     known = _targets.get(target)
     if known is not None:

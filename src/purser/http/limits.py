@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class Limits:
     """Bounds on clients. Sizes in bytes, times in seconds.
 
-    `head_timeout_seconds` runs from a request's first byte (or the connection's start) to the end of its headers;
-    `body_timeout_seconds` is the longest silence within a body, and the longest time a client may take nothing of an
-    answer that waits for it; `keep_alive_seconds` is how long a connection may idle between requests.
+    `head_timeout_seconds` runs from a request's first byte (or the connection's start) to the end of its
+    headers; `body_timeout_seconds` is the longest silence within a body, and the longest time a client may
+    take nothing of an answer that waits for it; `keep_alive_seconds` is how long a connection may idle
+    between requests.
     """
 
     max_body_bytes: int = 32 * 1024 * 1024

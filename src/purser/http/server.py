@@ -37,9 +37,10 @@ def refuse_in_json(status: int, code: str, message: str) -> tuple[Headers, bytes
 class Server:
     """An HTTP/1.1 server. `answerer` is run as one task per request.
 
-    An exception out of it is logged; the client gets a 500, or a cut connection if the answer had started. So does an
-    answerer that returns without having ended its answer. A client that hangs up does not cancel the task: see
-    `Exchange.on_gone`. `refuse` gives headers and body of the answers the server makes itself: (status, code, message).
+    An exception out of it is logged; the client gets a 500, or a cut connection if the answer had started. So
+    does an answerer that returns without having ended its answer. A client that hangs up does not cancel the
+    task: see `Exchange.on_gone`. `refuse` gives headers and body of the answers the server makes itself:
+    (status, code, message).
     """
 
     def __init__(self, answerer: Answerer, *, limits: Limits | None = None, refuse: Refuse = refuse_in_json) -> None:
@@ -175,7 +176,7 @@ class Server:
             exchange.answer(500, headers, body)
 
     def _sweep(self) -> None:
-        """Once a second at most: renew the Date and end what has taken too long. No request needs a timer of its own."""
+        """Once a second at most: renew the Date, end what has taken too long. No request has its own timer."""
         now = self._loop.time()
         self.date = date_line(time.time())
         for connection in (*self._connections, *self._turned_away):

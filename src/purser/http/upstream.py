@@ -44,8 +44,8 @@ class TooLarge(UpstreamError):
 class Answer:
     """An upstream's status and headers (names lower-cased), and its body as it comes.
 
-    The body is read by one reader. Whoever does not read it to its end must `cancel` it, or its connection stays
-    taken; cancelling a whole answer does nothing, so `cancel` may stand in a `finally`.
+    The body is read by one reader. Whoever does not read it to its end must `cancel` it, or its connection
+    stays taken; cancelling a whole answer does nothing, so `cancel` may stand in a `finally`.
     """
 
     __slots__ = (

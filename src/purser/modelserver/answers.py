@@ -20,7 +20,7 @@ from purser.modelserver.bodies import (
 )
 from purser.modelserver.cache import PrefixCache
 from purser.modelserver.counters import Counters, RequestRecord
-from purser.modelserver.delivery import JSON, Job, Pace, deliver, fail_early
+from purser.modelserver.delivery import JSON, TRUNCATED_BYTES, Job, Pace, cut_short, deliver, fail_early
 from purser.modelserver.embeddings import DIMENSIONS, embed, embedding_body, embedding_tokens
 from purser.modelserver.failures import Failures
 from purser.modelserver.generation import Choice, Usage, Wish, generate, usage_object
@@ -224,11 +224,9 @@ class Work:
             as_base64=body.encoding_format == "base64",
             usage=usage_object(Usage(prompt_tokens, 0, 0), failures, completion=False),
         )
-        self.counters.end(record, "failed" if failures.truncate else "finished")
         if failures.truncate:
-            exchange.start(200, JSON, len(answer) + 100)
-            exchange.write(answer)
-            await exchange.drain()
-            exchange.abort()
+            await cut_short(exchange, answer, len(answer) + TRUNCATED_BYTES)
+            self.counters.end(record, "failed")
         else:
+            self.counters.end(record, "finished")
             exchange.answer(200, JSON, answer)

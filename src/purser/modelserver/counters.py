@@ -83,9 +83,7 @@ class Counters:
         self.by_model[record.model].generated_tokens += tokens
 
     def end(self, record: RequestRecord, outcome: str, finish_reason: str | None = None) -> None:
-        """The request is over: finished, cancelled or failed. Only the first end counts."""
-        if record.outcome != "running":
-            return
+        """The request is over: finished, cancelled or failed."""
         record.outcome = outcome
         record.finish_reason = finish_reason
         record.cancelled = outcome == "cancelled"

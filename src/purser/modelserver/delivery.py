@@ -218,10 +218,10 @@ async def _whole(job: Job) -> None:
     job.counters.generate(job.record, job.unseen_tokens)
     body = job.wording.body(job.choices, usage_object(job.usage, failures))
     if failures.cut_after is not None:
-        await _cut_short(exchange, body[: len(body) // 2], len(body))
+        await cut_short(exchange, body[: len(body) // 2], len(body))
         job.counters.end(job.record, "failed")
     elif failures.truncate:
-        await _cut_short(exchange, body, len(body) + TRUNCATED_BYTES)
+        await cut_short(exchange, body, len(body) + TRUNCATED_BYTES)
         job.counters.end(job.record, "failed")
     elif failures.huge_mb and _MARK in body:
         exchange.start(200, JSON, len(body) - len(_MARK) + failures.huge_mb * len(_MEGABYTE))
@@ -233,7 +233,8 @@ async def _whole(job: Job) -> None:
         exchange.answer(200, JSON, body)
 
 
-async def _cut_short(exchange: Exchange, body: bytes, promised_bytes: int) -> None:
+async def cut_short(exchange: Exchange, body: bytes, promised_bytes: int) -> None:
+    """An answer of which less is sent than its head promises, then the connection is closed."""
     exchange.start(200, JSON, promised_bytes)
     exchange.write(body)
     await exchange.drain()

@@ -193,19 +193,29 @@ def list_bill_months(conn: Connection, account: str, after: str | None) -> list[
     return [str(row[0]) for row in conn.execute(query)]
 
 
-def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, bucket: int, by_model: bool) -> list[Row]:
-    """Usage from the roll-ups in buckets of `bucket` microseconds (whole hours): (start, model, unit, quantity, amount)."""
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Usage of one model and unit within a span of time."""
+
+    start_at: int
+    model: str
+    unit: str
+    quantity: int
+    amount_nanos: int
+
+
+def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, span: int, by_model: bool) -> list[Bucket]:
+    """Usage from the roll-ups in buckets of `span` microseconds (whole hours), oldest first."""
     c = t.rollups.c
-    start = (c.hour_at - c.hour_at % bucket).label("start")
-    model = c.model if by_model else sa.literal("")
-    return list(
-        conn.execute(
-            sa.select(start, model.label("model"), c.unit, sa.func.sum(c.quantity), sa.func.sum(c.amount))
-            .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
-            .group_by(start, model, c.unit)
-            .order_by(start, model, c.unit)
-        )
+    start = (c.hour_at - c.hour_at % span).label("start")
+    model = (c.model if by_model else sa.literal("")).label("model")
+    found = conn.execute(
+        sa.select(start, model, c.unit, sa.func.sum(c.quantity), sa.func.sum(c.amount))
+        .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
+        .group_by(start, model, c.unit)
+        .order_by(start, model, c.unit)
     )
+    return [Bucket(int(row[0]), str(row[1]), str(row[2]), int(row[3]), int(row[4])) for row in found]
 
 
 def iter_line_events(

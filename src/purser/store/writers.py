@@ -41,7 +41,7 @@ class World(Protocol):
         """That many random bits."""
 
 
-class Fenced(Exception):  # noqa: N818 - a state, not a mistake
+class Fenced(Exception):
     """Another process closed this writer: whatever it still holds in memory is void."""
 
 

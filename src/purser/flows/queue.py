@@ -1,0 +1,175 @@
+"""The write queue: one thread runs a process's transactions in order and commits many settlements at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from purser.core.errors import Broken
+from purser.flows import requests
+from purser.flows.requests import Need, Taken
+from purser.store.usage import Event
+from purser.store.writers import Fenced, Tx, Writer
+
+T = TypeVar("T")
+Done = Callable[[Any, BaseException | None], None]
+MOST_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Settle:
+    event: Event
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    needs: Sequence[Need]
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    work: Callable[[Tx], Any]
+    done: Done
+
+
+_Job = _Settle | _Take | _Work | None
+
+
+class WriteQueue:
+    """Runs transactions on its own thread; `done(result, error)` is called on that thread after the commit."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        on_touched: Callable[[set[str]], None] = lambda _: None,
+        on_fatal: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        self.writer = writer
+        self._on_touched, self._on_fatal = on_touched, on_fatal
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="purser-writer", daemon=True)
+        self._thread.start()
+
+    def settle(self, event: Event, done: Done) -> None:
+        """Settle one request; shares its commit with whatever else is waiting."""
+        self._put(_Settle(event, done))
+
+    def take(self, needs: Sequence[Need], done: Done) -> None:
+        """Take headroom; answers a Taken."""
+        self._put(_Take(needs, done))
+
+    def submit(self, work: Callable[[Tx], Any], done: Done) -> None:
+        """Run any flow in a transaction of its own."""
+        self._put(_Work(work, done))
+
+    def run(self, work: Callable[[Tx], T]) -> T:
+        """Run a flow and wait for it; its exceptions are raised here. Never call this from the event loop."""
+        future: Future[T] = Future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.submit(work, done)
+        return future.result()
+
+    def backlog(self) -> int:
+        """How many transactions are waiting."""
+        return self._jobs.qsize()
+
+    def stop(self) -> None:
+        """Finish what is waiting and end the thread; the writer itself stays open."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _put(self, job: _Job) -> None:
+        if self._stopped and job is not None:
+            job.done(None, Broken("the writer has stopped"))
+        else:
+            self._jobs.put(job)
+
+    def _run(self) -> None:
+        while True:
+            jobs: list[_Job] = [self._jobs.get()]
+            while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            stop = None in jobs
+            try:
+                self._run_together([job for job in jobs if isinstance(job, _Settle | _Take)])
+                for job in jobs:
+                    if isinstance(job, _Work):
+                        self._run_alone(job)
+            except (Broken, Fenced) as error:
+                self._fail(error, jobs)
+                return
+            if stop:
+                self._stopped = True
+                return
+
+    def _run_together(self, jobs: Sequence[_Settle | _Take]) -> None:
+        if not jobs:
+            return
+        events = [job.event for job in jobs if isinstance(job, _Settle)]
+        takes = [job for job in jobs if isinstance(job, _Take)]
+
+        def work(tx: Tx) -> list[Taken]:
+            if events:
+                requests.settle(tx, events)
+            return [requests.take_headroom(tx, job.needs) for job in takes]
+
+        try:
+            taken, touched = self.writer.run_touching(work)
+        except (Broken, Fenced):
+            raise
+        except Exception as error:
+            self._run_apart(jobs, error)
+            return
+        if touched:
+            self._on_touched(touched)
+        for settled in jobs:
+            if isinstance(settled, _Settle):
+                settled.done(None, None)
+        for job, result in zip(takes, taken, strict=True):
+            job.done(result, None)
+
+    def _run_apart(self, jobs: Sequence[_Settle | _Take], error: Exception) -> None:
+        """One of a batch failed, so nothing was written: run each alone and give the error to the one that has it."""
+        if len(jobs) > 1:
+            for job in jobs:
+                self._run_together([job])
+        elif isinstance(jobs[0], _Settle):
+            raise Broken(f"settlement {jobs[0].event.id} could not be written: {error}") from error
+        else:
+            jobs[0].done(None, error)
+
+    def _run_alone(self, job: _Work) -> None:
+        try:
+            result, touched = self.writer.run_touching(job.work)
+        except (Broken, Fenced):
+            raise
+        except Exception as error:
+            job.done(None, error)
+        else:
+            if touched:
+                self._on_touched(touched)
+            job.done(result, None)
+
+    def _fail(self, error: BaseException, jobs: Sequence[_Job]) -> None:
+        self._stopped = True
+        waiting = list(jobs)
+        while not self._jobs.empty():
+            waiting.append(self._jobs.get())
+        self._on_fatal(error)
+        for job in waiting:
+            if job is not None:
+                job.done(None, error)

@@ -1,0 +1,40 @@
+"""The desk: what every door shares: the database, the write queue, the clock, the rules and the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from purser.core.policy import Policy
+from purser.flows.queue import WriteQueue
+from purser.inbound.worker import Clock, Worker
+from purser.store.db import Connection, Database
+from purser.store.writers import Tx
+
+T = TypeVar("T")
+
+
+def _nothing_held(_account: str) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One process's way to the books; `held` answers what an account's running requests hold, nano-dollars."""
+
+    db: Database
+    queue: WriteQueue
+    clock: Clock
+    policy: Policy
+    worker: Worker
+    held: Callable[[str], int] = _nothing_held
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A consistent snapshot."""
+        return self.db.read()
+
+    def write(self, work: Callable[[Tx], T]) -> T:
+        """One transaction, waited for; call it from a thread, not from the event loop."""
+        return self.queue.run(work)
