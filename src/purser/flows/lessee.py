@@ -1,4 +1,4 @@
-"""What one writer has in memory: the spare of its leases, and the holds taken from it (correctness §2, transition 3)."""
+"""What one writer has in memory: the spare of its leases, and the holds taken from it (correctness §2)."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
 
 
 def settle(tx: Tx, events: Sequence[Event]) -> None:
-    """Settle requests of this writer: usage events, one journal entry per account, and the leases they use (transition 4).
+    """Settle requests of this writer: usage events, one journal entry per account, and the leases they use.
 
     Every event's cost lies within a hold on this writer's own leases, so no row is shared with other writers.
     Where a lease runs dry, standing is judged in the same commit.

@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self.lost:
             return
-        if not keep_alive:
+        if not keep_alive or self.house.draining:
             self._ahead.clear()
             self.transport.close()
         elif self.drained is None:

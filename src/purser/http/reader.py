@@ -78,10 +78,9 @@ class RequestReader:
             self._decline_upgrade()
             return int(upgrade.args[0])
         except httptools.HttpParserError:
-            # Bytes after the last request of a connection are not ours to read.
-            if self.refused is None and not self.over:
-                self.refused = (400, "malformed_request", "The request is not well-formed HTTP/1.1.")
-        if self._quiet > self._max_head_bytes + PIECE_BYTES and self.phase != BETWEEN and self.refused is None:
+            if not self.over:  # bytes after the last request of a connection are not ours to read
+                self._note(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
+        if self._quiet > self._max_head_bytes + PIECE_BYTES and self.phase != BETWEEN:
             self._note_large_head()
         return len(data)
 
@@ -98,13 +97,17 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.feed(head)
 
+    def _note(self, status: int, code: str, message: str) -> None:
+        """The first reason to refuse stands."""
+        if self.refused is None:
+            self.refused = (status, code, message)
+
     def _refuse(self, status: int, code: str, message: str) -> NoReturn:
-        self.refused = (status, code, message)
+        self._note(status, code, message)
         raise _Stop
 
     def _note_large_head(self) -> None:
-        message = f"The request's headers exceed {self._max_head_bytes} bytes."
-        self.refused = (431, "headers_too_large", message)
+        self._note(431, "headers_too_large", f"The request's headers exceed {self._max_head_bytes} bytes.")
 
     def _refuse_large_body(self) -> NoReturn:
         limit = self._limits.max_body_bytes

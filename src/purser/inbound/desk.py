@@ -20,9 +20,18 @@ def _nothing_held(_account: str) -> int:
     return 0
 
 
+def _no_wait(_account: str) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One process's way to the books; `held` answers what an account's running requests hold, nano-dollars."""
+    """One process's way to the books.
+
+    `held` answers what an account's running requests hold, nano-dollars. `count_request` counts a request of an
+    account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
+    from the event loop.
+    """
 
     db: Database
     queue: WriteQueue
@@ -30,6 +39,7 @@ class Desk:
     policy: Policy
     worker: Worker
     held: Callable[[str], int] = _nothing_held
+    count_request: Callable[[str], int] = _no_wait
 
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent snapshot."""

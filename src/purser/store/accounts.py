@@ -203,7 +203,8 @@ def set_meta(conn: Connection, name: str, value: str) -> None:
     """Keep a setting in the database."""
     conn.execute(
         sa.text(
-            "INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            "INSERT INTO meta (name, value) VALUES (:name, :value) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         ),
         {"name": name, "value": value},
     )
