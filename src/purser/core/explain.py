@@ -43,14 +43,18 @@ _WORDS = {
         "Add a payment method or credit; service resumes by itself within a second.",
     ),
 }
-_PREPAID_DEPLETED = "Add credit; service resumes by itself within a second."
+# Prepaid, a card alone lifts nothing (A8), and credit neither raises nor resets the limit (L3).
+_PREPAID_WAY_BACK = {
+    CREDIT_DEPLETED: "Add credit; service resumes by itself within a second.",
+    LIMIT_EXCEEDED: "Raise the limit, or wait for the new month.",
+}
 
 
 def explain_cause(cause: str, *, prepaid: bool = False) -> Explanation:
     """One cause in words."""
     what, way_back = _WORDS[cause]
-    if cause == CREDIT_DEPLETED and prepaid:
-        way_back = _PREPAID_DEPLETED
+    if prepaid:
+        way_back = _PREPAID_WAY_BACK.get(cause, way_back)
     return Explanation(cause, what, way_back)
 
 

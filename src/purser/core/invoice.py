@@ -14,7 +14,7 @@ UNPAID = (ISSUED, FAILED)
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """One model, unit and rate of one usage month; `version` is the first price version it was rated under."""
+    """One model, unit and rate of one usage month: how much of it, and what it cost."""
 
     month: str
     model: str

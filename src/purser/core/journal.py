@@ -98,7 +98,7 @@ def granted(key: str, grant: str, amount_nanos: int) -> Transaction:
 
 
 def received(key: str, amount_nanos: int, owed: Mapping[str, int], grant: str | None) -> Transaction:
-    """Money received: it pays what is owed (ledger accounts and amounts), and the rest becomes a grant's credit (A7)."""
+    """Money received: it pays what is owed (ledger accounts and amounts), the rest becomes a grant's credit (A7)."""
     rest = amount_nanos - sum(owed.values())
     credits = dict(owed)
     if rest:

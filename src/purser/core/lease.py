@@ -91,6 +91,8 @@ def close(row: Headroom, lease: Lease) -> Headroom:
 
 def use_after(row: Headroom, cost: int) -> Headroom:
     """Usage posted after the fact: always accepted, even past the amount (H7)."""
+    if cost < 0:
+        raise Broken(f"usage after the fact of {cost} on {row}")
     return _with_over(replace(row, used=row.used + cost, taken=row.taken + cost))
 
 
@@ -101,6 +103,8 @@ def change(row: Headroom, amount: int, enforced: bool) -> Headroom:
 
 def lapse(row: Headroom, remaining: int) -> tuple[Headroom, int]:
     """Take back up to `remaining` of the amount, but never what is taken; answers also how much lapsed now."""
+    if remaining < 0:
+        raise Broken(f"credit of {remaining} cannot lapse on {row}")
     lapsed = min(remaining, max(0, row.amount - row.taken))
     return replace(row, amount=row.amount - lapsed), lapsed
 

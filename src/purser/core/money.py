@@ -39,7 +39,8 @@ def parse_usd(text: object, field: str = "amountUsd", *, negative: bool = False)
     if sign and nanos and not negative:
         raise Invalid(f"{field} must not be negative, got {text}", field=field)
     if nanos > LARGEST_NANOS:
-        raise Invalid(f"{field} is too large: at most 4,000,000,000 dollars, got {text}", field=field)
+        most = LARGEST_NANOS // NANOS_PER_USD
+        raise Invalid(f"{field} is too large: at most {most:,} dollars, got {text}", field=field)
     return -nanos if sign else nanos
 
 
@@ -81,7 +82,11 @@ def from_wire(value: object, field: str) -> int:
     whole = int(units)
     if whole * nanos < 0:
         raise Invalid(f"{field}: units and nanos must have the same sign", field=field)
-    return whole * NANOS_PER_USD + nanos
+    total = whole * NANOS_PER_USD + nanos
+    if abs(total) > LARGEST_NANOS:
+        most = LARGEST_NANOS // NANOS_PER_USD
+        raise Invalid(f"{field} is too large: at most {most:,} dollars", field=field)
+    return total
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

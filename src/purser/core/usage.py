@@ -63,13 +63,18 @@ def normalise(usage: Any) -> Measured | None:
     Answers None where there is nothing usable (no object, or no token counts at all).
     Raises Inconsistent where the numbers contradict each other: negative, not whole, more cached than prompt.
     """
-    if not isinstance(usage, dict) or ("prompt_tokens" not in usage and "completion_tokens" not in usage):
+    if not isinstance(usage, dict):
         return None
-    if "prompt_tokens" not in usage:
+    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if prompt is None and output is None:
+        return None
+    if prompt is None:
         raise Inconsistent("prompt_tokens is missing beside completion_tokens")
-    prompt = _count(usage["prompt_tokens"], "prompt_tokens")
-    output = usage.get("completion_tokens")
-    output = 0 if output is None else _count(output, "completion_tokens")
+    prompt = _count(prompt, "prompt_tokens")
+    if output is None:  # embeddings report none; elsewhere the total tells
+        total = usage.get("total_tokens")
+        output = 0 if total is None else _count(total, "total_tokens") - prompt
+    output = _count(output, "completion_tokens")
     details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     cached = 0 if cached is None else _count(cached, "cached_tokens")

@@ -78,7 +78,7 @@ class Lessee:
         for key in keys:
             spare = self.share(key).spare
             if spare < wanted:
-                needs.append(Need(key, max(0, least - spare), max(wanted - spare, extra)))
+                needs.append(Need(key, max(0, least - spare), wanted - spare, max(wanted - spare, extra)))
         return needs
 
     def apply(self, taken: Taken) -> None:
@@ -171,4 +171,4 @@ class Lessee:
         """Limits or credit of an account changed: what the store has left is to be asked anew."""
         for key, share in self._shares.items():
             if key.account == account:
-                share.left = share.left if share.left is None else 0
+                share.left = 0

@@ -20,10 +20,11 @@ _SHARE_OF_REST = 4  # a lease beyond the need takes at most this fraction of wha
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a writer needs on one headroom row: at least `least` more, at best `most`."""
+    """What a writer needs on one headroom row: at least `least` more, `wanted` if it is there, `most` if there is plenty."""
 
     key: RowKey
     least: int
+    wanted: int
     most: int
 
 
@@ -62,8 +63,8 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
         if row is None:
             raise Broken(f"no headroom row {need.key}")
         held = headroom.get_lease(tx.conn, need.key, tx.owner)
-        most = need.most if not row.enforced else max(need.least, min(need.most, row.available // _SHARE_OF_REST))
-        granted = lease.grant(row, held, need.least, most)
+        plenty = need.most if not row.enforced else min(need.most, row.available // _SHARE_OF_REST)
+        granted = lease.grant(row, held, need.least, max(need.wanted, plenty))
         left[need.key] = row.available if row.enforced else None
         if granted is None:
             short = short or need.key

@@ -244,8 +244,10 @@ class Origin:
 
     def _sweep(self) -> None:
         self._timer = None
-        assert self._loop is not None
-        now = self._loop.time()
+        loop = self._loop
+        if loop is None:
+            return
+        now = loop.time()
         for wire, since in tuple(self._idle.items()):
             if now - since < self.idle_seconds:
                 break
@@ -255,7 +257,7 @@ class Origin:
         if len(self._idle) == len(self._wires):
             self._sweep_seconds = min(_SWEEP_SECONDS, max(0.02, self.idle_seconds / 4))
         if self._wires:
-            self._timer = self._loop.call_later(self._sweep_seconds, self._sweep)
+            self._timer = loop.call_later(self._sweep_seconds, self._sweep)
 
 
 def _late(waiter: "asyncio.Future[None]") -> None:

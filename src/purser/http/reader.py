@@ -196,10 +196,9 @@ class RequestReader:
     def on_message_complete(self) -> None:
         self.phase = BETWEEN
         self.expects = False
-        if self._plain_head:
-            return
         request, self._request = self._request, None
-        assert request is not None
+        if self._plain_head or request is None:
+            return
         body = self._body
         if body:
             request.body = body if isinstance(body, bytes) else bytes(body)

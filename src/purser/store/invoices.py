@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.invoice import FAILED, ISSUED, POSTPAID_BILLING, UNPAID, InvoiceLine
+from purser.core.invoice import CONTRACTED, FAILED, ISSUED, POSTPAID_BILLING, UNPAID, InvoiceLine
 from purser.store import schema as t
 from purser.store.db import Connection, Row
 
@@ -73,7 +73,7 @@ def get_last_bill(conn: Connection, account: str) -> Row | None:
     c = t.invoices.c
     return conn.execute(
         sa.select(t.invoices)
-        .where(c.account == account, c.type == POSTPAID_BILLING)
+        .where(c.account == account, c.type.in_((POSTPAID_BILLING, CONTRACTED)))
         .order_by(c.month.desc(), c.issued_at.desc())
         .limit(1)
     ).first()

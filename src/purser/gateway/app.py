@@ -1,0 +1,337 @@
+"""The gateway's front: authorises a data-plane request in memory, in the order of H6, and has it relayed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import msgspec
+
+from purser.core.errors import PurserError
+from purser.core.ids import is_request_id, make_id
+from purser.core.money import format_usd
+from purser.core.period import SECOND, month_of
+from purser.core.policy import Policy
+from purser.core.pricebook import PriceBook
+from purser.flows import requests
+from purser.flows.access import Principal
+from purser.flows.queue import WriteQueue
+from purser.gateway import bodies, refusals
+from purser.gateway.cashier import Cashier, Shortfall
+from purser.gateway.directory import Directory, Standing
+from purser.gateway.models import Served, origins_of
+from purser.gateway.passage import Counters, Passage
+from purser.gateway.quote import quote
+from purser.gateway.refusals import JSON, Headers, Refusal
+from purser.gateway.relay import relay
+from purser.http.exchange import Exchange, Request
+from purser.store import accounts, headroom, usage
+from purser.store.db import Database
+from purser.store.writers import World
+
+log = logging.getLogger("purser.gateway")
+_encode = msgspec.json.Encoder().encode
+_HEARTBEAT_SECONDS = 0.2
+_QUIET_MICROSECONDS = 5 * SECOND
+_PREFIXES = ("/v1/", "/inference/v1/")
+_KINDS = (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS)
+_POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in _KINDS}
+_QUOTES = tuple(prefix + "quote" for prefix in _PREFIXES)
+_MODELS = tuple(prefix + "models" for prefix in _PREFIXES)
+
+
+class Gateway:
+    """The data plane of one process. Make it on the event loop; `answer` takes the paths that `takes` says."""
+
+    def __init__(
+        self,
+        db: Database,
+        queue: WriteQueue,
+        world: World,
+        policy: Policy,
+        served: dict[str, Served],
+        *,
+        resolve_url: str,
+        reload_clock: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.db, self.queue, self.world, self.policy, self.served = db, queue, world, policy, served
+        self.resolve_url, self._reload_clock = resolve_url, reload_clock
+        self.cashier = Cashier(queue, policy, world.now)
+        self.directory = Directory(db, policy, world.now)
+        self.counters = Counters()
+        self._loop = asyncio.get_running_loop()
+        with db.read() as conn:
+            self._seen_change = accounts.get_last_change(conn)
+        self._heart = asyncio.ensure_future(self._beat())
+        self._last_commit = 0.0
+
+    # ── routing ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def takes(self, request: Request) -> bool:
+        """Whether a request is the gateway's; everything else is the control plane's."""
+        path = request.path
+        return (
+            path in _POSTS
+            or path in _QUOTES
+            or (path.startswith(_MODELS)
+            and (path in _MODELS or path.startswith(tuple(name + "/" for name in _MODELS))))
+            or path == "/verifyApiKey"
+        )
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one data-plane request."""
+        request = exchange.request
+        request_id = self._request_id(request)
+        self.counters.requests += 1
+        headers: Headers = [(b"x-request-id", request_id.encode())]
+        try:
+            kind = _POSTS.get(request.path)
+            if kind is not None and request.method == "POST":
+                await self._serve(exchange, kind, request_id, headers)
+            else:
+                await self._answer_small(exchange, request_id, headers)
+        except PurserError as error:
+            self._refuse(exchange, refusals.of_error(error), request_id, headers)
+        except Refusal as refusal:
+            self._refuse(exchange, refusal, request_id, headers)
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal, request_id: str, headers: Headers) -> None:
+        self.counters.refused[refusal.status] = self.counters.refused.get(refusal.status, 0) + 1
+        if exchange.started:
+            exchange.abort()
+            return
+        exchange.answer(refusal.status, [JSON, *headers, *refusal.headers], refusal.body(request_id))
+
+    def _request_id(self, request: Request) -> str:
+        given = request.header(b"x-request-id")
+        if given is not None and given.isascii() and is_request_id(given.decode()):
+            return given.decode()
+        return make_id("req", self.world.wall(), self.world.entropy(80))
+
+    # ── the hot path ─────────────────────────────────────────────────────────────────────────────────────────────
+    async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers) -> None:
+        request = exchange.request
+        principal = await self._principal(request)
+        standing = await self._standing(principal)
+        headers += self._count(standing)
+        body = bodies.read(kind, request.body)
+        served = self.served.get(body.model)
+        book = await self.directory.price_book()
+        rates = book.models.get(body.model) if book is not None else None
+        if served is None or rates is None or book is None:
+            raise refusals.no_model(body.model)
+        policy = request.header(b"x-purser-fit")
+        ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
+        await self._refuse_repeat(request, principal, request_id)
+        now = self.world.now()
+        month = month_of(now)
+        account = principal.account
+        found = self.cashier.hold_at_once(request_id, account, month, book.version, rates, ask)
+        if found is None:
+            asked = await self.cashier.hold(request_id, account, month, book.version, rates, ask)
+            if isinstance(asked, Shortfall):
+                raise refusals.insufficient(asked, self.resolve_url)
+            found = asked
+        hold, held = found
+        if (ask.requested is not None and held.cap < ask.requested) or (ask.requested is None and held.cap < ask.cap):
+            headers.append((b"x-purser-max-tokens", b"%d" % held.cap))
+        passage = Passage(
+            exchange=exchange,
+            request_id=request_id,
+            principal=principal,
+            served=served,
+            body=body,
+            ask=ask,
+            rates=rates,
+            hold=hold,
+            held=held,
+            occurred_at=now,
+            headers=headers,
+            cashier=self.cashier,
+            counters=self.counters,
+            slice_tokens=self.policy.slice_tokens,
+        )
+        await relay(passage)
+
+    async def _principal(self, request: Request) -> Principal:
+        given = request.header(b"authorization")
+        if given is not None and given[:7].lower() == b"bearer ":
+            secret = given[7:].strip()
+        else:
+            secret = request.header(b"x-api-key") or b""
+        if not secret:
+            raise Refusal(401, "invalid_api_key", "No API key was sent; send Authorization: Bearer YOUR_KEY.")
+        principal = await self.directory.principal(secret)
+        if principal.operator:
+            raise Refusal(403, "permission_denied", "The operator key runs no inference; use an account's API key.")
+        return principal
+
+    async def _standing(self, principal: Principal) -> Standing:
+        standing = self.directory.known_standing(principal.account)
+        if standing is None:
+            standing = await self.directory.standing(principal.account)
+        if standing.causes:
+            raise refusals.suspended(principal.account, standing.causes, prepaid=standing.prepaid)
+        return standing
+
+    def _count(self, standing: Standing) -> Headers:
+        wait, remaining = self.directory.count_request(standing)
+        if wait:
+            raise refusals.too_many(wait, standing.requests_per_minute)
+        return [
+            (b"x-ratelimit-limit-requests", b"%d" % standing.requests_per_minute),
+            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+        ]
+
+    async def _refuse_repeat(self, request: Request, principal: Principal, request_id: str) -> None:
+        """A client that names its requests gets each served once: open or settled ones are 409 (correctness §2)."""
+        given = request.header(b"x-request-id")
+        if given is None or given.decode("latin-1") != request_id:
+            return
+        if self.cashier.lessee.is_open(principal.account, request_id):
+            raise Refusal(409, "request_open", f"Request {request_id} is running already.")
+        known = await asyncio.to_thread(self._known_cost, principal.account, request_id)
+        if known is not None:
+            raise Refusal(
+                409, "request_settled", f"Request {request_id} was served already.", cost_usd=format_usd(known)
+            )
+        if self.cashier.lessee.is_open(principal.account, request_id):
+            raise Refusal(409, "request_open", f"Request {request_id} is running already.")
+
+    def _known_cost(self, account: str, request_id: str) -> int | None:
+        with self.db.read() as conn:
+            known = usage.get_known(conn, account, "gateway", request_id)
+        return None if known is None else known[1]
+
+    # ── the small routes ─────────────────────────────────────────────────────────────────────────────────────────
+    async def _answer_small(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
+        request = exchange.request
+        path, method = request.path, request.method
+        if path in _POSTS or path in _QUOTES:
+            if method != "POST":
+                raise Refusal(405, "method_not_allowed", f"Use POST for {path}.", headers=[(b"allow", b"POST")])
+        elif method not in ("GET", "HEAD"):
+            raise Refusal(405, "method_not_allowed", f"Use GET for {path}.", headers=[(b"allow", b"GET")])
+        principal = await self._principal(request)
+        standing = await self.directory.standing(principal.account)
+        if path in _QUOTES:
+            body = await self._quote(request, principal, standing)
+        elif path == "/verifyApiKey":
+            body = _encode({"account": principal.account, "user": principal.user, "keyId": principal.key})
+        else:
+            headers += self._count(standing)
+            book = await self.directory.price_book()
+            body = self._models(path, book)
+        exchange.answer(200, [JSON, *headers], body)
+
+    def _models(self, path: str, book: PriceBook | None) -> bytes:
+        priced = book.models if book is not None else {}
+        entries = {
+            name: {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": "purser",
+                "context_length": m.terms.context_tokens,
+            }
+            for name, m in self.served.items()
+            if name in priced
+        }
+        _, _, name = path.partition("/models/")
+        if not name:
+            return _encode({"object": "list", "data": list(entries.values())})
+        entry = entries.get(name) or entries.get(unquote(name))
+        if entry is None:
+            raise refusals.no_model(name)
+        return _encode(entry)
+
+    async def _quote(self, request: Request, principal: Principal, standing: Standing) -> bytes:
+        return _encode(
+            await quote(
+                request.body,
+                principal.account,
+                standing,
+                self.served,
+                await self.directory.price_book(),
+                self.policy,
+                self._fresh_left,
+            )
+        )
+
+    async def _fresh_left(self, account: str) -> tuple[str, int]:
+        """Which constraint is tightest and what is left of it, from the store and this process's own spare."""
+        keys = requests.path(account, month_of(self.world.now()))
+
+        def read() -> dict[headroom.RowKey, int | None]:
+            with self.db.read() as conn:
+                rows = {key: headroom.get_row(conn, key) for key in keys}
+            return {key: row.available if row.enforced else None for key, row in rows.items() if row is not None}
+
+        available = await asyncio.to_thread(read)
+        lefts = {
+            key: 2**60 if left is None else left + self.cashier.lessee.share(key).spare
+            for key, left in available.items()
+        }
+        tightest = min(lefts, key=lambda key: lefts[key], default=keys[0])
+        return tightest.kind, lefts.get(tightest, 2**60)
+
+    # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
+    def held(self, account: str) -> int:
+        """What an account's running requests hold, nano-dollars."""
+        return self.cashier.lessee.held(account)
+
+    def count_control_request(self, account: str) -> int:
+        """Count a control-plane request toward an account's requests per minute; the seconds to wait, or 0."""
+        standing = self.directory.known_standing(account)
+        if standing is None:
+            standing = Standing(account, {}, False, self.policy.requests_per_minute_unverified)
+            asyncio.ensure_future(self.directory.standing(account))  # noqa: RUF006 - only warms the cache
+        return self.directory.count_request(standing)[0]
+
+    def on_touched(self, touched: set[str]) -> None:
+        """Accounts changed in a commit of this process; may be called from any thread."""
+        self._loop.call_soon_threadsafe(self._forget, touched)
+
+    def _forget(self, touched: set[str]) -> None:
+        self.directory.forget(touched)
+        for account in touched:
+            self.cashier.lessee.forget_left(account)
+
+    # ── the heartbeat ────────────────────────────────────────────────────────────────────────────────────────────
+    async def _beat(self) -> None:
+        """Five times a second: hear of changes by other processes, give back what is not needed, show signs of life."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            try:
+                await self._beat_once()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("a heartbeat failed")
+
+    async def _beat_once(self) -> None:
+        changes, wanted = await asyncio.to_thread(self._hear)
+        if changes:
+            self._seen_change = changes[-1][0]
+            self._forget({account for _, account in changes})
+        self._reload_clock()
+        now = self.world.now()
+        await self.cashier.give_back(month_of(now), now - _QUIET_MICROSECONDS, wanted)
+        if self._loop.time() - self._last_commit > 1.0:
+            self._last_commit = self._loop.time()
+            await self.cashier.run(lambda tx: None)
+
+    def _hear(self) -> tuple[list[tuple[int, str]], list[headroom.RowKey]]:
+        with self.db.read() as conn:
+            return (
+                accounts.list_changes(conn, self._seen_change),
+                headroom.list_wanted(conn, self.queue.writer.owner),
+            )
+
+    async def close(self) -> None:
+        """Stop the heartbeat and close the upstream connections; running requests have ended by now."""
+        self._heart.cancel()
+        await asyncio.gather(self._heart, return_exceptions=True)
+        for origin in origins_of(self.served.values()):
+            await origin.close()

@@ -1,0 +1,265 @@
+"""Request bodies of the OpenAI dialect: read, checked, bounded for the hold, and spliced for the upstream (H1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from purser.core.admission import FIT, REFUSE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, Ask
+from purser.core.errors import Invalid
+
+CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
+MOST_CHOICES = 128
+COMPLETION_DEFAULT_TOKENS = 16  # what engines that follow OpenAI generate for a completion that names no cap
+_CAP_FIELDS = ("max_completion_tokens", "max_tokens")
+
+# Fields that add no text to the prompt; the JSON of every other field counts toward the input bound.
+_NO_TEXT = frozenset(
+    "model messages prompt input stream stream_options max_tokens max_completion_tokens n best_of temperature top_p "
+    "top_k min_p seed frequency_penalty presence_penalty repetition_penalty length_penalty logit_bias logprobs "
+    "top_logprobs echo stop stop_token_ids user metadata store service_tier parallel_tool_calls tool_choice "
+    "encoding_format dimensions prompt_cache_key prompt_cache_isolation_key safety_identifier ignore_eos min_tokens "
+    "skip_special_tokens reasoning_effort verbosity request_id modalities".split()
+)
+_BILLED = ("model", "messages", "prompt", "input", "stream", "stream_options", "n", "best_of", *_CAP_FIELDS)
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What bounds a model's requests; the caller gives its own names to the fields."""
+
+    context_tokens: int
+    max_output_tokens: int
+    tokens_per_byte: int
+    engine: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request body whose envelope is sound: an object with a model, and the fields as their own JSON."""
+
+    kind: str
+    raw: bytes
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+    usage_asked: bool
+
+
+def read(kind: str, raw: bytes) -> Body:
+    """Check a body's envelope; raises Invalid naming the field and what would be right."""
+    try:
+        fields = _decode_fields(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the body must be a JSON object: {error}", code="invalid_json") from None
+    _refuse_duplicates(raw)
+    if "chat_template" in fields:
+        raise Invalid("chat_template is not allowed: the model's own template is used", field="chat_template")
+    model = _get(fields, "model")
+    if not isinstance(model, str) or not model:
+        raise Invalid("model must be the name of a model, such as one from GET /v1/models", field="model")
+    stream = _get(fields, "stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise Invalid("stream must be true or false", field="stream")
+    if stream and kind == EMBEDDINGS:
+        raise Invalid("embeddings cannot be streamed", field="stream")
+    return Body(kind, raw, fields, model, bool(stream), _usage_asked(fields))
+
+
+def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
+    raw = fields.get(name)
+    return None if raw is None else _decode_any(raw)
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    """A field given twice is read differently by different engines: refuse it wherever money depends on it."""
+    for name in _BILLED:
+        if raw.count(b'"%b"' % name.encode()) > 1 and _top_names(raw).count(name) > 1:
+            raise Invalid(f"{name} is given more than once", field=name)
+
+
+def _top_names(raw: bytes) -> list[str]:
+    """The names of the outermost object, in order, duplicates kept (the standard library tells them apart)."""
+    seen: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        seen[:] = [name for name, _ in items]  # the outermost object ends last
+
+    json.loads(raw, object_pairs_hook=pairs)
+    return seen
+
+
+def _usage_asked(fields: dict[str, msgspec.Raw]) -> bool:
+    options = _get(fields, "stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict) or not isinstance(options.get("include_usage", False), bool):
+        raise Invalid('stream_options must be an object such as {"include_usage": true}', field="stream_options")
+    return bool(options.get("include_usage", False))
+
+
+def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
+    """What the request could use at most (H1); raises Invalid naming the field that is wrong."""
+    if fit is not None and fit not in (FIT, REFUSE):
+        raise Invalid(f'x-purser-fit must be "fit" or "refuse", not {fit!r:.40}', field="x-purser-fit")
+    extra = sum(len(bytes(raw)) for name, raw in body.fields.items() if name not in _NO_TEXT)
+    prompts, sizes, opaque = _READERS[body.kind](body)
+    tokens = [size * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
+    tokens[0] += extra * terms.tokens_per_byte
+    if body.kind == CHAT:
+        tokens[0] += TOKENS_PER_MESSAGE * prompts
+    bounded = [terms.context_tokens if opaque else min(count, terms.context_tokens) for count in tokens]
+    requested, cap = _cap(body, terms)
+    return Ask(
+        model=body.model,
+        input_tokens=sum(bounded),
+        input_bytes=sum(sizes) + extra,
+        cap=cap,
+        requested=requested,
+        choices=_choices(body) * (1 if body.kind == CHAT else len(sizes)),
+        stream=body.stream,
+        policy=fit or terms.policy,
+    )
+
+
+def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
+    if body.kind == EMBEDDINGS:
+        return None, 0
+    named = [(name, _get(body.fields, name)) for name in _CAP_FIELDS]
+    for name, value in named:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= terms.context_tokens:
+            raise Invalid(
+                f"{name} must be a whole number from 1 to {terms.max_output_tokens}, not {value!r:.40}", field=name
+            )
+        return value, min(value, terms.max_output_tokens)
+    if body.kind == COMPLETIONS and terms.engine not in ("llamacpp", "ollama"):
+        return None, min(COMPLETION_DEFAULT_TOKENS, terms.max_output_tokens)
+    return None, terms.max_output_tokens
+
+
+def _choices(body: Body) -> int:
+    counts = {}
+    for name in ("n", "best_of"):
+        value = _get(body.fields, name)
+        if value is None:
+            value = 1
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
+            raise Invalid(f"{name} must be a whole number from 1 to {MOST_CHOICES}, not {value!r:.40}", field=name)
+        counts[name] = value
+    return max(counts.values())
+
+
+def text_bytes(text: str) -> int:
+    """The UTF-8 bytes of a text; a byte-level token covers at least one."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _read_messages(body: Body) -> tuple[int, list[int], bool]:
+    messages = _get(body.fields, "messages")
+    if not isinstance(messages, list) or not messages:
+        raise Invalid(
+            'messages must be a list of at least one message such as {"role": "user", "content": "Hi"}',
+            field="messages",
+        )
+    size, opaque = 0, False
+    for n, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise Invalid(f'messages[{n}] must be an object with a "role" and "content"', field=f"messages[{n}]")
+        for name, value in message.items():
+            if name == "role":
+                size += max(0, text_bytes(value) - TOKENS_PER_MESSAGE)
+            elif name == "content":
+                more, unread = _content_bytes(value, f"messages[{n}].content")
+                size += more
+                opaque = opaque or unread
+            elif value is not None:
+                size += len(_encode(value))
+    return len(messages), [size], opaque
+
+
+def _content_bytes(content: Any, field: str) -> tuple[int, bool]:
+    if content is None:
+        return 0, False
+    if isinstance(content, str):
+        return text_bytes(content), False
+    if not isinstance(content, list):
+        raise Invalid(f"{field} must be a text or a list of parts", field=field)
+    size, opaque = 0, False
+    for n, part in enumerate(content):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise Invalid(
+                f'{field}[{n}] must be a part such as {{"type": "text", "text": "Hi"}}', field=f"{field}[{n}]"
+            )
+        text = part.get("text")
+        if part["type"] in ("text", "input_text", "refusal") and isinstance(text, str):
+            size += text_bytes(text)
+        elif part["type"] in ("text", "input_text"):
+            raise Invalid(f"{field}[{n}].text must be a text", field=f"{field}[{n}].text")
+        else:
+            opaque = True  # an image, audio or file: bounded by the model's context
+    return size, opaque
+
+
+def _read_prompts(name: str, body: Body) -> tuple[int, list[int], bool]:
+    given = _get(body.fields, name)
+    if isinstance(given, str):
+        return 1, [text_bytes(given)], False
+    if isinstance(given, list) and given:
+        if all(isinstance(item, str) for item in given):
+            return len(given), [text_bytes(item) for item in given], False
+        if _are_tokens(given):
+            return 1, [len(given)], False
+        if all(isinstance(item, list) and item and _are_tokens(item) for item in given):
+            return len(given), [len(item) for item in given], False
+    raise Invalid(f"{name} must be a text, a list of texts, or lists of token numbers", field=name)
+
+
+def _are_tokens(items: list[Any]) -> bool:
+    return all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items)
+
+
+_READERS: dict[str, Callable[[Body], tuple[int, list[int], bool]]] = {
+    CHAT: _read_messages,
+    COMPLETIONS: lambda body: _read_prompts("prompt", body),
+    EMBEDDINGS: lambda body: _read_prompts("input", body),
+}
+
+
+def splice(raw: bytes, fields: dict[str, msgspec.Raw], changes: dict[str, bytes]) -> bytes:
+    """The object with some fields' JSON replaced or added and everything else byte for byte; `raw` where none is."""
+    changes = {name: value for name, value in changes.items() if name not in fields or bytes(fields[name]) != value}
+    if not changes:
+        return raw
+    parts = [_encode(name) + b":" + changes.pop(name, bytes(value)) for name, value in fields.items()]
+    parts += [_encode(name) + b":" + value for name, value in changes.items()]
+    return b"{" + b",".join(parts) + b"}"
+
+
+def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> bytes:
+    """The body as the upstream gets it: its own name for the model, the fitted cap, usage asked for (H3, H5)."""
+    changes: dict[str, bytes] = {}
+    if upstream_model != body.model:
+        changes["model"] = _encode(upstream_model)
+    if body.kind != EMBEDDINGS:
+        named = [name for name in _CAP_FIELDS if _get(body.fields, name) is not None]
+        default = "max_completion_tokens" if terms.engine == "openai" and body.kind == CHAT else "max_tokens"
+        for name in named or [default]:
+            changes[name] = b"%d" % cap
+    if body.stream:
+        options = _get(body.fields, "stream_options") or {}
+        options["include_usage"] = True
+        if terms.engine == "vllm":
+            options["continuous_usage_stats"] = True
+        changes["stream_options"] = _encode(options)
+    return splice(body.raw, body.fields, changes)

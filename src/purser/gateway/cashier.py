@@ -1,0 +1,231 @@
+"""The cashier: holds money for a request before it runs, extends, settles and releases it (H1–H8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from purser.core.admission import (
+    Ask,
+    Held,
+    affordable_tokens,
+    fit,
+    least_nanos,
+    wanted_nanos,
+)
+from purser.core.errors import Unavailable
+from purser.core.explain import CREDIT as CREDIT_CONSTRAINT
+from purser.core.explain import LIMIT as LIMIT_CONSTRAINT
+from purser.core.lease import CREDIT
+from purser.core.money import Rate
+from purser.core.policy import Policy
+from purser.flows import requests, standing
+from purser.flows.lessee import Hold, Lessee
+from purser.flows.queue import Done, WriteQueue
+from purser.flows.requests import Need, Taken
+from purser.store.headroom import RowKey
+from purser.store.usage import Event
+
+_WAIT_SECONDS = 0.25
+_UNLIMITED = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Why a request's money could not be held: which constraint, what is left of it, what the request needs."""
+
+    constraint: str
+    left_nanos: int
+    hold_nanos: int
+    affordable_tokens: int
+
+
+class Cashier:
+    """The gateway's leases and holds; every method runs on the event loop, every commit on the write queue's thread."""
+
+    def __init__(self, queue: WriteQueue, policy: Policy, now: Callable[[], int]) -> None:
+        self.lessee = Lessee()
+        self._queue, self._policy, self._now = queue, policy, now
+        self._loop = asyncio.get_running_loop()
+        self._asking: dict[str, asyncio.Future[Taken]] = {}
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
+        self._finished: SimpleQueue[tuple[Done, Any, BaseException | None]] = SimpleQueue()
+        self._woken = False
+
+    # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
+    def hold_at_once(
+        self, id_: str, account: str, month: str, version: int, rates: Mapping[str, Rate], ask: Ask
+    ) -> tuple[Hold, Held] | None:
+        """Hold from the spare at hand, without asking the store; None where that does not settle it."""
+        keys = requests.path(account, month)
+        spare = self.lessee.spare(keys)
+        wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
+        if spare < wanted:
+            return None
+        left = self.lessee.left(keys)
+        held = fit(rates, ask, spare, left, self._policy.slice_tokens)
+        if held is None or (held.cap < ask.cap and ask.requested is None):
+            return None  # a default cap is cut to half of what is left: the store knows how much that is
+        return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
+
+    async def hold(
+        self, id_: str, account: str, month: str, version: int, rates: Mapping[str, Rate], ask: Ask
+    ) -> tuple[Hold, Held] | Shortfall:
+        """Hold the request's money, asking the store for headroom where the spare at hand is short (H2, H3).
+
+        Waits up to a quarter of a second for money that running requests or other writers may give back.
+        """
+        keys = requests.path(account, month)
+        wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
+        least = min(least_nanos(rates, ask), wanted)
+        deadline = self._loop.time() + _WAIT_SECONDS
+        while True:
+            taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
+            spare, left = self.lessee.spare(keys), self.lessee.left(keys)
+            held = fit(rates, ask, spare, left, self._policy.slice_tokens)
+            if held is not None:
+                return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
+            others = taken is not None and taken.others
+            wait = deadline - self._loop.time()
+            if wait <= 0 or not (others or self.lessee.open_holds(account)):
+                return await self._fall_short(account, keys, wanted, rates, ask)
+            await self._wait_for_release(account, min(wait, 0.05) if others else wait)
+
+    async def _top_up(
+        self, account: str, keys: Sequence[RowKey], least: int, wanted: int, *, default_cap: bool
+    ) -> Taken | None:
+        asking = self._asking.get(account)
+        if asking is not None:  # one question an account at a time; then look again at what there is
+            await asyncio.wait([asking])
+        needs = self.lessee.needs(keys, least, wanted, self._policy.lease_nanos)
+        if not needs and default_cap:
+            needs = [Need(key, 0, 0, 0) for key in keys]  # only to hear what the store has left
+        return await self._take(account, needs) if needs else None
+
+    async def _take(self, account: str, needs: Sequence[Need]) -> Taken:
+        future: asyncio.Future[Taken] = self._loop.create_future()
+        self._asking[account] = future
+
+        def done(taken: Any, error: BaseException | None) -> None:
+            if self._asking.get(account) is future:
+                del self._asking[account]
+            if error is None:
+                self.lessee.apply(taken)
+            if not future.done():
+                if error is not None:
+                    future.set_exception(Unavailable(f"money cannot be held safely just now: {error}"))
+                    future.exception()
+                else:
+                    future.set_result(taken)
+
+        self._queue.take(needs, self._on_loop(done))
+        return await asyncio.shield(future)
+
+    async def _fall_short(
+        self, account: str, keys: Sequence[RowKey], wanted: int, rates: Mapping[str, Rate], ask: Ask
+    ) -> Shortfall:
+        short = min(keys, key=lambda key: self.left(key))
+        left = self.left(short)
+        if left < self._policy.depletion_threshold_nanos and not self.lessee.open_holds(account):
+            await self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
+        constraint = CREDIT_CONSTRAINT if short.kind == CREDIT else LIMIT_CONSTRAINT
+        return Shortfall(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left)))
+
+    def left(self, key: RowKey) -> int:
+        """What is left of one constraint as far as this process knows; a very large number where nothing limits."""
+        return min(self.lessee.left([key]), _UNLIMITED)
+
+    def headroom(self, hold: Hold) -> int | None:
+        """What the account can still hold, None where nothing limits it."""
+        left = self.lessee.left(hold.keys)
+        return None if left >= _UNLIMITED else max(0, left)
+
+    # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────
+    async def extend(self, hold: Hold, more: int, least: int) -> int:
+        """Add between `least` and `more` to a running request's hold; answers how much, 0 where none fitted."""
+        if self.lessee.extend(hold, more):
+            return more
+        await self._top_up(hold.account, hold.keys, least, more, default_cap=False)
+        added = min(more, self.lessee.spare(hold.keys))
+        return added if added >= max(least, 1) and self.lessee.extend(hold, added) else 0
+
+    def settle(self, hold: Hold, event: Event) -> asyncio.Future[None]:
+        """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits."""
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def done(_: Any, error: BaseException | None) -> None:
+            if error is None:
+                self.lessee.settled(hold, event.cost_nanos, self._now())
+                self._release(hold.account)
+            if not future.done():
+                if error is not None:
+                    future.set_exception(error)
+                    future.exception()
+                else:
+                    future.set_result(None)
+
+        self._queue.settle(event, self._on_loop(done))
+        return future
+
+    def void(self, hold: Hold) -> None:
+        """End a request with nothing to bill."""
+        self.lessee.void(hold, self._now())
+        self._release(hold.account)
+
+    # ── giving back ──────────────────────────────────────────────────────────────────────────────────────────────
+    async def give_back(self, month: str, quiet_before: int, wanted: Sequence[RowKey]) -> None:
+        """Return the spare of months gone, of accounts gone quiet, and of rows that others want."""
+        returns = self.lessee.start_returns(month, quiet_before, wanted)
+        if returns:
+            await self.run(lambda tx: requests.give_back(tx, returns))
+            self.lessee.end_returns(returns)
+
+    async def run(self, work: Callable[[Any], Any]) -> Any:
+        """Any flow in a transaction of its own, awaited."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if not future.done():
+                if error is not None:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+
+        self._queue.submit(work, self._on_loop(done))
+        return await asyncio.shield(future)
+
+    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _wait_for_release(self, account: str, seconds: float) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.setdefault(account, []).append(waiter)
+        await asyncio.wait([waiter], timeout=seconds)
+        own = self._waiters.get(account, [])
+        if waiter in own:
+            own.remove(waiter)
+        if not own:
+            self._waiters.pop(account, None)
+
+    def _release(self, account: str) -> None:
+        for waiter in self._waiters.pop(account, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _on_loop(self, done: Done) -> Done:
+        """Carry a result from the writer's thread to the event loop, many in one wake-up."""
+
+        def finished(result: Any, error: BaseException | None) -> None:
+            self._finished.put((done, result, error))
+            if not self._woken:
+                self._woken = True
+                self._loop.call_soon_threadsafe(self._deliver)
+
+        return finished
+
+    def _deliver(self) -> None:
+        self._woken = False  # before the queue is emptied: what is put from now on wakes the loop again
+        while not self._finished.empty():
+            done, result, error = self._finished.get()
+            done(result, error)

@@ -1,0 +1,141 @@
+"""The directory: whose key this is, how the account stands, and which prices are in force, kept in memory and fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from purser.core.errors import Unauthenticated
+from purser.core.limits import PREPAID
+from purser.core.policy import Policy
+from purser.core.pricebook import PriceBook, in_force
+from purser.core.ratelimit import SlidingWindow
+from purser.flows import access, reports
+from purser.flows.access import Principal
+from purser.store import prices
+from purser.store.db import Database
+
+MOST_KEYS = 100_000
+MOST_ACCOUNTS = 100_000
+_UNKNOWN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What admission needs of an account: the open causes, and its requests per minute."""
+
+    account: str
+    causes: dict[str, str]
+    prepaid: bool
+    requests_per_minute: int
+
+
+class Directory:
+    """Caches on the event loop; misses are read from the database in a thread; changes empty what they touch."""
+
+    def __init__(self, db: Database, policy: Policy, now: Callable[[], int]) -> None:
+        self._db, self._policy, self._now = db, policy, now
+        self._loop = asyncio.get_running_loop()
+        self._keys: OrderedDict[bytes, Principal] = OrderedDict()
+        self._unknown: dict[bytes, float] = {}
+        self._standings: OrderedDict[str, Standing] = OrderedDict()
+        self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
+        self._books: list[PriceBook] | None = None
+        self._generation = 0
+        with db.read() as conn:
+            self._pepper = access.pepper(conn)
+
+    async def principal(self, secret: bytes) -> Principal:
+        """Who holds a key; raises Unauthenticated."""
+        found = self._keys.get(secret)
+        if found is None:
+            found = await self._find(secret)
+        if found.expires_at is not None and found.expires_at <= self._now():
+            raise Unauthenticated("the API key has expired")
+        return found
+
+    async def _find(self, secret: bytes) -> Principal:
+        since = self._unknown.get(secret)
+        if since is not None and self._loop.time() - since < _UNKNOWN_SECONDS:
+            raise Unauthenticated("the API key is unknown, revoked or expired")
+        generation = self._generation
+        try:
+            text = secret.decode("ascii")
+            found = await asyncio.to_thread(self._read_key, text)
+        except (UnicodeDecodeError, Unauthenticated):
+            if len(self._unknown) > 1000:
+                self._unknown.clear()
+            self._unknown[secret] = self._loop.time()
+            raise Unauthenticated("the API key is unknown, revoked or expired") from None
+        if generation == self._generation:
+            self._keys[secret] = found
+            if len(self._keys) > MOST_KEYS:
+                self._keys.popitem(last=False)
+        return found
+
+    def _read_key(self, secret: str) -> Principal:
+        with self._db.read() as conn:
+            return access.authenticate(conn, secret, self._now(), self._pepper)
+
+    async def standing(self, account: str) -> Standing:
+        """How an account stands."""
+        found = self._standings.get(account)
+        if found is None:
+            generation = self._generation
+            found = await asyncio.to_thread(self._read_standing, account)
+            if generation == self._generation:
+                self._standings[account] = found
+                if len(self._standings) > MOST_ACCOUNTS:
+                    self._standings.popitem(last=False)
+        return found
+
+    def _read_standing(self, account: str) -> Standing:
+        with self._db.read() as conn:
+            view = reports.view_account(conn, account, self._policy)
+            verified = view.has_payment_method
+            if view.row.billing_mode == PREPAID:
+                verified = verified and reports.balance(conn, account, self._policy, self._now()).credit > 0
+        most = self._policy.requests_per_minute if verified else self._policy.requests_per_minute_unverified
+        return Standing(account, {cause.cause: cause.why for cause in view.causes}, view.prepaid, most)
+
+    def known_standing(self, account: str) -> Standing | None:
+        """How an account stands, where that is in memory."""
+        return self._standings.get(account)
+
+    def count_request(self, standing: Standing) -> tuple[int, int]:
+        """Count a request (Q1): the seconds to wait (0: let through), and how many are left this minute."""
+        window = self._windows.get(standing.account)
+        if window is None:
+            window = self._windows[standing.account] = SlidingWindow()
+            if len(self._windows) > MOST_ACCOUNTS:
+                self._windows.popitem(last=False)
+        now = int(self._loop.time() * 1_000_000)
+        wait = window.admit(now, standing.requests_per_minute)
+        return wait, max(0, standing.requests_per_minute - len(window.seen))
+
+    async def price_book(self) -> PriceBook | None:
+        """The price book in force."""
+        if self._books is None:
+            generation = self._generation
+            books = await asyncio.to_thread(self._read_books)
+            if generation != self._generation:
+                return in_force(books, self._now())
+            self._books = books
+        return in_force(self._books, self._now())
+
+    def _read_books(self) -> list[PriceBook]:
+        with self._db.read() as conn:
+            return prices.list_books(conn)
+
+    def forget(self, accounts: set[str]) -> None:
+        """Something about these accounts changed ("" stands for prices and everything shared)."""
+        self._generation += 1
+        if "" in accounts:
+            self._books = None
+        for account in accounts:
+            self._standings.pop(account, None)
+        for secret in [secret for secret, owner in self._keys.items() if owner.account in accounts]:
+            del self._keys[secret]
+        self._unknown.clear()

@@ -1,0 +1,75 @@
+"""The models served: their names, bounds and upstreams, and which upstream is tried next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from purser.gateway.bodies import Terms
+from purser.http.client import Origin
+from purser.settings import ModelSettings
+
+_REST_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Target:
+    """One upstream of a model: a pool of connections and the path its API lives under."""
+
+    origin: Origin
+    base: str
+    resting_until: float = 0.0
+
+
+@dataclass(slots=True)
+class Served:
+    """A model as served."""
+
+    name: str
+    upstream_model: str
+    terms: Terms
+    timeout_seconds: float
+    targets: list[Target]
+    authorization: bytes | None
+    turn: int = 0
+
+    def in_order(self, now: float) -> list[Target]:
+        """The upstreams in the order to try: in turn, those that just failed last."""
+        if len(self.targets) == 1:
+            return self.targets
+        self.turn = (self.turn + 1) % len(self.targets)
+        ordered = self.targets[self.turn :] + self.targets[: self.turn]
+        return sorted(ordered, key=lambda target: target.resting_until > now)
+
+    @staticmethod
+    def rest(target: Target, now: float) -> None:
+        """An upstream failed: try the others first for a while."""
+        target.resting_until = now + _REST_SECONDS
+
+
+def serve_models(models: Iterable[ModelSettings]) -> dict[str, Served]:
+    """The models by name; models that share an upstream share its connections."""
+    origins: dict[str, Origin] = {}
+    served = {}
+    for model in models:
+        targets = []
+        for url in model.upstreams:
+            parts = urlsplit(url)
+            root = f"{parts.scheme}://{parts.netloc}"
+            origin = origins.setdefault(root, Origin(root))
+            targets.append(Target(origin, parts.path.rstrip("/")))
+        served[model.name] = Served(
+            name=model.name,
+            upstream_model=model.upstream_model,
+            terms=Terms(model.context_tokens, model.max_output_tokens, model.tokens_per_byte, model.engine, model.fit),
+            timeout_seconds=model.timeout_seconds,
+            targets=targets,
+            authorization=None if model.upstream_key is None else b"Bearer " + model.upstream_key.encode(),
+        )
+    return served
+
+
+def origins_of(served: Iterable[Served]) -> set[Origin]:
+    """Every pool of connections, to be closed at the end."""
+    return {target.origin for model in served for target in model.targets}

@@ -1,0 +1,203 @@
+"""A passage: one admitted request on its way through, its money, its upstream and its headers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
+from purser.core.money import Rate, format_usd
+from purser.core.rating import Charge, rate
+from purser.core.usage import OUTPUT, Inconsistent, Measured
+from purser.flows.access import Principal
+from purser.flows.lessee import Hold
+from purser.gateway import bodies
+from purser.gateway.bodies import EMBEDDINGS, Body
+from purser.gateway.cashier import Cashier
+from purser.gateway.models import Served
+from purser.gateway.refusals import Headers, Refusal
+from purser.http.client import Answer, TimedOut, Unreachable, UpstreamError
+from purser.http.exchange import Exchange
+from purser.store.usage import QUARANTINED, SETTLED, Event
+
+log = logging.getLogger("purser.gateway")
+_NEXT_TRIED = (502, 503, 504)
+_NOT_SENT = frozenset(
+    b"authorization x-api-key cookie host content-length accept-encoding connection transfer-encoding expect "
+    b"x-request-id x-purser-fit x-forwarded-for forwarded upgrade te proxy-authorization".split()
+)
+_NOT_PASSED = frozenset(
+    b"connection content-length transfer-encoding keep-alive set-cookie server date x-request-id "
+    b"x-ratelimit-limit-requests x-ratelimit-remaining-requests alt-svc strict-transport-security".split()
+)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the gateway counted since it started, for /metrics and for alarms."""
+
+    requests: int = 0
+    refused: dict[int, int] = field(default_factory=dict)
+    settled: int = 0
+    voided: int = 0
+    estimated: int = 0
+    clamped: int = 0
+    clamped_nanos: int = 0
+    quarantined: int = 0
+    cut: int = 0
+    hung_up: int = 0
+
+
+@dataclass(slots=True)
+class Passage:
+    """One admitted request on its way through."""
+
+    exchange: Exchange
+    request_id: str
+    principal: Principal
+    served: Served
+    body: Body
+    ask: Ask
+    rates: Mapping[str, Rate]
+    hold: Hold
+    held: Held
+    occurred_at: int
+    headers: Headers
+    cashier: Cashier
+    counters: Counters
+    slice_tokens: int
+    opening: bool = True
+    answer: Answer | None = None
+
+    def hang_up(self, task: asyncio.Task[Any]) -> None:
+        """The client is gone: cancel the upstream at once."""
+        self.counters.hung_up += 1
+        if self.opening:
+            task.cancel()
+        elif self.answer is not None:
+            self.answer.cancel()
+
+    # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────
+    def bill(self, measured: Measured) -> tuple[Charge, asyncio.Future[None]]:
+        """Settle what was used; the future is done when that is durable."""
+        quantities = measured.quantities
+        if self.body.kind == EMBEDDINGS and OUTPUT in quantities:
+            quantities = {unit: count for unit, count in quantities.items() if unit != OUTPUT}
+        charge = rate(quantities, self.rates, self.hold.amount)
+        self.counters.settled += 1
+        if measured.estimated:
+            self.counters.estimated += 1
+        if charge.clamped_nanos:
+            self.counters.clamped += 1
+            self.counters.clamped_nanos += charge.clamped_nanos
+            log.warning(
+                "request %s used more than its hold; %s is the operator's",
+                self.request_id,
+                format_usd(charge.clamped_nanos),
+            )
+        event = self._event(quantities, charge, estimated=measured.estimated, state=SETTLED)
+        return charge, self.cashier.settle(self.hold, event)
+
+    async def quarantine(self, why: Inconsistent) -> None:
+        """Usage that contradicts itself is kept for review and not billed."""
+        self.counters.quarantined += 1
+        log.error("request %s quarantined: %s", self.request_id, why)
+        await self.cashier.settle(self.hold, self._event({}, Charge(0, ()), estimated=False, state=QUARANTINED))
+
+    def void(self) -> None:
+        """Nothing was produced: release the hold."""
+        self.counters.voided += 1
+        self.cashier.void(self.hold)
+
+    def _event(self, quantities: dict[str, int], charge: Charge, *, estimated: bool, state: str) -> Event:
+        return Event(
+            account=self.principal.account,
+            source="gateway",
+            id=self.request_id,
+            model=self.served.name,
+            user=self.principal.user,
+            key=self.principal.key,
+            occurred_at=self.occurred_at,
+            month=self.hold.month,
+            bill_month=self.hold.month,
+            version=self.hold.version,
+            quantities=quantities,
+            parts=charge.parts,
+            cost_nanos=charge.amount_nanos,
+            held_nanos=self.hold.amount,
+            clamped_nanos=charge.clamped_nanos,
+            estimated=estimated,
+            state=state,
+        )
+
+    # ── upstream ─────────────────────────────────────────────────────────────────────────────────────────────────
+    async def open(self) -> Answer:
+        """The first upstream that answers; the next one is tried where one fails before a first byte."""
+        served = self.served
+        body = bodies.for_upstream(self.body, served.terms, self.held.cap, served.upstream_model)
+        headers = self._headers_sent()
+        loop = asyncio.get_running_loop()
+        targets = served.in_order(loop.time())
+        for n, target in enumerate(targets, 1):
+            try:
+                answer = await target.origin.open(
+                    "POST",
+                    f"{target.base}/{self.body.kind}",
+                    headers,
+                    body,
+                    timeout_seconds=served.timeout_seconds,
+                )
+            except UpstreamError as error:
+                served.rest(target, loop.time())
+                late = isinstance(error, TimedOut) and error.phase != "connect"
+                if n == len(targets) or late:
+                    raise
+                log.warning("upstream %s failed (%s); trying the next", target.origin.url, error)
+                continue
+            if answer.status in _NEXT_TRIED and n < len(targets):
+                served.rest(target, loop.time())
+                answer.cancel()
+                continue
+            return answer
+        raise Unreachable("no upstream")
+
+    def _headers_sent(self) -> Headers:
+        request = self.exchange.request
+        headers = [pair for pair in request.headers if pair[0] not in _NOT_SENT]
+        headers.append((b"x-request-id", self.request_id.encode()))
+        headers.append((b"accept-encoding", b"identity"))
+        if self.served.authorization is not None:
+            headers.append((b"authorization", self.served.authorization))
+        return headers
+
+    def answer_headers(self, answer: Answer) -> Headers:
+        """The upstream's headers that are passed on, and ours."""
+        passed = [pair for pair in answer.headers if pair[0] not in _NOT_PASSED]
+        return passed + self.headers
+
+    def headroom_header(self) -> tuple[bytes, bytes]:
+        """What the account can still spend, as a header."""
+        left = self.cashier.headroom(self.hold)
+        return (b"x-purser-headroom-usd", b"unlimited" if left is None else format_usd(left).encode())
+
+
+def upstream_refusal(error: UpstreamError) -> Refusal:
+    if isinstance(error, TimedOut):
+        status, code = (504, "upstream_timeout") if error.phase != "connect" else (502, "upstream_unreachable")
+        return Refusal(status, code, "The model server did not answer in time; nothing was billed.")
+    if isinstance(error, Unreachable):
+        return Refusal(502, "upstream_unreachable", "The model server cannot be reached; nothing was billed.")
+    return Refusal(502, "upstream_broken", "The model server's answer was broken; nothing was billed.")
+
+
+def tokens_nanos(passage: Passage, output_tokens: int) -> int:
+    """The hold that covers so many output tokens per choice."""
+    return hold_nanos(passage.rates, passage.ask.input_tokens, output_tokens * passage.ask.choices)
+
+
+def tokens_within(passage: Passage, nanos: int) -> int:
+    """The output tokens per choice that a hold of `nanos` covers."""
+    return affordable_tokens(passage.rates, passage.ask, nanos)

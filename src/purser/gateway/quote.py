@@ -1,0 +1,78 @@
+"""Quotes: what a request would cost at most and whether it would be admitted, by the code that admits (H9)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from purser.core.admission import affordable_tokens, fit, hold_nanos, wanted_nanos
+from purser.core.errors import Invalid
+from purser.core.explain import CREDIT, LIMIT
+from purser.core.money import format_usd
+from purser.core.policy import Policy
+from purser.core.pricebook import PriceBook
+from purser.core.standing import strictest
+from purser.gateway import bodies, refusals
+from purser.gateway.directory import Standing
+from purser.gateway.models import Served
+
+_UNLIMITED = 2**60
+
+
+class _Quote(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    body: msgspec.Raw
+
+
+def read_quote(raw: bytes) -> tuple[str, bytes]:
+    """The kind of request asked about, and its body; raises Invalid."""
+    try:
+        asked = msgspec.json.decode(raw, type=_Quote)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Invalid(
+            f'the body must be {{"path": "/v1/chat/completions", "body": {{…}}}}: {error}', code="invalid_json"
+        ) from None
+    kind = asked.path.strip("/").removeprefix("inference/").removeprefix("v1/")
+    if kind not in (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS):
+        raise Invalid(
+            f"path must be /v1/chat/completions, /v1/completions or /v1/embeddings, not {asked.path!r:.80}",
+            field="path",
+        )
+    return kind, bytes(asked.body)
+
+
+async def quote(
+    raw: bytes,
+    account: str,
+    standing: Standing,
+    served: dict[str, Served],
+    book: PriceBook | None,
+    policy: Policy,
+    left_of: Callable[[str], Awaitable[tuple[str, int]]],
+) -> dict[str, Any]:
+    """Answer a quote; raises Invalid or Refusal as the request itself would be."""
+    kind, inner = read_quote(raw)
+    body = bodies.read(kind, inner)
+    model = served.get(body.model)
+    rates = book.models.get(body.model) if book is not None else None
+    if model is None or rates is None or book is None:
+        raise refusals.no_model(body.model)
+    ask = bodies.ask(body, model.terms)
+    constraint, left = await left_of(account)
+    held = fit(rates, ask, left, left, policy.slice_tokens)
+    admitted = held is not None and not standing.causes
+    answer: dict[str, Any] = {
+        "holdUsd": format_usd(held.amount_nanos if held else wanted_nanos(rates, ask, policy.slice_tokens)),
+        "mostUsd": format_usd(hold_nanos(rates, ask.input_tokens, (held.cap if held else ask.cap) * ask.choices)),
+        "admitted": admitted,
+        "headroomUsd": None if left >= _UNLIMITED else format_usd(max(0, left)),
+        "affordableOutputTokens": max(0, affordable_tokens(rates, ask, left)),
+        "priceVersion": book.version,
+    }
+    if standing.causes:
+        answer["cause"] = strictest(list(standing.causes))
+    elif held is None:
+        answer["cause"] = CREDIT if constraint == "credit" else LIMIT
+    return answer

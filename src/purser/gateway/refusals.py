@@ -1,0 +1,102 @@
+"""Refusals as OpenAI error objects with their HTTP statuses and headers (interface §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from purser.core.errors import PurserError
+from purser.core.explain import insufficient_message, suspended_message
+from purser.core.money import format_usd
+from purser.gateway.cashier import Shortfall
+
+Headers = list[tuple[bytes, bytes]]
+_encode = msgspec.json.Encoder().encode
+JSON = (b"content-type", b"application/json")
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    412: "error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+_CODES = {
+    "INVALID_ARGUMENT": "invalid_request",
+    "UNAUTHENTICATED": "invalid_api_key",
+    "PERMISSION_DENIED": "permission_denied",
+    "NOT_FOUND": "not_found",
+    "UNAVAILABLE": "unavailable",
+    "ALREADY_EXISTS": "conflict",
+}
+
+
+class Refusal(Exception):
+    """A request that is not served: its status, error object and headers."""
+
+    def __init__(self, status: int, code: str, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+        self.headers: Headers = more.pop("headers", [])
+        self.param: str | None = more.pop("param", None)
+        self.more = more
+
+    def body(self, request_id: str) -> bytes:
+        """The JSON body."""
+        error = {
+            "message": self.message,
+            "type": _TYPES.get(self.status, "api_error"),
+            "param": self.param,
+            "code": self.code,
+            **self.more,
+        }
+        return _encode({"error": error, "request_id": request_id})
+
+
+def of_error(error: PurserError) -> Refusal:
+    """A caller's mistake as a refusal."""
+    headers: Headers = [(b"retry-after", b"1")] if error.status == 503 else []
+    return Refusal(error.status, _CODES.get(error.code, error.code), error.message, param=error.field, headers=headers)
+
+
+def suspended(account: str, causes: Mapping[str, str], *, prepaid: bool) -> Refusal:
+    """412: why, and the way back; clients do not retry it (U2)."""
+    message = suspended_message(account, causes, prepaid=prepaid)
+    return Refusal(412, "PRECONDITION_FAILED", message, headers=[(b"x-should-retry", b"false")])
+
+
+def too_many(wait_seconds: int, most: int) -> Refusal:
+    """429: over the account's requests per minute (Q1)."""
+    message = f"Over {most} requests per minute for this account; try again in {wait_seconds} s."
+    headers: Headers = [
+        (b"retry-after", b"%d" % wait_seconds),
+        (b"x-ratelimit-limit-requests", b"%d" % most),
+        (b"x-ratelimit-remaining-requests", b"0"),
+    ]
+    return Refusal(429, "rate_limit_exceeded", message, headers=headers)
+
+
+def no_model(model: str) -> Refusal:
+    """404: no such model."""
+    message = f"The model {model[:200]!r} does not exist here; GET /v1/models lists those that do."
+    return Refusal(404, "model_not_found", message, param="model")
+
+
+def insufficient(short: Shortfall, resolve_url: str) -> Refusal:
+    """402: which constraint, what is left, the hold it would need, the output tokens affordable (H3)."""
+    return Refusal(
+        402,
+        "insufficient_headroom",
+        insufficient_message(short.constraint, short.left_nanos, short.hold_nanos, short.affordable_tokens),
+        headers=[(b"x-should-retry", b"false")],
+        cause=short.constraint,
+        headroom_usd=format_usd(max(0, short.left_nanos)),
+        hold_usd=format_usd(short.hold_nanos),
+        affordable_output_tokens=short.affordable_tokens,
+        resolve_url=resolve_url,
+    )

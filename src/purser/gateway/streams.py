@@ -1,0 +1,269 @@
+"""Server-sent events of a streamed answer: split, read, counted, rewritten where a rule says so (H5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from purser.core.usage import Inconsistent, Measured, estimate, normalise
+
+DONE = b"data: [DONE]\n\n"
+MOST_EVENT_BYTES = 4 * 1024 * 1024
+_decode_any = msgspec.json.Decoder().decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Garbled(Exception):
+    """The upstream's stream is not server-sent events of JSON."""
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+    def is_empty(self) -> bool:
+        return not (
+            self.content
+            or self.reasoning_content
+            or self.reasoning
+            or self.tool_calls
+            or self.refusal
+            or self.function_call
+        )
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: dict[str, Any] | None = None
+    model: str | None = None
+    error: msgspec.Raw | None = None
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class Splitter:
+    """Cuts a byte stream into events, whatever its pieces and line ends."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The whole events so far, each with its closing blank line; raises Garbled where one grows too large."""
+        data = self._rest + data if self._rest else data
+        events = []
+        start = 0
+        while True:
+            at, width = _boundary(data, start)
+            if at < 0:
+                break
+            events.append(data[start : at + width])
+            start = at + width
+        self._rest = data[start:]
+        if len(self._rest) > MOST_EVENT_BYTES:
+            raise Garbled(f"an event of more than {MOST_EVENT_BYTES} bytes")
+        return events
+
+    def rest(self) -> bytes:
+        """What came after the last whole event."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+
+def _boundary(data: bytes, start: int) -> tuple[int, int]:
+    plain = data.find(b"\n\n", start)
+    windows = data.find(b"\r\n\r\n", start, plain if plain >= 0 else len(data))
+    return (windows, 4) if windows >= 0 else (plain, 2)
+
+
+def payload(event: bytes) -> bytes | None:
+    """The data of an event, None for one that has none (a comment, a keep-alive)."""
+    if event.startswith(b"data: ") and event.count(b"\n") <= 2:
+        return event[6:].strip()
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a stream has produced so far, by the engine's running counts where it sends them, else by its deltas."""
+
+    input_bytes: int
+    deltas: int = 0
+    running: dict[int, int] = field(default_factory=dict)
+    prompt: dict[str, Any] | None = None
+    final: dict[str, Any] | None = None
+    finished: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    last: bytes = b""
+
+    @property
+    def produced(self) -> int:
+        """Output tokens so far, over all choices."""
+        return max(self.deltas, sum(self.running.values()))
+
+    def measure(self, *, whole: bool) -> Measured | None:
+        """What the stream used: its closing usage, or its running counts, or a low estimate; None for nothing.
+
+        Raises Inconsistent where the usage contradicts itself.
+        """
+        if self.final is not None:
+            measured = normalise(self.final)
+            if measured is not None:
+                return measured
+        if self.prompt is not None and self.running:
+            return normalise({**self.prompt, "completion_tokens": sum(self.running.values())})
+        if not whole and not self.seen:
+            return None
+        return estimate(self.input_bytes, self.deltas)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as relayed: its bytes for the client (empty: left out), and whether the stream's end waits on it."""
+
+    data: bytes
+    closing: bool = False
+    content: bool = False
+
+
+def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool) -> Event:
+    """Count an event and choose what the client gets of it; raises Garbled for one that is not a JSON chunk."""
+    data = payload(event)
+    if data is None:
+        return Event(event)
+    if data == b"[DONE]":
+        return Event(event, closing=True)
+    try:
+        chunk = _decode_chunk(data)
+    except msgspec.DecodeError as error:
+        raise Garbled(f"a chunk is not JSON of the expected shape: {error}") from None
+    if chunk.error is not None and not chunk.choices:
+        raise Garbled("the upstream reported an error in its stream")
+    _count(chunk, tally)
+    if chunk.choices:
+        tally.last = data
+    if chunk.usage is not None and not chunk.choices:
+        return Event(_renamed(data, chunk, model) if usage_asked else b"", closing=True)
+    if chunk.usage is not None and not usage_asked:
+        return Event(_renamed(data, chunk, model, drop_usage=True), content=True)
+    if chunk.model is not None and chunk.model != model:
+        return Event(_renamed(data, chunk, model), content=True)
+    return Event(event, content=bool(chunk.choices))
+
+
+def _count(chunk: _Chunk, tally: Tally) -> None:
+    for choice in chunk.choices:
+        tally.seen.add(choice.index)
+        if choice.finish_reason is not None:
+            tally.finished.add(choice.index)
+        if choice.text or (choice.delta is not None and not choice.delta.is_empty()):
+            tally.deltas += 1
+    usage = chunk.usage
+    if usage is None:
+        return
+    if not chunk.choices:
+        tally.final = usage
+        return
+    count = usage.get("completion_tokens")
+    if isinstance(count, int) and count >= 0:
+        index = chunk.choices[0].index
+        tally.running[index] = max(tally.running.get(index, 0), count)
+        tally.prompt = {name: value for name, value in usage.items() if name != "completion_tokens"}
+    else:
+        tally.final = usage  # cannot be counted: measured as it is, and found wrong
+
+
+def _renamed(data: bytes, chunk: _Chunk, model: str, *, drop_usage: bool = False) -> bytes:
+    if not drop_usage and (chunk.model is None or chunk.model == model):
+        return b"data: " + data + b"\n\n"
+    fields = _decode_fields(data)
+    if drop_usage:
+        fields.pop("usage", None)
+    parts = [
+        _encode(name) + b":" + (_encode(model) if name == "model" else bytes(value)) for name, value in fields.items()
+    ]
+    return b"data: {" + b",".join(parts) + b"}\n\n"
+
+
+def with_cost(event: bytes, cost_usd: str) -> bytes:
+    """A usage chunk with `usage.cost_usd` added."""
+    data = payload(event)
+    if data is None:
+        return event
+    fields = _decode_fields(data)
+    usage = _decode_any(fields["usage"]) if "usage" in fields else None
+    if not isinstance(usage, dict):
+        return event
+    usage["cost_usd"] = cost_usd
+    parts = [
+        _encode(name) + b":" + (_encode(usage) if name == "usage" else bytes(value)) for name, value in fields.items()
+    ]
+    return b"data: {" + b",".join(parts) + b"}\n\n"
+
+
+def cut_events(tally: Tally, model: str) -> bytes:
+    """The events that end a stream at its limit: finish reason "length" for every choice still open (H5)."""
+    last = _decode_any(tally.last) if tally.last else {}
+    head = {name: last[name] for name in ("id", "object", "created", "system_fingerprint") if name in last}
+    chat = last.get("object", "chat.completion.chunk") != "text_completion"
+    events = b""
+    for index in sorted((tally.seen or {0}) - tally.finished):
+        empty: dict[str, Any] = {"delta": {}} if chat else {"text": "", "logprobs": None}
+        choice = {"index": index, **empty, "finish_reason": "length"}
+        events += b"data: " + _encode({**head, "model": model, "choices": [choice]}) + b"\n\n"
+    return events
+
+
+def usage_event(tally: Tally, model: str, measured: Measured, cost_usd: str) -> bytes:
+    """A closing usage chunk of our own, where the upstream sent none."""
+    last = _decode_any(tally.last) if tally.last else {}
+    head = {name: last[name] for name in ("id", "object", "created") if name in last}
+    usage = {
+        "prompt_tokens": measured.prompt_tokens,
+        "completion_tokens": measured.output_tokens,
+        "total_tokens": measured.prompt_tokens + measured.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": measured.cached_tokens},
+        "cost_usd": cost_usd,
+    }
+    return b"data: " + _encode({**head, "model": model, "choices": [], "usage": usage}) + b"\n\n"
+
+
+def answer_usage(body: dict[str, Any], input_bytes: int) -> Measured:
+    """What a plain answer used: its usage, or a low estimate from bytes ÷ 8; raises Inconsistent."""
+    usage = body.get("usage")
+    measured = normalise(usage)
+    if measured is not None:
+        return measured
+    if isinstance(usage, dict) and usage and any("token" in str(name) for name in usage):
+        raise Inconsistent(f"usage without prompt_tokens: {usage!r:.120}")
+    return estimate(input_bytes, _words_bytes(body.get("choices")) // 8)
+
+
+def _words_bytes(choices: Any) -> int:
+    total = 0
+    for choice in choices if isinstance(choices, list) else []:
+        if not isinstance(choice, dict):
+            continue
+        message = choice.get("message")
+        texts = [choice.get("text")]
+        if isinstance(message, dict):
+            texts += [message.get("content"), message.get("reasoning_content")]
+            if message.get("tool_calls"):
+                total += len(_encode(message["tool_calls"]))
+        total += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts if isinstance(text, str))
+    return total

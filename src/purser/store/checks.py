@@ -1,0 +1,89 @@
+"""Checks: what an invariant over a whole database is, and what looking for breaches of it finds.
+
+SQL sums where it can and hands over only what is wrong; rows come one by one where they must. The invariants
+themselves are in checks_headroom, checks_books, checks_chain, checks_usage and checks_documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from purser.core.money import format_usd
+from purser.store.db import Connection, Row
+
+MOST_SHOWN = 100  # of one check; the rest is counted, so that a broken database cannot fill the memory
+_ROWS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One place where an invariant does not hold: the check's name, the account and row, and what is wrong there."""
+
+    check: str
+    where: str
+    message: str
+
+
+class Findings:
+    """What one check has found so far: how many rows it looked at, and what it blames."""
+
+    def __init__(self, check: str) -> None:
+        self.check = check
+        self.rows = 0
+        self._shown: list[Violation] = []
+        self._more = 0
+
+    def blame(self, where: str, message: str) -> None:
+        """Something is wrong at `where`, an account and a row in words."""
+        if len(self._shown) < MOST_SHOWN:
+            self._shown.append(Violation(self.check, where, message))
+        else:
+            self._more += 1
+
+    def violations(self) -> list[Violation]:
+        """All that is wrong; beyond MOST_SHOWN only how much more."""
+        if not self._more:
+            return list(self._shown)
+        return [*self._shown, Violation(self.check, "elsewhere", f"and {self._more} more like these")]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """A named rule over the whole database; `look` counts the rows it looks at and blames what breaks the rule."""
+
+    name: str
+    title: str
+    look: Callable[[Connection, Findings], None]
+
+
+def search(conn: Connection, invariant: Invariant) -> Findings:
+    """Look for breaches of one invariant; where the database itself fails at that, this is a finding too."""
+    found = Findings(invariant.name)
+    try:
+        invariant.look(conn, found)
+    except sa.exc.DBAPIError as error:
+        found.blame("the database", f"this could not be checked to the end: {error.orig}")
+    return found
+
+
+def each(conn: Connection, sql: str) -> Iterator[Row]:
+    """The rows of a query one by one, never all of them in memory."""
+    yield from conn.execute(sa.text(sql), execution_options={"yield_per": _ROWS_AT_ONCE})
+
+
+def count(conn: Connection, *tables: str) -> int:
+    """How many rows these tables have together."""
+    return sum(int(conn.execute(sa.text(f"SELECT COUNT(*) FROM {table}")).scalar_one()) for table in tables)
+
+
+def usd(nanos: int) -> str:
+    """An amount in words: "$1.00", "-$0.0000008"."""
+    return f"-${format_usd(-int(nanos))}" if nanos < 0 else f"${format_usd(int(nanos))}"
+
+
+def headroom_row(row: Row) -> str:
+    """A headroom row or lease in words: "account ada, credit" or "account ada, month 2026-03"."""
+    return f"account {row.account}, {row.kind} {row.window}".rstrip()

@@ -1,0 +1,231 @@
+"""Admission: the most a request can cost, and the cap that fits what is left (H1–H3)."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purser.core.admission import (
+    FIT,
+    REFUSE,
+    Ask,
+    Held,
+    affordable_tokens,
+    first_slice,
+    fit,
+    hold_nanos,
+    least_nanos,
+    most_input_rate,
+    wanted_nanos,
+)
+from purser.core.money import Rate
+from purser.core.usage import CACHED, INPUT, OUTPUT
+from tests.core.rates import MILLION, RATES, per_million
+
+TINY = per_million(200_000_000, 100_000_000, 800_000_000)  # 200 nano-dollars a token in, 800 out
+PLENTY = 2**62
+
+
+def ask(
+    input_tokens: int = 580,
+    cap: int = 1_000,
+    *,
+    named: bool = True,
+    choices: int = 1,
+    stream: bool = False,
+    policy: str = FIT,
+) -> Ask:
+    """A request of 580 input tokens whose client named its cap of 1,000, unless told otherwise."""
+    return Ask("tiny", input_tokens, 0, cap, cap if named else None, choices, stream, policy)
+
+
+# What a hold is
+
+# (rule, rates, input tokens, output tokens, nano-dollars)
+HOLDS = [
+    ("H1 house §5", TINY, 580, 1_000, 916_000),
+    ("H1 input only", TINY, 580, 0, 116_000),
+    ("H1 nothing", TINY, 0, 0, 0),
+    ("H1 no output priced", {INPUT: Rate(8_000_000, MILLION)}, 2 * MILLION, 1_000, 16_000_000),
+    ("H1 cached dearer", per_million(200_000_000, 300_000_000, 800_000_000), 10, 0, 3_000),
+    ("H1 rounded up", {INPUT: Rate(1, 3), OUTPUT: Rate(1, 3)}, 1, 0, 1),
+    ("H1 rounded up once, not twice", {INPUT: Rate(1, 3), OUTPUT: Rate(1, 3)}, 1, 1, 1),
+]
+
+
+@pytest.mark.parametrize("rule, rates, input_tokens, output_tokens, nanos", HOLDS)
+def test_a_hold_is_the_most_the_bounds_can_cost(
+    rule: str, rates: dict[str, Rate], input_tokens: int, output_tokens: int, nanos: int
+) -> None:
+    assert hold_nanos(rates, input_tokens, output_tokens) == nanos, rule
+
+
+def exact_hold(rates: dict[str, Rate], input_tokens: int, output_tokens: int) -> Fraction:
+    """Input at its dearest and output, as a fraction."""
+    dearest = max(Fraction(rates[unit].nanos, rates[unit].per) for unit in (INPUT, CACHED) if unit in rates)
+    out = Fraction(rates[OUTPUT].nanos, rates[OUTPUT].per) if OUTPUT in rates else Fraction(0)
+    return input_tokens * dearest + output_tokens * out
+
+
+@given(RATES, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_hold_is_the_exact_bound_rounded_up(rates: dict[str, Rate], input_tokens: int, output_tokens: int) -> None:
+    assert hold_nanos(rates, input_tokens, output_tokens) == math.ceil(exact_hold(rates, input_tokens, output_tokens))
+    most = most_input_rate(rates)
+    assert Fraction(most.nanos, most.per) == exact_hold(rates, 1, 0)
+
+
+# Fitting at 200 in and 800 out: the input of 580 costs 116,000, and every output token 800 more.
+# (rule, request, spare, left, amount, output tokens held, cap)
+FITS = [
+    ("H2 all fits", ask(), PLENTY, PLENTY, 916_000, 1_000, 1_000),
+    ("H2 to the last nano-dollar", ask(), 916_000, 916_000, 916_000, 1_000, 1_000),
+    ("H3 one short", ask(), 915_999, 915_999, 915_200, 999, 999),
+    ("H3 fewest", ask(), 128_800, 128_800, 128_800, 16, 16),
+    ("H3 asked for less than 16", ask(cap=3), 118_400, 118_400, 118_400, 3, 3),
+    ("H3 names no cap, fits half", ask(named=False), 1_832_000, 1_832_000, 916_000, 1_000, 1_000),
+    ("H3 names no cap, over half", ask(named=False), 1_831_998, 1_831_998, 915_200, 999, 999),
+    ("H3 names no cap, half", ask(named=False), 916_000, 916_000, 457_600, 427, 427),
+    ("H3 half covers not the input", ask(named=False), 200_000, 200_000, 128_800, 16, 16),
+    ("H3 half of left, not of spare", ask(named=False), 500_000, 1_832_000, 500_000, 480, 480),
+    ("H3 named caps are not halved", ask(), 916_000, 916_000, 916_000, 1_000, 1_000),
+    ("H3 choices", ask(choices=4), 916_000, 916_000, 916_000, 250, 250),
+    ("H3 choices do not split a token", ask(choices=4), 918_000, 918_000, 916_000, 250, 250),
+    ("H3 refuse, fits", ask(policy=REFUSE), 916_000, 916_000, 916_000, 1_000, 1_000),
+    ("H3 refuse is not halved", ask(policy=REFUSE, named=False), 916_000, 916_000, 916_000, 1_000, 1_000),
+    ("H1 a stream holds a slice", ask(cap=5_000, stream=True), PLENTY, PLENTY, 935_200, 1_024, 5_000),
+    ("H1 a short stream holds its cap", ask(cap=500, stream=True), PLENTY, PLENTY, 516_000, 500, 500),
+    ("H3 a stream's cap is fitted", ask(cap=5_000, stream=True), 516_000, 516_000, 516_000, 500, 500),
+    ("H1 embeddings", ask(cap=0), 116_000, 116_000, 116_000, 0, 0),
+]
+
+
+@pytest.mark.parametrize("rule, request_, spare, left, amount, tokens, cap", FITS)
+def test_the_cap_is_lowered_to_what_fits(
+    rule: str, request_: Ask, spare: int, left: int, amount: int, tokens: int, cap: int
+) -> None:
+    assert fit(TINY, request_, spare, left) == Held(amount, tokens, cap), rule
+
+
+# (rule, request, spare, the least it could be admitted with)
+MISFITS = [
+    ("H3 under the fewest", ask(), 128_799, 128_800),
+    ("H3 under what was asked", ask(cap=3), 118_399, 118_400),
+    ("H2 the input alone", ask(), 115_999, 128_800),
+    ("H2 nothing left", ask(), 0, 128_800),
+    ("H3 no cap named", ask(named=False), 128_799, 128_800),
+    ("H3 refuse, one short", ask(policy=REFUSE), 915_999, 916_000),
+    ("H3 choices", ask(choices=4), 167_199, 167_200),
+    ("H1 a stream's first tokens", ask(cap=5_000, stream=True), 128_799, 128_800),
+]
+
+
+@pytest.mark.parametrize("rule, request_, spare, least", MISFITS)
+def test_where_nothing_fits_there_is_no_hold(rule: str, request_: Ask, spare: int, least: int) -> None:
+    assert fit(TINY, request_, spare, spare) is None, rule
+    assert least_nanos(TINY, request_) == least, rule
+    assert fit(TINY, request_, least, least) is not None, rule
+
+
+@pytest.mark.parametrize(
+    "left, tokens", [(115_999, -1), (116_000, 0), (116_799, 0), (116_800, 1), (916_000, 1_000), (PLENTY, 1_000)]
+)
+def test_the_output_tokens_affordable(left: int, tokens: int) -> None:
+    assert affordable_tokens(TINY, ask(), left) == tokens, "H3"
+
+
+def test_free_output_is_affordable_up_to_the_cap() -> None:
+    free = per_million(200_000_000, 100_000_000, 0)
+    assert affordable_tokens(free, ask(), 116_000) == 1_000
+    assert affordable_tokens({INPUT: free[INPUT]}, ask(), 116_000) == 1_000
+    assert fit(free, ask(), 116_000, 116_000) == Held(116_000, 1_000, 1_000)
+
+
+ASKS = st.builds(
+    Ask,
+    model=st.just("tiny"),
+    input_tokens=st.integers(0, 5_000),
+    input_bytes=st.just(0),
+    cap=st.one_of(st.integers(0, 40), st.integers(0, 10_000)),
+    requested=st.just(None),
+    choices=st.integers(1, 5),
+    stream=st.booleans(),
+    policy=st.sampled_from([FIT, REFUSE]),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[dict[str, Rate], Ask, int, int]:
+    """Rates, a request, what can be held now (often near one of its own bounds) and all that is left."""
+    rates, wish = draw(RATES), draw(ASKS)
+    if draw(st.booleans()):
+        wish = Ask(**{**{name: getattr(wish, name) for name in Ask.__slots__}, "requested": wish.cap})
+    near = draw(st.sampled_from([0, min(16, wish.cap), wish.cap // 2, min(wish.cap, 1_024), wish.cap]))
+    bound = math.ceil(exact_hold(rates, wish.input_tokens, near * wish.choices))
+    spare = draw(st.one_of(st.integers(0, 10**10), st.integers(-2, 2).map(lambda off: max(0, bound + off))))
+    return rates, wish, spare, spare + draw(st.one_of(st.just(0), st.integers(0, 10**10), st.just(PLENTY)))
+
+
+@given(situations())
+def test_a_hold_fits_the_spare_and_covers_what_it_says(case: tuple[dict[str, Rate], Ask, int, int]) -> None:
+    rates, wish, spare, left = case
+    held = fit(rates, wish, spare, left)
+    if held is None:
+        return
+    assert held.amount_nanos <= spare, "H2"
+    assert held.amount_nanos >= exact_hold(rates, wish.input_tokens, held.output_tokens * wish.choices), "H1"
+    assert min(wish.cap, 16) <= held.cap <= wish.cap, "H3"
+    assert min(held.cap, 16) <= held.output_tokens <= held.cap
+    if wish.policy == REFUSE:
+        assert held.cap == wish.cap, "H3: refuse never lowers a cap"
+    if not wish.stream:
+        assert held.output_tokens == held.cap, "a plain answer is held whole"
+
+
+@given(situations())
+def test_a_request_is_admitted_exactly_where_its_least_hold_fits(case: tuple[dict[str, Rate], Ask, int, int]) -> None:
+    rates, wish, spare, left = case
+    whole = wish.policy == REFUSE and not wish.stream
+    needed = exact_hold(rates, wish.input_tokens, (wish.cap if whole else min(wish.cap, 16)) * wish.choices)
+    assert least_nanos(rates, wish) == math.ceil(needed)
+    assert (fit(rates, wish, spare, left) is not None) == (needed <= spare), "H2"
+
+
+@given(RATES, st.integers(0, 5_000), st.integers(17, 9_999), st.integers(1, 5), st.integers(1, 5), st.booleans())
+def test_no_larger_cap_would_have_fitted(
+    rates: dict[str, Rate], input_tokens: int, tokens: int, choices: int, times: int, named: bool
+) -> None:
+    wish = ask(input_tokens, 10_000, choices=choices, named=named)
+    spare = math.ceil(exact_hold(rates, input_tokens, tokens * choices))
+    left = times * spare
+    held = fit(rates, wish, spare, left)
+    assert held is not None
+    assert (held.cap >= tokens) or (not named and times == 1)
+    if held.cap < 10_000:
+        more = exact_hold(rates, input_tokens, (held.cap + 1) * choices)
+        assert more > spare or (not named and more > left // 2), "H3"
+
+
+@given(situations())
+def test_the_affordable_tokens_are_the_most_that_fit(case: tuple[dict[str, Rate], Ask, int, int]) -> None:
+    rates, wish, left, _ = case
+    tokens = affordable_tokens(rates, wish, left)
+    assert (tokens == -1) == (exact_hold(rates, wish.input_tokens, 0) > left)
+    assert tokens <= wish.cap
+    if tokens >= 0:
+        assert exact_hold(rates, wish.input_tokens, tokens * wish.choices) <= left
+    if tokens < wish.cap:
+        assert exact_hold(rates, wish.input_tokens, (tokens + 1) * wish.choices) > left
+
+
+@given(RATES, ASKS, st.integers(1, 2_000))
+def test_the_hold_wanted_is_the_whole_cap_or_a_streams_first_slice(
+    rates: dict[str, Rate], wish: Ask, slice_tokens: int
+) -> None:
+    tokens = min(wish.cap, slice_tokens) if wish.stream else wish.cap
+    assert first_slice(wish, wish.cap, slice_tokens) == tokens
+    expected = math.ceil(exact_hold(rates, wish.input_tokens, tokens * wish.choices))
+    assert wanted_nanos(rates, wish, slice_tokens) == expected, "H1"

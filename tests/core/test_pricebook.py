@@ -1,0 +1,110 @@
+"""Price books: dated versions of complete rates, cached input at half, nothing free by silence (P1, P3)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purser.core.errors import Invalid
+from purser.core.money import Rate
+from purser.core.pricebook import PriceBook, in_force, per_million, read_price, revise
+from purser.core.rating import rate
+from purser.core.usage import CACHED, INPUT, OUTPUT
+from tests.core.rates import MILLION
+
+TINY = read_price("tiny", {"input": "0.20", "output": "0.80"})
+DEAR = read_price("dear", {"input": "0.95", "cached_input": "0.16", "output": "4.00"})
+
+
+def test_prices_are_read_as_dollars_per_million() -> None:
+    assert {
+        INPUT: Rate(950_000_000, MILLION),
+        CACHED: Rate(160_000_000, MILLION),
+        OUTPUT: Rate(4_000_000_000, MILLION),
+    } == DEAR
+
+
+# (scenario, input price, cached_is_input, cached tokens, charge in nano-dollars)
+CACHED_DEFAULTS = [
+    ("S46", "0.90", False, MILLION, 450_000_000),
+    ("S45", "0.95", True, MILLION, 950_000_000),
+    ("P3 half of an odd nano-dollar", "0.000000001", False, 2 * MILLION, 1),
+    ("P3 half of an odd nano-dollar, to even", "0.000000001", False, MILLION, 0),
+    ("P3 half of an odd nano-dollar, to even", "0.000000003", False, MILLION, 2),
+]
+
+
+@pytest.mark.parametrize("rule, price, neutral, tokens, nanos", CACHED_DEFAULTS)
+def test_cached_input_is_half_the_input_unless_it_is_billing_neutral(
+    rule: str, price: str, neutral: bool, tokens: int, nanos: int
+) -> None:
+    rates = read_price("tiny", {"input": price, "output": "0"}, cached_is_input=neutral)
+    assert rate({CACHED: tokens}, rates).amount_nanos == nanos, rule
+
+
+def test_a_listed_cached_price_stands_in_either_regime() -> None:
+    given_ = {"input": "0.20", "cached_input": "0.30", "output": "0.80"}
+    assert read_price("tiny", given_, cached_is_input=True)[CACHED] == Rate(300_000_000, MILLION)
+    assert read_price("tiny", given_)[CACHED] == Rate(300_000_000, MILLION)
+
+
+@pytest.mark.parametrize(
+    "given_, field",
+    [
+        (None, "prices.tiny"),
+        ("0.20", "prices.tiny"),
+        ({}, "prices.tiny.input"),
+        ({"output": "0.80"}, "prices.tiny.input"),
+        ({"cached_input": "0.10", "output": "0.80"}, "prices.tiny.input"),
+        ({"input": "0.20"}, "prices.tiny.output"),
+        ({"input": "0.20", "output": 0.8}, "prices.tiny.output"),
+        ({"input": "0.20", "output": None}, "prices.tiny.output"),
+        ({"input": "-0.20", "output": "0.80"}, "prices.tiny.input"),
+        ({"input": "0.20", "output": "1000000.01"}, "prices.tiny.output"),
+        ({"input": "0.20", "output": "0.80", "image": "1"}, "prices.tiny"),
+    ],
+)
+def test_a_price_that_is_wrong_or_missing_is_refused_when_published(given_: object, field: str) -> None:
+    with pytest.raises(Invalid, match=r"prices\.tiny") as refused:
+        read_price("tiny", given_)
+    assert refused.value.field == field, "P1"
+
+
+def test_the_dearest_price_allowed_is_a_million_dollars_per_million() -> None:
+    assert read_price("gold", {"input": "1000000", "output": "0"})[INPUT] == Rate(10**15, MILLION)
+
+
+def test_a_revision_keeps_what_it_does_not_change_and_leaves_the_old_version_alone() -> None:
+    first = revise(None, {"tiny": TINY, "dear": DEAR}, 1, 0)
+    second = revise(first, {"tiny": DEAR, "new": TINY}, 2, 1_000)
+    assert first == PriceBook(1, 0, {"tiny": TINY, "dear": DEAR})
+    assert second == PriceBook(2, 1_000, {"tiny": DEAR, "dear": DEAR, "new": TINY}), "P1"
+
+
+BOOKS = [PriceBook(1, 100, {}), PriceBook(2, 200, {}), PriceBook(3, 200, {}), PriceBook(4, 150, {})]
+
+
+@pytest.mark.parametrize("at, version", [(99, None), (100, 1), (149, 1), (150, 4), (199, 4), (200, 3), (10**18, 3)])
+def test_the_book_in_force_is_the_newest_whose_time_has_come(at: int, version: int | None) -> None:
+    for books in (BOOKS, BOOKS[::-1]):
+        book = in_force(iter(books), at)
+        assert (book.version if book else None) == version, "P1"
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 60))
+def test_the_book_in_force_is_found_by_looking_at_each(instants: list[int], at: int) -> None:
+    books = [PriceBook(n, effective, {}) for n, effective in enumerate(instants)]
+    expected = None
+    for book in books:
+        if book.effective_at <= at and (expected is None or book.effective_at >= expected.effective_at):
+            expected = book
+    assert in_force(books, at) == expected
+
+
+@pytest.mark.parametrize(
+    "price, nanos",
+    [(Rate(900, MILLION), 900), (Rate(901, 2 * MILLION), 450), (Rate(7_000_000_000, 3_600), 1944444444444)],
+)
+def test_a_rate_is_shown_per_million(price: Rate, nanos: int) -> None:
+    assert per_million(price) == nanos

@@ -1,0 +1,232 @@
+"""A small real database for tests: four accounts over three months, every row of it written by the flows."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from purser.core import rating
+from purser.core.credits import PURCHASED
+from purser.core.limits import CONTRACT, PREPAID
+from purser.core.money import parse_usd
+from purser.core.period import SECOND, month_of, parse_instant
+from purser.core.policy import Policy
+from purser.core.pricebook import in_force
+from purser.core.standing import BLOCKED
+from purser.core.usage import quantities
+from purser.flows import accounts, credits, invoicing, metering, payments, pricing, requests, setup
+from purser.flows.lessee import Lessee
+from purser.store import invoices, prices
+from purser.store import payments as payment_rows
+from purser.store.db import Database, Row
+from purser.store.upgrade import upgrade
+from purser.store.usage import QUARANTINED, SETTLED, Event
+from purser.store.writers import Writer, close_writer
+
+PRICES = {
+    "tiny": {"input": "0.20", "output": "0.80"},
+    "large": {"input": "0.95", "cached_input": "0.16", "output": "4.00"},
+}
+CARD = payments.Card("pm_card_visa", "visa", "4242", 12, 2034, "fingerprint")
+
+
+class World:
+    """Billing time set by hand, and chance that is the same every time."""
+
+    def __init__(self) -> None:
+        self.at = parse_instant("2026-03-01T09:00:00Z")
+        self._random = random.Random(7)
+
+    def now(self) -> int:
+        return self.at
+
+    def wall(self) -> int:
+        return self.at
+
+    def entropy(self, bits: int) -> int:
+        return self._random.getrandbits(bits)
+
+
+class Books:
+    """A database with one or more writers; requests go through leases as the gateway's do."""
+
+    def __init__(self, path: Path) -> None:
+        self.db = Database(f"sqlite:///{path}")
+        upgrade(self.db)
+        self.world = World()
+        self.writer = self.open_writer(1)
+        self.lessee = Lessee()
+        self.writer.run(lambda tx: setup.prepare(tx, PRICES, "x" * 32))
+
+    def open_writer(self, pid: int) -> Writer:
+        return Writer(self.db, self.world, Policy(), host="here", pid=pid)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.db.dispose()
+
+    def day(self, text: str) -> None:
+        self.world.at = parse_instant(f"{text}T09:00:00Z")
+
+    def event(
+        self,
+        account: str,
+        id_: str,
+        used: tuple[int, int, int],
+        *,
+        model: str = "tiny",
+        hold: int | None = None,
+        state: str = SETTLED,
+    ) -> Event:
+        """What `used` (prompt, cached, output tokens) costs now within a hold."""
+        with self.db.read() as conn:
+            book = in_force(prices.list_books(conn), self.world.at)
+        assert book is not None
+        counts = quantities(*used)
+        exact = rating.rate(counts, book.models[model])
+        held = exact.amount_nanos + 500 if hold is None else hold
+        charge = rating.rate(counts, book.models[model], held)
+        month = month_of(self.world.at)
+        settled = state == SETTLED
+        return Event(
+            account, "gateway", id_, model, "owner", "key_1", self.world.at, month, month, book.version, counts,
+            charge.parts, charge.amount_nanos if settled else 0, held, charge.clamped_nanos if settled else 0,
+            False, state,
+        )  # fmt: skip
+
+    def settle(self, *events: Event, writer: Writer | None = None, lessee: Lessee | None = None) -> None:
+        """Hold each event's money from leases, then settle all of them in one commit."""
+        writer, lessee = writer or self.writer, lessee or self.lessee
+        holds = []
+        for event in events:
+            keys = requests.path(event.account, event.month)
+            needs = lessee.needs(keys, event.held_nanos, event.held_nanos, 1_000_000)
+            if needs:
+                taken = writer.run(lambda tx, needs=needs: requests.take_headroom(tx, needs))  # type: ignore[misc]
+                assert taken.short is None, f"{event.account} has too little for {event.id}"
+                lessee.apply(taken)
+            holds.append(lessee.hold(event.id, event.account, event.month, event.version, event.held_nanos))
+        writer.run(lambda tx: requests.settle(tx, events))
+        for hold, event in zip(holds, events, strict=True):
+            lessee.settled(hold, event.cost_nanos, self.world.at)
+
+    def report(self, account: str, id_: str, prompt: int, output: int, occurred: str | None = None) -> None:
+        """Usage reported after the fact."""
+        at = None if occurred is None else parse_instant(f"{occurred}T12:00:00Z")
+        event = metering.Reported(account, "api", id_, "tiny", quantities(prompt, 0, output), at)
+        assert self.writer.run(lambda tx: metering.record(tx, event))
+
+    def close_month(self, month: str) -> None:
+        """Give back what is leased for the month, and close it for everybody."""
+        returns = self.lessee.start_returns(month_of(self.world.at), 0)
+        self.writer.run(lambda tx: requests.give_back(tx, returns))
+        self.lessee.end_returns(returns)
+        with self.db.read() as conn:
+            todo = invoicing.list_to_close(conn, month)
+        for account in todo:
+            self.writer.run(lambda tx, account=account: invoicing.close_account_month(tx, account, month))  # type: ignore[misc]
+        self.writer.run(lambda tx: invoicing.finish_month(tx, month))
+
+    def answer_payments(self, *, declining: str = "") -> None:
+        """The provider answers every payment that waits; one account's card is declined."""
+        with self.db.read() as conn:
+            waiting: list[Row] = payment_rows.list_to_send(conn)
+        for row in waiting:
+            if row.account == declining:
+                self.writer.run(lambda tx, row=row: payments.record_decline(tx, row.account, row.id, "card_declined"))  # type: ignore[misc]
+            else:
+                charge = f"test_{row.id}"
+                self.writer.run(
+                    lambda tx, row=row, charge=charge: payments.record_success(tx, row.account, row.id, charge)  # type: ignore[misc]
+                )
+
+
+def tell_story(books: Books) -> None:
+    """Three months of four accounts: ada pays by card, bob prepays, acme has a contract, cyd's card is declined."""
+    run = books.writer.run
+    run(lambda tx: accounts.open_account(tx, "ada", "ada@example.com"))
+    run(lambda tx: accounts.open_account(tx, "bob", "bob@example.com", billing_mode=PREPAID))
+    run(lambda tx: accounts.open_account(tx, "acme", "acme@example.com", billing_mode=CONTRACT))
+    run(lambda tx: accounts.open_account(tx, "cyd", "cyd@example.com"))
+    _march(books)
+    _april(books)
+    _may(books)
+
+
+def _march(books: Books) -> None:
+    run = books.writer.run
+    books.settle(books.event("ada", "r1", (120, 0, 120)), books.event("ada", "r2", (900, 300, 70), model="large"))
+    books.settle(books.event("ada", "r3", (100, 0, 900), hold=500_000), books.event("bob", "r4", (50, 0, 10)))
+    books.settle(books.event("ada", "r5", (10, 0, 10), state=QUARANTINED))
+    run(lambda tx: payments.add_method(tx, "ada", CARD))
+    run(lambda tx: payments.add_method(tx, "cyd", CARD))
+    expiry = parse_instant("2026-03-20T00:00:00Z")
+    run(lambda tx: credits.give_credit(tx, "ada", parse_usd("2.00"), expires_at=expiry))
+    run(lambda tx: credits.give_credit(tx, "bob", parse_usd("5.00"), kind=PURCHASED))
+    books.day("2026-03-10")
+    books.report("ada", "e1", 10_000_000, 1)
+    books.report("bob", "e2", 1_000_000, 1_000_000)
+    books.report("acme", "e3", 10_000_007, 3)
+    books.report("cyd", "e4", 0, 37_500_000)
+    second, other = books.open_writer(2), Lessee()
+    books.settle(books.event("ada", "s1", (40, 0, 40)), writer=second, lessee=other)
+    run(lambda tx: close_writer(tx, second.id))
+    second.open = False
+    second.close()
+    payment = run(lambda tx: payments.start_purchase(tx, "ada", parse_usd("1.00"), None))
+    assert payment.startswith("pay_")
+    books.answer_payments()
+    books.day("2026-03-20")
+    run(lambda tx: credits.give_credit(tx, "bob", parse_usd("0.30"), expires_at=books.world.at + SECOND))
+    books.day("2026-03-21")
+    run(lambda tx: credits.expire(tx, "bob"))
+    run(lambda tx: credits.expire(tx, "ada"))
+    books.report("ada", "e5", 2_000_003, 1_000_001)
+
+
+def _april(books: Books) -> None:
+    run = books.writer.run
+    books.day("2026-04-01")
+    books.close_month("2026-03")
+    run(payments.start_due_charges)
+    books.answer_payments(declining="cyd")
+    run(lambda tx: pricing.publish(tx, {"tiny": {"input": "0.10", "output": "0.70"}}))
+    books.settle(books.event("ada", "r6", (333, 0, 77)), books.event("acme", "r7", (1_000, 0, 555)))
+    books.report("ada", "e6", 100, 100, "2026-03-30")
+    books.report("acme", "e7", 9_000_001, 1)
+    payment = run(lambda tx: payments.start_purchase(tx, "ada", parse_usd("20.00"), None))
+    assert payment.startswith("pay_")
+    books.answer_payments()
+    run(lambda tx: payments.add_method(tx, "acme", CARD))
+    with books.db.read() as conn:
+        (bill,) = invoices.list_unpaid(conn, "acme")
+    run(lambda tx: payments.start_invoice_payment(tx, "acme", bill.id))
+    books.answer_payments()
+    run(lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping"))
+    run(lambda tx: accounts.set_limit(tx, "ada", "40"))
+
+
+def _may(books: Books) -> None:
+    books.day("2026-05-01")
+    books.close_month("2026-04")
+    books.writer.run(payments.start_due_charges)
+    books.answer_payments(declining="cyd")
+    books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
+    books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
+
+
+def copy(db: Database, to: Path) -> Path:
+    """A copy of a database as it is now, leases, open writers and all."""
+    with closing(sqlite3.connect(db.path)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+    return to
+
+
+def change(path: Path, *statements: str) -> None:
+    """Change a database behind everybody's back, no constraint in the way; each statement changes something."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            assert conn.execute(statement).rowcount, f"nothing changed by {statement}"
