@@ -90,8 +90,6 @@ def test_what_the_house_allows_breaks_no_contract(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "planted", "contract"), PLANTED)
-def test_an_import_the_wrong_way_breaks_its_contract(
-    tmp_path: Path, module: str, planted: str, contract: str
-) -> None:
+def test_an_import_the_wrong_way_breaks_its_contract(tmp_path: Path, module: str, planted: str, contract: str) -> None:
     output = lint(tmp_path, {module: planted})
     assert any(line.startswith(contract) for line in broken(output)), output

@@ -171,9 +171,7 @@ def test_unused_modules_are_found() -> None:
         Source("src/purser/__init__.py", ""),
         Source("src/purser/main.py", "from purser.flows import credits\nimport purser.core.money\n"),
         Source("src/purser/flows/__init__.py", ""),
-        Source(
-            "src/purser/flows/credits.py", "from ..core import period\nLAZY = 'purser.inbound.status:app'"
-        ),
+        Source("src/purser/flows/credits.py", "from ..core import period\nLAZY = 'purser.inbound.status:app'"),
         Source("src/purser/flows/orphan.py", "from purser.flows import orphan"),
         Source("src/purser/core/money.py", ""),
         Source("src/purser/core/period.py", ""),

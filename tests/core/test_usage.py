@@ -43,6 +43,8 @@ NORMAL = [
         *(5, 0, 7),
     ),
     ("P2", {"prompt_tokens": 0, "completion_tokens": 0}, 0, 0, 0),
+    ("H5 the total tells the output", {"prompt_tokens": 5, "total_tokens": 9}, 5, 0, 4),
+    ("H5 a reported output stands", {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 9}, 5, 0, 1),
 ]
 
 
@@ -77,6 +79,8 @@ def test_usage_without_any_count_is_no_usage(usage: object) -> None:
         {"prompt_tokens": "12", "completion_tokens": 3},
         {"prompt_tokens": True, "completion_tokens": 3},
         {"prompt_tokens": 3, "completion_tokens": 2.0},
+        {"prompt_tokens": 5, "total_tokens": 4},
+        {"prompt_tokens": 5, "total_tokens": "9"},
         {"prompt_tokens": LARGEST_QUANTITY + 1, "completion_tokens": 0},
         {"prompt_tokens": 3, "completion_tokens": LARGEST_QUANTITY + 1},
         {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 11}},

@@ -55,7 +55,8 @@ messages = st.fixed_dictionaries(
     optional={"name": st.text(max_size=9)},
 )
 schemas = st.recursive(
-    st.integers() | st.text() | st.floats(allow_nan=False), lambda part: st.dictionaries(st.text(), part)
+    st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda part: st.dictionaries(st.text(), part),
 )
 
 

@@ -315,7 +315,9 @@ def test_one_bit_changed_in_any_covered_column_breaks_the_chain(spoilt: Path, ta
         rows = conn.execute(f'SELECT rowid, "{column}" FROM {table} ORDER BY rowid').fetchall()
         for rowid, value in chance.sample(rows, 6):
             changed = flip(value, chance)
-            conn.execute(f'UPDATE OR IGNORE {table} SET "{column}" = ? WHERE rowid = ?', (changed, rowid))
+            update = f'UPDATE OR IGNORE {table} SET "{column}" = ? WHERE rowid = ?'
+            while not conn.execute(update, (changed, rowid)).rowcount:  # it became the key of another row
+                changed = flip(value, chance)
             found = search_file(spoilt, "B6")
             assert found, f"{table}.{column} {value!r} became {changed!r} in row {rowid}"
             conn.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (value, rowid))

@@ -118,9 +118,7 @@ def check_demo(demo: subprocess.Popen[bytes], credentials_file: Path, log: Path)
     root = credentials["base_url"].rstrip("/").removesuffix("/v1")
     balance_url = f"{root}/v1/accounts/{credentials['account_id']}/balance"
     before = ask(balance_url, credentials["api_key"])
-    check(
-        Decimal(before["creditUsd"]) > 0, f"the account starts with {before['creditUsd']} dollars of credit"
-    )
+    check(Decimal(before["creditUsd"]) > 0, f"the account starts with {before['creditUsd']} dollars of credit")
     answer = ask(
         f"{root}/v1/chat/completions",
         credentials["api_key"],

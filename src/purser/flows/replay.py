@@ -271,7 +271,7 @@ class Replay:
         self.charge_nanos += cost
         for unit, count in used.items():
             self.totals[unit] += count
-        if len(self.pending) >= self.most_at_once or self.lessee.left(hold.keys) < DUST_NANOS:
+        if len(self.pending) >= self.most_at_once or (cost and self.lessee.left(hold.keys) < DUST_NANOS):
             self._flush()
 
     def _flush(self) -> None:

@@ -20,7 +20,7 @@ _SHARE_OF_REST = 4  # a lease beyond the need takes at most this fraction of wha
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a writer needs on one headroom row: at least `least` more, `wanted` if it is there, `most` if there is plenty."""
+    """What a writer needs on one headroom row: at least `least` more, `wanted` if there, `most` if plenty."""
 
     key: RowKey
     least: int
@@ -123,7 +123,7 @@ def settle(tx: Tx, events: Sequence[Event]) -> None:
 def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> None:
     costs: dict[RowKey, int] = {}
     for event in events:
-        for key in path(account, event.month):
+        for key in path(account, event.month) if event.cost_nanos else ():  # nothing held: there may be no such row
             costs[key] = costs.get(key, 0) + event.cost_nanos
     dry = False
     for key, cost in sorted(costs.items()):

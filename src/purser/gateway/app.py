@@ -74,8 +74,9 @@ class Gateway:
         return (
             path in _POSTS
             or path in _QUOTES
-            or (path.startswith(_MODELS)
-            and (path in _MODELS or path.startswith(tuple(name + "/" for name in _MODELS))))
+            or (
+                path.startswith(_MODELS) and (path in _MODELS or path.startswith(tuple(name + "/" for name in _MODELS)))
+            )
             or path == "/verifyApiKey"
         )
 

@@ -1,12 +1,14 @@
-"""How it is put together: the `purser` command, the serving process, its supervisor and the demo."""
+"""How it is put together: the `purser` command and the supervisor of its serving processes."""
 
 from __future__ import annotations
 
 
 def run() -> None:
     """The `purser` command; ends the process with its exit code."""
-    from purser.inbound.cli.app import app, run_app
-    from purser.main.commands import add_commands
+    from cyclopts import App
 
-    add_commands(app)
-    raise SystemExit(run_app())
+    from purser.inbound.cli.replay import replay
+
+    app = App(name="purser", help="Purser, the billing desk for AI inference.")
+    app.command(replay)
+    app()

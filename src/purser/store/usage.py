@@ -146,21 +146,23 @@ def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
             total[1] += part.amount_nanos
             total[2] += 1
     tx.conn.execute(_INSERT, rows)
-    names = ("account", "bill_month", "month", "hour_at", "model", "unit", "version")
     if sums:
-        tx.conn.execute(
-            _ROLL,
-            [
-                {
-                    **dict(zip(names, key, strict=True)),
-                    "writer": tx.writer,
-                    "quantity": total[0],
-                    "amount": total[1],
-                    "events": total[2],
-                }
-                for key, total in sums.items()
-            ],
-        )
+        _add_to_rollups(tx, sums)
+
+
+def _add_to_rollups(tx: Tx, sums: dict[tuple[object, ...], list[int]]) -> None:
+    names = ("account", "bill_month", "month", "hour_at", "model", "unit", "version")
+    rows = [
+        {
+            **dict(zip(names, key, strict=True)),
+            "writer": tx.writer,
+            "quantity": total[0],
+            "amount": total[1],
+            "events": total[2],
+        }
+        for key, total in sums.items()
+    ]
+    tx.conn.execute(_ROLL, rows)
 
 
 def sum_rollups(conn: Connection, account: str, bill_month: str) -> list[Row]:

@@ -50,14 +50,17 @@ def replay(
 
     Answers the exit code: 1 for a trace with a wrong row (nothing is billed then), 2 for a wrong option.
     """
-    from purser.core.errors import PurserError
+    from purser.core.errors import Invalid, PurserError
 
     started = time.monotonic()
     try:
         plan = _plan(model, account, accounts, credit, limit, price)
-        found = _survey(files, format)
         if plan.rates is None and database_url is None:
-            plan = _with_configured_rates(plan)
+            raise Invalid(
+                f"{model} needs a price: give it, as in {PRICE_EXAMPLE}, or --database-url with a database that has it",
+                field="--price",
+            )
+        found = _survey(files, format)
         report = _run(plan, files, format, found, speed, database_url)
     except PurserError as error:
         print(f"purser replay: {error.message}", file=sys.stderr)
@@ -117,12 +120,6 @@ def _rates(model: str, text: str) -> Mapping[str, Rate]:
     except Invalid as error:
         why = error.message.replace(f"prices.{model}.", "")
         raise Invalid(f"--price: {why}", field="--price") from None
-
-
-def _with_configured_rates(plan: Plan) -> Plan:
-    from purser.core.errors import Invalid
-
-    raise Invalid(f"--price is needed, as in {PRICE_EXAMPLE}", field="--price")
 
 
 # ── the trace ────────────────────────────────────────────────────────────────────────────────────────────────────
