@@ -572,6 +572,34 @@ def test_a_retry_when_all_connections_are_taken() -> None:
         with_origin(up, work, max_connections=1)
 
 
+def test_a_retry_does_not_take_a_connection_that_another_has_used() -> None:
+    def stale(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        waits.wait(PATIENCE_SECONDS)
+
+    def used(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        assert peer.closed()
+
+    async def work(origin: Origin) -> None:
+        assert await get(origin) == b"ok"
+        retried = asyncio.create_task(get(origin))
+        await asyncio.sleep(0.05)
+        other = asyncio.create_task(get(origin))
+        await asyncio.sleep(0.05)
+        waits.set()
+        assert await other == b"ok"
+        assert await retried == b"ok"
+        assert up.accepted == 3
+
+    waits = threading.Event()
+    with upstream(stale, used, says(OK)) as up:
+        with_origin(up, work, max_connections=1)
+
+
 def test_an_idle_connection_closed_by_the_upstream_is_forgotten() -> None:
     async def work(origin: Origin) -> None:
         assert await get(origin) == b"ok"
