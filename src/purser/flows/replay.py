@@ -349,20 +349,22 @@ def list_moments(conn: Connection, account: str) -> list[Moment]:
     """An account's suspensions, reinstatements and invoices, in order of time.
 
     It is reinstated when the last cause is lifted (U1); a cause lifted at the instant it opened never suspended it.
+    At a month's first instant the limit is lifted first, and a request may use all of the new one at once.
     """
-    turns: list[tuple[int, int, str]] = []
+    turns: list[tuple[int, bool, str]] = []
     for row in account_rows.list_causes(conn, account):
         if row.until_at != row.since_at:
-            turns.append((row.since_at, 0, row.cause))
+            turns.append((row.since_at, True, row.cause))
             if row.until_at is not None:
-                turns.append((row.until_at, 1, row.cause))
+                turns.append((row.until_at, False, row.cause))
     moments, count = [], 0
-    for at, lifted, cause in sorted(turns):
-        count += -1 if lifted else 1
-        if not lifted:
+    for at, opened, cause in sorted(turns):
+        count += 1 if opened else -1
+        if opened:
             moments.append(Moment(at, account, SUSPENDED, cause))
         elif not count:
             moments.append(Moment(at, account, REINSTATED, cause))
     bills: list[Any] = invoices.list_invoices(conn, account)[::-1]
     moments += [Moment(row.issued_at, account, INVOICE, invoice=row) for row in bills]
-    return sorted(moments, key=lambda moment: moment.at)
+    order = (REINSTATED, INVOICE, SUSPENDED)
+    return sorted(moments, key=lambda moment: (moment.at, order.index(moment.event)))
