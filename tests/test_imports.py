@@ -19,7 +19,7 @@ LINT_IMPORTS = Path(sys.executable).parent / "lint-imports"
 
 PACKAGES = ["core", "store", "flows", "gateway", "inbound", "outbound", "http", "modelserver"]
 LEAVES = [
-    *["main", "settings", "core/money", "store/ledger", "flows/credits", "gateway/relay"],
+    *["main", "settings", "setting_keys", "toml_lines", "core/money", "store/ledger", "flows/credits", "gateway/relay"],
     *["inbound/api", "inbound/worker", "outbound/mail", "http/server", "modelserver/app"],
 ]
 MODULES = ["__init__", *[f"{package}/__init__" for package in PACKAGES], *LEAVES]
