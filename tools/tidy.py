@@ -255,7 +255,8 @@ def tests_assert(source: Source) -> Iterator[Place]:
 
 def unused_modules(sources: Iterable[Source]) -> list[Finding]:
     """Modules of the program that no other imports and nothing starts; a text "purser.x.y:z" counts too."""
-    modules = {module_name(source.path): source for source in sources if source.path.startswith("src/purser/")}
+    code = [source for source in sources if source.path.startswith("src/purser/") and source.path.endswith(".py")]
+    modules = {module_name(source.path): source for source in code}
     used: set[str] = set()
     for name, source in modules.items():
         used |= {imported for imported, _ in _imports(source)} - {name}
@@ -294,19 +295,6 @@ SOURCE = python("src/purser/")
 SOURCE_AND_TOOLS = python("src/purser/", "tools/")
 SIZED = python("src/purser/", "tools/", without=("/migrations/versions/",))
 TOLD = python("src/purser/core/", "src/purser/store/", "src/purser/flows/")
-# Finished parts that `purser.main` will put together once the control plane is there; empty again then.
-AWAITING_MAIN = frozenset(
-    f"src/purser/{name}.py"
-    for name in (
-        "flows/audit",
-        "gateway/app",
-        "http/asgi",
-        "inbound/desk",
-        "main/log",
-        "main/supervisor",
-        "outbound/testpay",
-    )
-)
 SILENT = python("src/purser/", without=("purser/inbound/cli", "purser/main"))
 
 RULES = (
@@ -376,8 +364,7 @@ def _module_texts(source: Source) -> Iterator[str]:
 def _is_started(path: str) -> bool:
     """Whether something other than an import starts this module: the script, `python -m`, or Alembic."""
     return (
-        path in AWAITING_MAIN
-        or path == "src/purser/main.py"
+        path == "src/purser/main.py"
         or path.endswith(("/__init__.py", "/__main__.py"))
         or path.startswith("src/purser/store/migrations/")
     )

@@ -356,7 +356,7 @@ KEYS = (
         "dunning_days", DUNNING_DAYS, list(_RULES.dunning_days), "days after issue on which a failed charge is retried"
     ),
     Key("payment_grace_days", whole(0, 365), 0, "days from a failed charge to the suspension"),
-    Key("cached_is_input", FLAG, False, "cached input costs what input costs, unless a price says otherwise"),
+    Key("cached_is_input", FLAG, False, "cached input costs what input costs, whatever a price lists"),
     Key("slice_tokens", whole(16, 1_000_000), _RULES.slice_tokens, "output tokens a stream holds money for at a time"),
     _usd("lease_usd", _RULES.lease_nanos, "0.01", "money one process sets aside for an account at a time"),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),

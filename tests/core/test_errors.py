@@ -31,7 +31,7 @@ def test_a_refusal_has_its_status_and_code(rule: str, kind: type[PurserError], s
 
 def test_every_refusal_is_listed_here_and_in_the_tree() -> None:
     listed = {kind for _, kind, *_ in ERRORS}
-    assert listed == set(PurserError.__subclasses__())
+    assert listed == {kind for kind in PurserError.__subclasses__() if kind.__module__ == PurserError.__module__}
     for kind in listed:
         line = next(line for line in (errors.__doc__ or "").splitlines() if f"─ {kind.__name__} " in line)
         assert f"({kind.status})" in line

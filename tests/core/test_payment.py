@@ -82,12 +82,23 @@ def test_money_received_is_spread_without_loss(received: int, invoices: list[int
 
 
 @pytest.mark.parametrize(
-    "attempts, days, after", [(0, (1, 3), None), (1, (1, 3), 1), (2, (1, 3), 3), (3, (1, 3), None), (1, (), None)]
+    "failed_after, days, again",
+    [
+        (0, (1, 3), 1),
+        (DAY - 1, (1, 3), 1),
+        (DAY, (1, 3), 3),
+        (2 * DAY, (1, 3), 3),
+        (3 * DAY, (1, 3), None),
+        (9 * DAY, (1, 3), None),
+        (0, (), None),
+    ],
 )
-def test_a_failed_invoice_is_charged_again_on_its_days(attempts: int, days: tuple[int, ...], after: int | None) -> None:
-    assert next_attempt_at(AT, attempts, days) == (None if after is None else AT + after * DAY), "U6"
+def test_a_failed_invoice_is_charged_again_on_its_days(
+    failed_after: int, days: tuple[int, ...], again: int | None
+) -> None:
+    assert next_attempt_at(AT, AT + failed_after, days) == (None if again is None else AT + again * DAY), "U6"
 
 
 def test_the_days_of_dunning_are_1_3_5_and_7() -> None:
-    attempts = [next_attempt_at(AT, n) for n in range(1, 6)]
+    attempts = [next_attempt_at(AT, AT + day * DAY) for day in (0, 1, 3, 5, 7)]
     assert attempts == [AT + DAY, AT + 3 * DAY, AT + 5 * DAY, AT + 7 * DAY, None], "U6"

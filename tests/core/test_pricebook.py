@@ -43,9 +43,9 @@ def test_cached_input_is_half_the_input_unless_it_is_billing_neutral(
     assert rate({CACHED: tokens}, rates).amount_nanos == nanos, rule
 
 
-def test_a_listed_cached_price_stands_in_either_regime() -> None:
+def test_a_listed_cached_price_stands_unless_caching_is_billing_neutral() -> None:
     given_ = {"input": "0.20", "cached_input": "0.30", "output": "0.80"}
-    assert read_price("tiny", given_, cached_is_input=True)[CACHED] == Rate(300_000_000, MILLION)
+    assert read_price("tiny", given_, cached_is_input=True)[CACHED] == Rate(200_000_000, MILLION)
     assert read_price("tiny", given_)[CACHED] == Rate(300_000_000, MILLION)
 
 

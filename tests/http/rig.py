@@ -172,8 +172,10 @@ def serving(answerer: Answerer, *, limits: Limits | None = None, refuse: Refuse 
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE_SECONDS)
         running = Running(server, loop)
-        yield running
-        running.call(server.close(0))
+        try:
+            yield running
+        finally:
+            running.call(server.close(0))
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

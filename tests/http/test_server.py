@@ -886,23 +886,29 @@ def test_the_known_names_are_bounded() -> None:
 # Closing
 
 
-def test_closing_lets_running_exchanges_end() -> None:
+def test_closing_ends_idle_connections_and_lets_running_exchanges_end() -> None:
+    go_on = threading.Event()
+
     async def slow(exchange: Exchange) -> None:
-        await asyncio.sleep(0.3)
+        while exchange.request.path == "/slow" and not go_on.is_set():
+            await asyncio.sleep(0.01)
         await echo(exchange)
 
     with serving(slow) as running, running.peer() as busy, running.peer() as idle:
         idle.send(GET)
         assert idle.reply().status == 200
-        busy.send(GET)
+        busy.send(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         eventually(lambda: running.server.running == 1)
-        running.call(running.server.close(grace_seconds=10))
+        closing = asyncio.run_coroutine_threadsafe(running.server.close(PATIENCE_SECONDS * 10), running.loop)
+        assert idle.closed()
+        assert running.server.running == 1
+        with pytest.raises(ConnectionRefusedError):
+            running.peer()
+        go_on.set()
         reply = busy.reply()
         assert (reply.status, reply.headers["connection"]) == (200, "close")
         assert busy.closed()
-        assert idle.closed()
-        with pytest.raises(ConnectionRefusedError):
-            running.peer()
+        closing.result(PATIENCE_SECONDS)
 
 
 def test_closing_cuts_what_outlives_the_grace() -> None:

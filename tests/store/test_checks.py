@@ -197,7 +197,7 @@ CORRUPTIONS = [
     ("B5", "bob, credit grant grant_", "outside", f"UPDATE grants SET remaining = granted + 1 {_BOB_GRANT}"),
     ("B7", "bob, credit grant grant_", "make", f"UPDATE grants SET remaining = remaining - 1 {_BOB_GRANT}"),
     ("B7", "bob, credit grant grant_", "entered", f"UPDATE grants SET granted = granted + 1 {_BOB_GRANT}"),
-    ("B7", "bob, credit grant grant_", "by the books $0.30", "UPDATE grants SET lapsed = lapsed - 1 WHERE lapsed > 0"),
+    ("B7", "bob, credit grant grant_", "books $0.299018", "UPDATE grants SET lapsed = lapsed - 1 WHERE lapsed > 0"),
     ("B7", "ada, credit grant grant_", "neither", "UPDATE transactions SET kind = 'gift' WHERE kind = 'drawn'"),
     ("B7", "bob, credit grant grant_", "not exist", f"DELETE FROM grants {_BOB_GRANT}"),
     ("C1", "ada, usage event gateway/r1", "no transaction", f"UPDATE usage_events SET txn = NULL {_R1}"),

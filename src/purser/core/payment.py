@@ -56,6 +56,9 @@ def paid_by_invoice(parts: list[Allocation]) -> Mapping[str, int]:
     return {part.id: part.amount_nanos for part in parts if part.to == "invoice" and part.id}
 
 
-def next_attempt_at(issued_at: int, attempts: int, days: tuple[int, ...] = DEFAULT_DUNNING_DAYS) -> int | None:
-    """When an invoice charged `attempts` times without success is charged again; None after the last retry."""
-    return issued_at + days[attempts - 1] * DAY if 1 <= attempts <= len(days) else None
+def next_attempt_at(issued_at: int, now: int, days: tuple[int, ...] = DEFAULT_DUNNING_DAYS) -> int | None:
+    """When an invoice whose charge failed `now` is charged again: on the next of its days, None after the last.
+
+    The days count from its issue, so attempts by hand or with a new card in between take none of them away.
+    """
+    return min((at for at in (issued_at + day * DAY for day in days) if at > now), default=None)

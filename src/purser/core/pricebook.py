@@ -26,8 +26,9 @@ class PriceBook:
 def read_price(model: str, given: object, *, cached_is_input: bool = False) -> dict[str, Rate]:
     """Read {"input": "0.95", "cached_input"?: "0.16", "output": "4.00"} in dollars per million tokens.
 
-    Without `cached_input` it is half the input rate (P3), or the input rate where `cached_is_input` (the regime in
-    which caching is billing-neutral). Raises Invalid naming the field, such as prices.tiny.output.
+    Without `cached_input` it is half the input rate (P3). Where `cached_is_input` (the regime in which caching is
+    billing-neutral, S45) it is the input rate, whatever the price lists. Raises Invalid naming the field, such as
+    prices.tiny.output.
     """
     where = f"prices.{model}"
     if not isinstance(given, dict):
@@ -42,7 +43,7 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
             nanos = parse_usd(given[name], field)
             if nanos > _LARGEST_RATE:
                 raise Invalid(f"{field} is over $1,000,000 per million tokens", field=field)
-            rates[unit] = Rate(nanos, MILLION)
+            rates[unit] = rates[INPUT] if name == "cached_input" and cached_is_input else Rate(nanos, MILLION)
         elif name == "cached_input" and INPUT in rates:
             rates[unit] = rates[INPUT] if cached_is_input else Rate(rates[INPUT].nanos, 2 * MILLION)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -10,7 +10,7 @@ from purser.core import credits, journal, lease
 from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
 from purser.core.errors import Invalid, NotFound
 from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
-from purser.core.money import format_usd
+from purser.core.money import LARGEST_NANOS, format_usd
 from purser.core.payment import Allocation, Owed, allocate
 from purser.core.period import month_of
 from purser.flows import standing
@@ -19,6 +19,16 @@ from purser.store import credits as rows
 from purser.store.db import Connection
 from purser.store.headroom import credit_key
 from purser.store.writers import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What became of credit given by the operator: the grant (None where all of it paid what was owed), for money
+    received also where it went and the receipt's id."""
+
+    grant: CreditGrant | None
+    allocation: tuple[Allocation, ...] = ()
+    receipt: str | None = None
 
 
 def draw_usage(tx: Tx, account: str) -> None:
@@ -41,6 +51,8 @@ def _grow_credit(tx: Tx, account: str, amount: int) -> None:
     if row is None:
         headroom.insert_row(tx.conn, key, lease.Headroom(amount, True))
         return
+    if row.amount + amount > LARGEST_NANOS:
+        raise Invalid(f"${format_usd(amount)} more is beyond what one account can hold", field="amountUsd")
     headroom.put_row(tx.conn, key, lease.change(row, row.amount + amount, row.enforced))
 
 
@@ -52,10 +64,10 @@ def give_credit(
     kind: str = PROMOTIONAL,
     expires_at: int | None = None,
     source: str = "operator",
-) -> CreditGrant | None:
+) -> Given:
     """Credit granted by the operator: promotional credit is a gift; purchased credit is money received (A7, A11).
 
-    Answers the grant, or None where purchased money all went to what was owed. Raises Invalid, NotFound.
+    Purchased money pays what is owed first. Raises Invalid, NotFound.
     """
     standing.require(tx.conn, account)
     if kind not in credits.KINDS:
@@ -67,15 +79,16 @@ def give_credit(
     grant = CreditGrant(tx.new_id("grant"), kind, amount, amount, tx.now, expires_at)
     if kind == PURCHASED:
         taken = receive_money(tx, account, amount, f"{grant.id}/received", grant.id, source, expires_at)
-        write_receipt(tx, account, amount)
+        receipt = write_receipt(tx, account, amount)
         standing.refresh(tx, account)
         rest = sum(part.amount_nanos for part in taken if part.to == "credit")
-        return None if not rest else CreditGrant(grant.id, kind, rest, rest, tx.now, expires_at)
+        left = CreditGrant(grant.id, kind, rest, rest, tx.now, expires_at) if rest else None
+        return Given(left, tuple(taken), receipt)
     draw_usage(tx, account)
     ledger.post(tx, account, journal.granted(f"{grant.id}/granted", grant.id, amount))
     _add_grant(tx, account, grant, source)
     standing.refresh(tx, account)
-    return grant
+    return Given(grant)
 
 
 def _add_grant(tx: Tx, account: str, grant: CreditGrant, source: str) -> None:
@@ -194,20 +207,24 @@ def next_number(tx: Tx, account: str) -> str:
 
 
 def expire(tx: Tx, account: str) -> int:
-    """Let credit lapse whose time has come, as far as running requests do not hold it; answers what lapsed now."""
+    """Let credit lapse whose time has come, as far as running requests do not hold it; answers what lapsed now.
+
+    What is held is of the grants that burn down first, as it was when the requests were admitted.
+    """
     draw_usage(tx, account)
     key, total = credit_key(account), 0
-    for grant in rows.list_grants(tx.conn, account):
-        if grant.expires_at is None or grant.expires_at > tx.now:
-            continue
+    held = headroom.get_spare(tx.conn, key)
+    for grant in credits.order(rows.list_grants(tx.conn, account)):
         row = headroom.get_row(tx.conn, key)
-        if row is None:
+        if row is None or grant.expires_at is None or grant.expires_at > tx.now:
             break
-        row, lapsed = lease.lapse(row, grant.remaining_nanos)
+        kept = min(held, grant.remaining_nanos)
+        held -= kept
+        row, lapsed = lease.lapse(row, grant.remaining_nanos - kept)
         if lapsed:
             headroom.put_row(tx.conn, key, row)
             rows.draw(tx.conn, account, grant.id, 0, lapsed=lapsed)
-            ledger.post(tx, account, journal.lapsed(f"{grant.id}/lapsed/{tx.seq}", grant.id, lapsed))
+            ledger.post(tx, account, journal.lapsed(f"{grant.id}/lapsed/{tx.writer}.{tx.seq}", grant.id, lapsed))
             total += lapsed
         if lapsed < grant.remaining_nanos:
             headroom.set_wanted(tx.conn, key, tx.now)

@@ -19,7 +19,9 @@ from purser.core.invoice import (
     total_up,
 )
 from purser.core.limits import CONTRACT, PREPAID
+from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
+from purser.core.rating import Part, rate
 from purser.flows import credits, standing
 from purser.flows.metering import CLOSED_THROUGH
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
@@ -160,16 +162,22 @@ def require_line(conn: Connection, account: str, invoice: str, n: int) -> tuple[
     raise NotFound(f"invoice {head.number} has no line {n}", field="line")
 
 
-def iter_line_usage(conn: Connection, head: Row, line: Row) -> Iterator[Row]:
-    """The usage events that an invoice line sums (D2)."""
-    versions = [
-        book.version
+def iter_line_usage(
+    conn: Connection, head: Row, line: Row, after: tuple[int, str, str] | None = None
+) -> Iterator[tuple[Row, Part]]:
+    """The usage events that an invoice line sums, each with its part of the line, oldest first (D2).
+
+    The parts are rated anew from the events, to the nano-dollar. `after` is the (occurred_at, source, id)
+    to go on from.
+    """
+    rates = {
+        book.version: book.models[line.model]
         for book in prices.list_books(conn)
-        if line.model in book.models
-        and line.unit in book.models[line.model]
-        and book.models[line.model][line.unit].nanos == line.rate_nanos
-        and book.models[line.model][line.unit].per == line.rate_per
-    ]
-    for event in usage.iter_line_events(conn, head.account, head.month, line.month, line.model, versions):
-        if usage.decode_quantities(event.quantities).get(line.unit):
-            yield event
+        if line.model in book.models and book.models[line.model].get(line.unit) == Rate(line.rate_nanos, line.rate_per)
+    }
+    found = usage.iter_line_events(conn, head.account, head.month, line.month, line.model, list(rates), after)
+    for event in found:
+        charge = rate(usage.decode_quantities(event.quantities), rates[event.version], event.held)
+        for part in charge.parts:
+            if part.unit == line.unit:
+                yield event, part

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from purser.core import journal, lease
 from purser.core.errors import Conflict, Invalid, NotFound
+from purser.core.money import LARGEST_NANOS, format_usd
 from purser.core.period import DAY, month_of
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import rate
@@ -40,11 +41,12 @@ def bill_month(tx: Tx, account: str, month: str) -> str:
     return month if month > closed else max(month_of(tx.now), month)
 
 
-def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None) -> bool:
+def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, judge: bool = True) -> bool:
     """Bill one reported event; answers False for a duplicate of a known one.
 
     Raises NotFound for an unknown account or model, Conflict for a known id with another body, Invalid for a time
-    that lies in the future.
+    that lies in the future or more usage than can be counted: always before anything is written, so that the
+    transaction may go on with other events. Without `judge` the caller judges the account's standing afterwards.
     """
     occurred_at = tx.now if event.occurred_at is None else event.occurred_at
     if occurred_at > tx.now + DAY:
@@ -73,19 +75,41 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None) -> boo
         held_nanos=charge.amount_nanos,
     )
     if known is not None:
-        if not _same(known[0], row, event):
+        if not _same(tx, known[0], row, event):
             raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
         return False
+    _check_countable(tx, row)
     _post(tx, row)
+    if judge:
+        standing.rejudge(tx, event.account)
     return True
 
 
-def _same(digest: bytes, row: Event, event: Reported) -> bool:
-    return event.occurred_at is None or digest == row.digest()
+def _same(tx: Tx, digest: bytes, row: Event, event: Reported) -> bool:
+    """Whether a known event had this body; one reported without a time is compared under the time it was given."""
+    if event.occurred_at is None:
+        first = usage.get_occurred_at(tx.conn, event.account, event.source, event.id)
+        row = replace(row, occurred_at=first)
+    return digest == row.digest()
+
+
+def _check_countable(tx: Tx, event: Event) -> None:
+    row = headroom.get_row(tx.conn, credit_key(event.account))
+    taken = 0 if row is None else row.taken
+    if taken + event.cost_nanos > LARGEST_NANOS:
+        raise Invalid(
+            f"these quantities cost ${format_usd(event.cost_nanos)}: more than one account can owe", field="quantities"
+        )
+
+
+def _transaction_key(event: Event) -> str:
+    """The fact's name; the source's own slashes are escaped, so that no two events share one."""
+    source = event.source.replace("%", "%25").replace("/", "%2F")
+    return f"{source}/{event.id}/settled"
 
 
 def _post(tx: Tx, event: Event) -> None:
-    txn = f"{event.source}/{event.id}/settled" if event.cost_nanos else None
+    txn = _transaction_key(event) if event.cost_nanos else None
     usage.insert_events(tx, [(event, txn)])
     if txn is not None:
         ledger.post(tx, event.account, journal.settled(txn, {event.bill_month: event.cost_nanos}))
@@ -94,4 +118,3 @@ def _post(tx: Tx, event: Event) -> None:
         row = headroom.get_row(tx.conn, key)
         if row is not None:
             headroom.put_row(tx.conn, key, lease.use_after(row, event.cost_nanos))
-    standing.rejudge(tx, event.account)

@@ -31,10 +31,15 @@ class Card:
     fingerprint: str
 
 
-def add_method(tx: Tx, account: str, card: Card) -> str:
-    """Put an accepted card on file; unpaid invoices are charged to it at once (U6). Answers its id."""
+def add_method(tx: Tx, account: str, card: Card, method: str | None = None) -> str:
+    """Put an accepted card on file; invoices whose charge failed are charged to it at once (U6). Answers its id.
+
+    With an id given as `method`, doing it again changes nothing.
+    """
     standing.require(tx.conn, account)
-    method = tx.new_id("pm")
+    if method is not None and payments.get_method(tx.conn, account, method) is not None:
+        return method
+    method = method or tx.new_id("pm")
     payments.insert_method(
         tx.conn,
         account=account,
@@ -49,7 +54,7 @@ def add_method(tx: Tx, account: str, card: Card) -> str:
     )
     accounts.update_account(tx.conn, account, default_payment_method=method, updated_at=tx.now)
     for invoice in invoices.list_unpaid(tx.conn, account):
-        if invoice.payment is None:
+        if invoice.state == FAILED and invoice.payment is None:
             invoices.update_invoice(tx.conn, account, invoice.id, next_attempt_at=tx.now)
     standing.refresh(tx, account)
     return method
@@ -80,8 +85,10 @@ def choose_method(tx: Tx, account: str, method: str | None) -> str:
 def start_purchase(tx: Tx, account: str, amount: int, method: str | None, payment: str | None = None) -> str:
     """Write the payment that buys credit; the provider is called after this commit. Answers the payment's id.
 
-    Raises Invalid, NotFound, Conflict.
+    A `payment` that exists already is answered as it is, whatever became of it. Raises Invalid, NotFound, Conflict.
     """
+    if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
+        return payment
     chosen = choose_method(tx, account, method)
     if not LEAST_PURCHASE_NANOS <= amount <= MOST_PURCHASE_NANOS or amount % NANOS_PER_CENT:
         raise Invalid(
@@ -90,14 +97,19 @@ def start_purchase(tx: Tx, account: str, amount: int, method: str | None, paymen
             field="amountUsd",
         )
     id_ = payment or tx.new_id("pay")
-    known = payments.get_payment(tx.conn, account, id_)
-    if known is None:
-        _insert(tx, account, id_, FOR_CREDIT, chosen, amount)
+    _insert(tx, account, id_, FOR_CREDIT, chosen, amount)
     return id_
 
 
-def start_invoice_payment(tx: Tx, account: str, invoice: str, method: str | None = None) -> str:
-    """Write the payment that pays an invoice now; raises NotFound, Conflict where it is not open."""
+def start_invoice_payment(
+    tx: Tx, account: str, invoice: str, method: str | None = None, payment: str | None = None
+) -> str:
+    """Write the payment that pays an invoice now; raises NotFound, Conflict where it is not open.
+
+    A `payment` that exists already is answered as it is, whatever became of it.
+    """
+    if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
+        return payment
     row = invoices.get_invoice(tx.conn, account, invoice)
     if row is None:
         raise NotFound(f"account {account} has no invoice {invoice!r:.60}", field="invoice")
@@ -105,7 +117,7 @@ def start_invoice_payment(tx: Tx, account: str, invoice: str, method: str | None
         raise Conflict(f"invoice {row.number} is {row.state}: nothing is due on it", code="FAILED_PRECONDITION")
     if row.payment is not None:
         return str(row.payment)
-    return _charge(tx, row, choose_method(tx, account, method))
+    return _charge(tx, row, choose_method(tx, account, method), payment)
 
 
 def start_due_charges(tx: Tx) -> int:
@@ -122,8 +134,8 @@ def start_due_charges(tx: Tx) -> int:
     return len(due)
 
 
-def _charge(tx: Tx, row: Row, method: str) -> str:
-    payment = tx.new_id("pay")
+def _charge(tx: Tx, row: Row, method: str, payment: str | None = None) -> str:
+    payment = payment or tx.new_id("pay")
     _insert(tx, row.account, payment, FOR_INVOICE, method, row.amount_due - row.paid, row.id)
     invoices.update_invoice(
         tx.conn, row.account, row.id, payment=payment, attempts=row.attempts + 1, next_attempt_at=None
@@ -213,11 +225,6 @@ def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
 
 
 def _fail_invoice(tx: Tx, row: Row, attempts: int) -> None:
-    again = next_attempt_at(row.issued_at, attempts, tx.policy.dunning_days)
-    if again is not None and again <= tx.now:
-        later = [
-            day for day in (next_attempt_at(row.issued_at, n, tx.policy.dunning_days) for n in range(1, 32)) if day
-        ]
-        again = min((day for day in later if day > tx.now), default=None)
+    again = next_attempt_at(row.issued_at, tx.now, tx.policy.dunning_days)
     invoices.update_invoice(tx.conn, row.account, row.id, state=FAILED, attempts=attempts, next_attempt_at=again)
     standing.refresh(tx, row.account)

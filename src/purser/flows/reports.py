@@ -99,7 +99,7 @@ def balance(conn: Connection, account: str, policy: Policy, now: int, held: int 
 def _runway(conn: Connection, account: str, credit: int | None, now: int) -> int | None:
     """Whole days until the credit ends at the pace of the last seven; None where nothing would end."""
     week_ago = max(now - 7 * DAY, 0)
-    buckets = usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now, DAY, False)
+    buckets = usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now + 1, DAY, False)
     spent = sum(bucket.amount_nanos for bucket in buckets)
     if credit is None or not spent:
         return None

@@ -290,6 +290,10 @@ class Gateway:
             asyncio.ensure_future(self.directory.standing(account))  # noqa: RUF006 - only warms the cache
         return self.directory.count_request(standing)[0]
 
+    def recent_requests(self, account: str) -> int:
+        """How many of an account's requests the last minute counted."""
+        return self.directory.recent_requests(account)
+
     def on_touched(self, touched: set[str]) -> None:
         """Accounts changed in a commit of this process; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._forget, touched)

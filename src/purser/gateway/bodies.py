@@ -58,6 +58,8 @@ class Body:
 def read(kind: str, raw: bytes) -> Body:
     """Check a body's envelope; raises Invalid naming the field and what would be right."""
     try:
+        if not raw.isascii():
+            raw.decode()
         fields = _decode_fields(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the body must be a JSON object: {error}", code="invalid_json") from None

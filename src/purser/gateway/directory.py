@@ -11,7 +11,7 @@ from purser.core.errors import Unauthenticated
 from purser.core.limits import PREPAID
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
-from purser.core.ratelimit import SlidingWindow
+from purser.core.ratelimit import WINDOW_SECONDS, SlidingWindow
 from purser.flows import access, reports
 from purser.flows.access import Principal
 from purser.store import prices
@@ -114,6 +114,12 @@ class Directory:
         now = int(self._loop.time() * 1_000_000)
         wait = window.admit(now, standing.requests_per_minute)
         return wait, max(0, standing.requests_per_minute - len(window.seen))
+
+    def recent_requests(self, account: str) -> int:
+        """How many of an account's requests the last minute counted; may be called from any thread."""
+        window = self._windows.get(account)
+        since = int(self._loop.time() * 1_000_000) - WINDOW_SECONDS * 1_000_000
+        return 0 if window is None else sum(at > since for at in list(window.seen))
 
     async def price_book(self) -> PriceBook | None:
         """The price book in force."""

@@ -72,6 +72,10 @@ class Passage:
     opening: bool = True
     answer: Answer | None = None
 
+    def is_abandoned(self) -> bool:
+        """Whether the client has hung up."""
+        return self.exchange.gone
+
     def hang_up(self, task: asyncio.Task[Any]) -> None:
         """The client is gone: cancel the upstream at once."""
         self.counters.hung_up += 1

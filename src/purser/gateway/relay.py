@@ -22,6 +22,10 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 async def relay(passage: Passage) -> None:
     """Carry one admitted request through to its settled end; raises Refusal where nothing was sent to the client."""
+    if passage.is_abandoned():
+        passage.void()
+        passage.exchange.abort()
+        return
     task = asyncio.current_task()
     if task is not None:
         passage.exchange.on_gone(lambda: passage.hang_up(task))

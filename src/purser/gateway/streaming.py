@@ -45,7 +45,7 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
         failure = error
     if stream.extending is not None:
         await asyncio.wait([stream.extending])
-    if failure is not None and not stream.tally.seen:
+    if failure is not None and not stream.tally.produced:
         passage.void()
         if passage.exchange.gone:
             passage.exchange.end()
@@ -66,14 +66,15 @@ async def _relay_events(stream: _Stream) -> None:
     passage, tally = stream.passage, stream.tally
     exchange, name, asked = passage.exchange, passage.served.name, passage.body.usage_asked
     choices = passage.ask.choices
+    out: list[bytes] = []
     while True:
         data = await stream.answer.chunk()
         if not data:
             rest = stream.splitter.rest()
             if rest.strip():
                 raise Garbled("the stream ended within an event")
+            stream.withheld[:0] = out
             return
-        out: list[bytes] = []
         for raw in stream.splitter.feed(data):
             event = streams.read_event(raw, tally, model=name, usage_asked=asked)
             if event.closing:
@@ -83,11 +84,12 @@ async def _relay_events(stream: _Stream) -> None:
             if event.content and tally.produced >= stream.held_tokens * choices and not await _make_room(stream, out):
                 _cut(stream)
                 return
-        if out:
+        if out and (tally.produced or exchange.started):  # until a first token the answer may still be an error
             _start(stream)
             exchange.write(b"".join(out))
+            out.clear()
             await exchange.drain()
-        if 2 * tally.produced >= stream.held_tokens * choices:
+        if 2 * tally.produced >= (2 * stream.held_tokens - passage.slice_tokens) * choices:
             _ask_next_slice(stream)
 
 

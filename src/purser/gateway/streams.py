@@ -203,7 +203,7 @@ def _renamed(data: bytes, chunk: _Chunk, model: str, *, drop_usage: bool = False
 def with_cost(event: bytes, cost_usd: str) -> bytes:
     """A usage chunk with `usage.cost_usd` added."""
     data = payload(event)
-    if data is None:
+    if data is None or data == b"[DONE]":
         return event
     fields = _decode_fields(data)
     usage = _decode_any(fields["usage"]) if "usage" in fields else None

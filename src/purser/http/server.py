@@ -177,10 +177,10 @@ class Server:
 
     def _sweep(self) -> None:
         """Once a second at most: renew the Date, end what has taken too long. No request has its own timer."""
-        now = self._loop.time()
-        self.date = date_line(time.time())
-        for connection in (*self._connections, *self._turned_away):
-            connection.sweep(now)
         limits = self.limits
         shortest = min(limits.head_timeout_seconds, limits.body_timeout_seconds, limits.keep_alive_seconds)
         self._timer = self._loop.call_later(max(0.02, min(1.0, shortest / 4)), self._sweep)
+        self.date = date_line(time.time())
+        now = self._loop.time()
+        for connection in (*self._connections, *self._turned_away):
+            connection.sweep(now)

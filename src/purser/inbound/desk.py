@@ -16,11 +16,7 @@ from purser.store.writers import Tx
 T = TypeVar("T")
 
 
-def _nothing_held(_account: str) -> int:
-    return 0
-
-
-def _no_wait(_account: str) -> int:
+def _none(_account: str) -> int:
     return 0
 
 
@@ -30,7 +26,7 @@ class Desk:
 
     `held` answers what an account's running requests hold, nano-dollars. `count_request` counts a request of an
     account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
-    from the event loop.
+    from the event loop. `recent_requests` answers how many of an account's requests the last minute counted.
     """
 
     db: Database
@@ -38,8 +34,9 @@ class Desk:
     clock: Clock
     policy: Policy
     worker: Worker
-    held: Callable[[str], int] = _nothing_held
-    count_request: Callable[[str], int] = _no_wait
+    held: Callable[[str], int] = _none
+    count_request: Callable[[str], int] = _none
+    recent_requests: Callable[[str], int] = _none
 
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent snapshot."""

@@ -56,7 +56,7 @@ class Worker:
         return self._write(work)  # type: ignore[return-value]
 
     # ── payments ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def add_method(self, account: str, token: str) -> str:
+    def add_method(self, account: str, token: str, method: str | None = None) -> str:
         """Ask the provider to accept a card and put it on file; raises Insufficient where it is declined."""
         if not 1 <= len(token) <= 200:
             raise Invalid('token must be the provider\'s payment method, such as "pm_card_visa"', field="token")
@@ -69,18 +69,18 @@ class Worker:
         except Unreachable as error:
             raise Unavailable(f"the payment provider cannot be reached: {error}") from error
         card = Card(found.token, found.brand, found.last4, found.exp_month, found.exp_year, found.fingerprint)
-        method = self.write(lambda tx: payments.add_method(tx, account, card))
+        added = self.write(lambda tx: payments.add_method(tx, account, card, method))
         self.run_due()
-        return method
+        return added
 
     def buy_credit(self, account: str, amount: int, method: str | None = None, payment: str | None = None) -> Row:
         """Buy credit now; answers the payment. Raises Insufficient where the charge is declined (D5)."""
         id_ = self.write(lambda tx: payments.start_purchase(tx, account, amount, method, payment))
         return self._carry(account, id_)
 
-    def pay_invoice(self, account: str, invoice: str, method: str | None = None) -> Row:
+    def pay_invoice(self, account: str, invoice: str, method: str | None = None, payment: str | None = None) -> Row:
         """Pay an invoice now; answers the payment. Raises Insufficient where the charge is declined."""
-        id_ = self.write(lambda tx: payments.start_invoice_payment(tx, account, invoice, method))
+        id_ = self.write(lambda tx: payments.start_invoice_payment(tx, account, invoice, method, payment))
         return self._carry(account, id_)
 
     def _carry(self, account: str, payment: str) -> Row:

@@ -1,14 +1,12 @@
-"""How it is put together: the `purser` command and the supervisor of its serving processes."""
+"""How it is put together: the `purser` command, the serving process, its supervisor and the demo."""
 
 from __future__ import annotations
 
 
 def run() -> None:
     """The `purser` command; ends the process with its exit code."""
-    from cyclopts import App
+    from purser.inbound.cli.app import app, run_app
+    from purser.main.commands import add_commands
 
-    from purser.inbound.cli.replay import replay
-
-    app = App(name="purser", help="Purser, the billing desk for AI inference.")
-    app.command(replay)
-    app()
+    add_commands(app)
+    raise SystemExit(run_app())

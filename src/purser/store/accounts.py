@@ -18,21 +18,24 @@ def get_account(conn: Connection, account: str) -> Row | None:
 
 
 def list_accounts(
-    conn: Connection, *, after: tuple[int, str] | None = None, limit: int = 50, email: str = ""
+    conn: Connection, *, after: tuple[int, str] | None = None, limit: int = 50, oldest_first: bool = False, **equal: str
 ) -> list[Row]:
-    """Accounts, newest first, after a given (created_at, id)."""
+    """Accounts, newest first, after a given (created_at, id); `equal` columns must have these values."""
     c = t.accounts.c
-    query = sa.select(t.accounts).order_by(c.created_at.desc(), c.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(sa.tuple_(c.created_at, c.id) < sa.tuple_(*map(sa.literal, after)))
-    if email:
-        query = query.where(c.email == email)
-    return list(conn.execute(query))
+    query = sa.select(t.accounts).where(*(c[name] == value for name, value in equal.items())).limit(limit)
+    place = sa.tuple_(c.created_at, c.id)
+    if oldest_first:
+        query = query.order_by(c.created_at, c.id)
+        return list(conn.execute(query if after is None else query.where(place > sa.tuple_(*map(sa.literal, after)))))
+    query = query.order_by(c.created_at.desc(), c.id.desc())
+    return list(conn.execute(query if after is None else query.where(place < sa.tuple_(*map(sa.literal, after)))))
 
 
-def count_accounts(conn: Connection) -> int:
-    """How many accounts there are."""
-    return int(conn.execute(sa.select(sa.func.count()).select_from(t.accounts)).scalar_one())
+def count_accounts(conn: Connection, **equal: str) -> int:
+    """How many accounts there are, with these values of columns."""
+    c = t.accounts.c
+    query = sa.select(sa.func.count()).select_from(t.accounts)
+    return int(conn.execute(query.where(*(c[name] == value for name, value in equal.items()))).scalar_one())
 
 
 def insert_account(conn: Connection, **values: Any) -> None:

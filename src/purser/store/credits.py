@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from purser.core.credits import CreditGrant
 from purser.store import schema as t
-from purser.store.db import Connection
+from purser.store.db import Connection, Row
 
 
 def list_grants(conn: Connection, account: str, *, with_spent: bool = False) -> list[CreditGrant]:
@@ -19,6 +19,13 @@ def list_grants(conn: Connection, account: str, *, with_spent: bool = False) -> 
         CreditGrant(row.id, row.kind, row.granted, row.remaining, row.created_at, row.expires_at)
         for row in conn.execute(query)
     ]
+
+
+def list_grant_rows(conn: Connection, account: str) -> list[Row]:
+    """Every grant an account ever had, newest first, with what lapsed of it and where it came from."""
+    c = t.grants.c
+    query = sa.select(t.grants).where(c.account == account)
+    return list(conn.execute(query.order_by(c.created_at.desc(), c.id.desc())))
 
 
 def insert_grant(conn: Connection, account: str, grant: CreditGrant, source: str) -> None:

@@ -79,6 +79,18 @@ def get_last_bill(conn: Connection, account: str) -> Row | None:
     ).first()
 
 
+def list_of_month(conn: Connection, month: str) -> list[Row]:
+    """The month-end invoices of every account for a month, by account."""
+    c = t.invoices.c
+    return list(
+        conn.execute(
+            sa.select(t.invoices)
+            .where(c.month == month, c.type.in_((POSTPAID_BILLING, CONTRACTED)))
+            .order_by(c.account, c.number)
+        )
+    )
+
+
 def update_invoice(conn: Connection, account: str, invoice: str, **values: Any) -> None:
     """Change an invoice's state or what was paid of it."""
     c = t.invoices.c

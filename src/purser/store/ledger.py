@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -108,16 +109,16 @@ def _natural(ledger: str, debits: int, credits: int) -> int:
     return debits - credits if ledger.split(":")[0] in DEBIT_NORMAL else credits - debits
 
 
-def list_transactions(conn: Connection, account: str, limit: int = 200) -> list[dict[str, object]]:
-    """An account's transactions with their postings, newest first."""
-    heads = conn.execute(
-        sa.select(t.transactions)
-        .where(t.transactions.c.account == account)
-        .order_by(t.transactions.c.at.desc(), t.transactions.c.key.desc())
-        .limit(limit)
-    ).all()
+def list_transactions(
+    conn: Connection, account: str, limit: int = 200, after: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """An account's transactions with their postings, newest first, after a given (at, key)."""
+    c = t.transactions.c
+    query = sa.select(t.transactions).where(c.account == account).order_by(c.at.desc(), c.key.desc()).limit(limit)
+    if after is not None:
+        query = query.where(sa.tuple_(c.at, c.key) < sa.tuple_(*map(sa.literal, after)))
     answer = []
-    for head in heads:
+    for head in conn.execute(query).all():
         sides = conn.execute(
             sa.select(t.postings.c.ledger, t.postings.c.side, t.postings.c.amount)
             .where(t.postings.c.account == account, t.postings.c.key == head.key)

@@ -58,6 +58,13 @@ def get_payment(conn: Connection, account: str, payment: str) -> Row | None:
     return conn.execute(sa.select(t.payments).where(c.account == account, c.id == payment)).first()
 
 
+def list_receipted(conn: Connection, account: str) -> dict[str, Row]:
+    """The payments that bought credit, by the id of the receipt."""
+    c = t.payments.c
+    found = conn.execute(sa.select(t.payments).where(c.account == account, c.receipt.is_not(None)))
+    return {str(row.receipt): row for row in found}
+
+
 def list_to_send(conn: Connection) -> list[Row]:
     """Payments that the provider has not answered, oldest first; sending one twice is safe, its id is the key."""
     c = t.payments.c

@@ -83,6 +83,7 @@ idempotency = _table(
     _int("status"),
     _text("answer"),
     _int("at"),
+    Index(None, "at"),
 )
 
 # ── accounts and access ──────────────────────────────────────────────────────────────────────────────────────────

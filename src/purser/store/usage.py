@@ -72,6 +72,13 @@ def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[by
     return (bytes(row[0]), int(row[1])) if row else None
 
 
+def get_occurred_at(conn: Connection, account: str, source: str, id_: str) -> int:
+    """When a known event occurred."""
+    c = t.usage_events.c
+    known = sa.select(c.occurred_at).where(c.account == account, c.source == source, c.id == id_)
+    return int(conn.execute(known).scalar_one())
+
+
 def fact_of(event: Event, recorded_at: int, txn: str | None) -> tuple[object, ...]:
     """The values of an event that its writer's hash chain covers."""
     return (
@@ -221,22 +228,27 @@ def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, span
 
 
 def iter_line_events(
-    conn: Connection, account: str, bill_month: str, month: str, model: str, versions: Sequence[int]
+    conn: Connection,
+    account: str,
+    bill_month: str,
+    month: str,
+    model: str,
+    versions: Sequence[int],
+    after: tuple[int, str, str] | None = None,
 ) -> Iterator[Row]:
-    """The settled events that an invoice line sums, oldest first."""
+    """The settled events that an invoice line sums, oldest first, after a given (occurred_at, source, id)."""
     c = t.usage_events.c
-    yield from conn.execute(
-        sa.select(t.usage_events)
-        .where(
-            c.account == account,
-            c.bill_month == bill_month,
-            c.month == month,
-            c.model == model,
-            c.version.in_(list(versions)),
-            c.state == SETTLED,
-        )
-        .order_by(c.occurred_at, c.source, c.id)
+    query = sa.select(t.usage_events).where(
+        c.account == account,
+        c.bill_month == bill_month,
+        c.month == month,
+        c.model == model,
+        c.version.in_(list(versions)),
+        c.state == SETTLED,
     )
+    if after is not None:
+        query = query.where(sa.tuple_(c.occurred_at, c.source, c.id) > sa.tuple_(*map(sa.literal, after)))
+    yield from conn.execute(query.order_by(c.occurred_at, c.source, c.id))
 
 
 def list_events(conn: Connection, account: str, limit: int = 100) -> list[Row]:

@@ -1,0 +1,67 @@
+"""The control plane as one ASGI application: every route, its guard, and the answers to what goes wrong."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from litestar import Litestar
+from litestar.concurrency import set_asyncio_executor
+from litestar.datastructures import State
+
+from purser.inbound.api import (
+    accounts,
+    books,
+    credits,
+    health,
+    invoices,
+    keys,
+    metering,
+    openapi,
+    operator,
+    payment_methods,
+    quotas,
+    usage,
+    users,
+)
+from purser.inbound.api.auth import guard
+from purser.inbound.api.bodies import MOST_BODY_BYTES
+from purser.inbound.api.call import Call
+from purser.inbound.api.front import App, Front
+from purser.inbound.api.problem import answer_error
+from purser.inbound.dashboard import pages
+from purser.inbound.desk import Desk
+
+_MODULES = (
+    accounts,
+    users,
+    keys,
+    credits,
+    payment_methods,
+    invoices,
+    quotas,
+    usage,
+    metering,
+    operator,
+    books,
+    health,
+    openapi,
+    pages,
+)
+ROUTES = [route for module in _MODULES for route in module.ROUTES]
+# Threads of our own: a long answer, such as a month's close, must not take those that the gateway reads with.
+set_asyncio_executor(ThreadPoolExecutor(16, thread_name_prefix="purser-api"))
+
+
+def create_app(desk: Desk) -> App:
+    """The control plane for a desk; serve it through purser.http.asgi.answer_with."""
+    app = Litestar(
+        route_handlers=ROUTES,
+        request_class=Call,
+        guards=[guard],
+        exception_handlers={Exception: answer_error},
+        state=State({"desk": desk}),
+        openapi_config=openapi.CONFIG,
+        request_max_body_size=MOST_BODY_BYTES,
+        logging_config=None,
+    )
+    return Front(app, desk.queue.writer.world)

@@ -1,0 +1,69 @@
+"""A call: one request of the control plane, with the desk, who is calling, and its body strictly read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from litestar import Request
+from litestar.concurrency import sync_to_thread
+from litestar.datastructures import State
+
+from purser.core.errors import Invalid, Unauthenticated
+from purser.flows.access import Principal
+from purser.flows.idempotency import Repeatable
+from purser.inbound.api.bodies import read_body
+from purser.inbound.desk import Desk
+
+REQUEST_ID, PATH, CALLER, BODY = "purser.request_id", "purser.path", "purser.caller", "purser.body"
+_SMALL_BODY_BYTES = 32 * 1024
+
+
+class Call(Request[Any, Any, State]):
+    """A request, as the answering functions see it."""
+
+    @property
+    def desk(self) -> Desk:
+        """What every door shares."""
+        desk: Desk = self.app.state.desk
+        return desk
+
+    @property
+    def caller(self) -> Principal:
+        """Who is calling; raises Unauthenticated on a route that asked for no key."""
+        caller = self.scope.get(CALLER)
+        if not isinstance(caller, Principal):
+            raise Unauthenticated("send Authorization: Bearer YOUR_KEY")
+        return caller
+
+    @property
+    def request_id(self) -> str:
+        """The id that the answer carries."""
+        return str(self.scope.get(REQUEST_ID, ""))
+
+    @property
+    def repeatable(self) -> Repeatable | None:
+        """How the caller may repeat this write: None without an Idempotency-Key. Raises Invalid."""
+        key = self.headers.get("idempotency-key")
+        if key is None:
+            return None
+        if not 1 <= len(key) <= 255 or not all(" " <= character <= "~" for character in key):
+            raise Invalid(
+                "Idempotency-Key must be 1 to 255 printable characters, such as a UUID", field="Idempotency-Key"
+            )
+        scope = f"account:{self.caller.account}" if not self.caller.operator else f"operator:{self.caller.user}"
+        target = f"{self.method}\0{self.scope['path']}\0{self.scope['query_string'].decode('latin-1')}\0"
+        digest = hashlib.blake2b(target.encode(), digest_size=32)
+        digest.update(self.scope.get(BODY, b""))  # type: ignore[arg-type]
+        return Repeatable(scope, key, digest.digest())
+
+    async def json(self) -> Any:
+        """The body as the answering function's own type; raises Invalid naming the field and what would be right."""
+        raw = await self.body()
+        self.scope[BODY] = raw  # type: ignore[literal-required]
+        field = self.route_handler.parsed_data_field
+        kind = None if field is None else field.annotation
+        content_type = self.headers.get("content-type")
+        if len(raw) <= _SMALL_BODY_BYTES:
+            return read_body(raw, content_type, kind)
+        return await sync_to_thread(read_body, raw, content_type, kind)

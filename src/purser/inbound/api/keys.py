@@ -1,0 +1,175 @@
+"""API keys: shown once when made, listed without their secret, ended at once (X2)."""
+
+from __future__ import annotations
+
+from litestar import Response
+from litestar.params import JSONBody
+from msgspec import UNSET, UnsetType
+
+from purser.core.errors import Forbidden
+from purser.core.period import format_instant, parse_instant
+from purser.flows import access
+from purser.inbound.api import users
+from purser.inbound.api.auth import MEMBER, SELF
+from purser.inbound.api.call import Call
+from purser.inbound.api.once import once
+from purser.inbound.api.routes import get, post
+from purser.inbound.api.wire import Compatible, Empty, Name, PageSize, PageToken, View, instant, page
+from purser.store import accounts
+from purser.store.db import Connection, Row
+from purser.store.writers import Tx
+
+_ACCOUNT = "/v1/accounts/{account:str}/apiKeys"
+_USER = "/v1/accounts/{account:str}/users/{user:str}/apiKeys"
+
+
+class KeyFields(Compatible):
+    """What a new key is to be like."""
+
+    display_name: str | None = None
+    expire_time: str | None = None
+
+
+class NewKey(Compatible):
+    """A key to make: `{"apiKey": {…}}` as the compatible API has it, or the fields by themselves."""
+
+    api_key: KeyFields | None = None
+    display_name: str | None = None
+    expire_time: str | None = None
+
+
+class NewAccountKey(NewKey):
+    """A key to make for a user of the account, the caller where none is named."""
+
+    user_id: str | None = None
+
+
+class EndedKey(Compatible):
+    """Which key to end."""
+
+    key_id: str
+
+
+class KeyView(View):
+    """An API key; `key` is in the answer that made it and nowhere else."""
+
+    key_id: str
+    user: str
+    display_name: str
+    prefix: str
+    secure: bool
+    email: str
+    create_time: str
+    expire_time: str | None
+    key: str | UnsetType = UNSET
+
+
+class KeyList(View):
+    """A page of keys."""
+
+    api_keys: list[KeyView]
+    next_page_token: str
+    total_size: int
+
+
+def view(conn: Connection, row: Row, secret: str | None = None) -> KeyView:
+    """One key, with its secret where it was just made."""
+    owner = accounts.get_user(conn, row.account, row.user)
+    return KeyView(
+        key_id=row.id,
+        user=row.user,
+        display_name=row.display_name,
+        prefix=row.prefix,
+        secure=True,
+        email="" if owner is None else owner.email,
+        create_time=format_instant(row.created_at),
+        expire_time=instant(row.expires_at),
+        key=UNSET if secret is None else secret,
+    )
+
+
+def _list(call: Call, account: str, user: str | None, size: int | None, token: str | None) -> KeyList:
+    with call.desk.read() as conn:
+        if user is not None:
+            users.require(conn, account, user)
+        rows = accounts.list_keys(conn, account, user)
+        some, more = page(rows, size, token)
+        return KeyList([view(conn, row) for row in some], more, len(rows))
+
+
+def _make(call: Call, account: str, user: str, data: NewKey) -> Response[KeyView]:
+    fields = data.api_key or KeyFields(data.display_name, data.expire_time)
+    where = "apiKey.expireTime" if data.api_key else "expireTime"
+    expires_at = None if fields.expire_time is None else parse_instant(fields.expire_time, where)
+
+    def make(tx: Tx) -> KeyView:
+        made = access.create_key(
+            tx, account, user, display_name=fields.display_name or "default", expires_at=expires_at
+        )
+        return view(tx.conn, accounts.get_key(tx.conn, account, made.id) or _gone(), made.secret)
+
+    return once(call, make)
+
+
+def _gone() -> Row:
+    raise RuntimeError("a key that was just written is gone")
+
+
+def _end(call: Call, account: str, user: str | None, key: str) -> Response[Empty]:
+    def end(tx: Tx) -> Empty:
+        access.revoke_key(tx, account, user, key)
+        return Empty()
+
+    return once(call, end)
+
+
+def _own(call: Call) -> str | None:
+    """Whose keys the caller may see and end: all of them (None) as an admin, else the caller's own."""
+    return None if call.caller.operator or call.caller.role == "admin" else call.caller.user
+
+
+@get(_ACCOUNT, MEMBER)
+def list_account_keys(
+    request: Call, account: Name, page_size: PageSize = None, page_token: PageToken = None
+) -> KeyList:
+    """List the keys of an account's users; without the role admin, the caller's own."""
+    return _list(request, account, _own(request), page_size, page_token)
+
+
+@post(_ACCOUNT, MEMBER)
+def create_account_key(request: Call, account: Name, data: JSONBody[NewAccountKey]) -> Response[KeyView]:
+    """Make a key for a user of the account, by default for the caller; its secret is in this answer alone."""
+    own = _own(request)
+    user = data.user_id or ("owner" if request.caller.operator else request.caller.user)
+    if own is not None and user != own:
+        raise Forbidden("this needs the role admin: you may make keys for yourself only")
+    return _make(request, account, user, data)
+
+
+@post(_ACCOUNT + "/:delete", MEMBER)
+def delete_account_key(request: Call, account: Name, data: JSONBody[EndedKey]) -> Response[Empty]:
+    """End a key at once; without the role admin, one of the caller's own."""
+    return _end(request, account, _own(request), data.key_id)
+
+
+@get(_USER, SELF)
+def list_keys(
+    request: Call, account: Name, user: Name, page_size: PageSize = None, page_token: PageToken = None
+) -> KeyList:
+    """List a user's keys."""
+    return _list(request, account, user, page_size, page_token)
+
+
+@post(_USER, SELF)
+def create_key(request: Call, account: Name, user: Name, data: JSONBody[NewKey]) -> Response[KeyView]:
+    """Make a key for a user; its secret is in this answer alone."""
+    return _make(request, account, user, data)
+
+
+@post(_USER + "/:delete", SELF)
+def delete_key(request: Call, account: Name, user: Name, data: JSONBody[EndedKey]) -> Response[Empty]:
+    """End one of a user's keys at once."""
+    return _end(request, account, user, data.key_id)
+
+
+ROUTES = [list_account_keys, create_account_key, delete_account_key, list_keys, create_key, delete_key]

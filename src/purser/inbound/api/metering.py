@@ -1,0 +1,200 @@
+"""Metering: usage of engines that are not behind the gateway, reported singly, in lists, or as CloudEvents (H7, D6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from litestar import Response
+from litestar.params import JSONBody
+from msgspec import UNSET, UnsetType
+
+from purser.core.errors import Conflict, Invalid, PurserError
+from purser.core.period import parse_instant
+from purser.core.usage import check_reported
+from purser.flows import metering, standing
+from purser.flows.metering import Reported
+from purser.inbound.api.auth import OPERATOR
+from purser.inbound.api.call import Call
+from purser.inbound.api.once import converge
+from purser.inbound.api.problem import MORE
+from purser.inbound.api.routes import post
+from purser.inbound.api.wire import View
+from purser.store import prices
+from purser.store.writers import Tx
+
+T = TypeVar("T")
+MOST_EVENTS = 1_000
+_AT_ONCE = 100  # events of one transaction, so that running requests need not wait for a whole list
+_OWN_SOURCE = "api"
+_FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user")
+_KNOWN = ("account", "model", "occurredAt", "quantities", "user")
+
+
+class ErrorView(View):
+    """Why an event was not accepted."""
+
+    code: str
+    message: str
+    field: str | UnsetType = UNSET
+
+
+class RejectedView(View):
+    """An event that was not accepted: its place in the list, its id, and why."""
+
+    index: int
+    id: str | None
+    error: ErrorView
+
+
+class Metered(View):
+    """What became of the events reported."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedView]
+
+
+def _text(given: dict[str, Any], name: str, field: str | None = None) -> str:
+    value = given.get(name)
+    field = field or name
+    if not isinstance(value, str) or not 1 <= len(value) <= 200 or any(ord(letter) < 32 for letter in value):
+        what = "must be" if name in given else "is missing: it must be"
+        raise Invalid(f"{field} {what} a string of 1 to 200 characters", field=field)
+    return value
+
+
+def _optional(given: dict[str, Any], name: str) -> str | None:
+    return None if given.get(name) is None else _text(given, name)
+
+
+def read_event(given: object) -> Reported:
+    """One event, our own or a CloudEvent; raises Invalid naming the field."""
+    if not isinstance(given, dict):
+        raise Invalid("an event must be an object with id, account, model and quantities")
+    if "specversion" in given:
+        return _read_cloud_event(given)
+    unknown = next((name for name in given if name not in _FIELDS), None)
+    if unknown is not None:
+        raise Invalid(f"{unknown[:60]} is not a field here; known: {', '.join(_FIELDS)}", field=unknown[:60])
+    return Reported(
+        account=_text(given, "account"),
+        source=_OWN_SOURCE,
+        id=_text(given, "id"),
+        model=_text(given, "model"),
+        quantities=check_reported(given.get("quantities")),
+        occurred_at=_time(given.get("occurredAt"), "occurredAt"),
+        user=_optional(given, "user"),
+    )
+
+
+def _time(given: object, field: str) -> int | None:
+    return None if given is None else parse_instant(given, field)
+
+
+def _read_cloud_event(given: dict[str, Any]) -> Reported:
+    """A CloudEvent 1.0: `source` and `id` are its identity, `time` when it occurred, `data` what was used.
+
+    The account is `data.account`, or the event's `subject`.
+    """
+    if given["specversion"] != "1.0":
+        raise Invalid('specversion must be "1.0"', field="specversion")
+    _text(given, "type")
+    source = _text(given, "source")
+    data = given.get("data")
+    if "data_base64" in given or not isinstance(data, dict):
+        raise Invalid('data must be a JSON object such as {"model": "tiny", "quantities": {…}}', field="data")
+    unknown = next((name for name in data if name not in _KNOWN), None)
+    if unknown is not None:
+        raise Invalid(f"data.{unknown[:60]} is not known; known: {', '.join(_KNOWN)}", field=f"data.{unknown[:60]}")
+    if "account" in data:
+        account = _text(data, "account", "data.account")
+    else:
+        account = _text(given, "subject")
+    occurred_at = _time(given.get("time"), "time")
+    if occurred_at is None:
+        occurred_at = _time(data.get("occurredAt"), "data.occurredAt")
+    return Reported(
+        account=account,
+        source=f"ce:{source}",  # apart from our own events and the gateway's
+        id=_text(given, "id"),
+        model=_text(data, "model", "data.model"),
+        quantities=check_reported(data.get("quantities"), "data.quantities"),
+        occurred_at=occurred_at,
+        user=_optional(data, "user"),
+    )
+
+
+def _chunks(items: list[T], size: int) -> Iterator[tuple[int, list[T]]]:
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
+
+
+def record_all(tx: Tx, start: int, events: list[object], into: Metered) -> None:
+    """Bill events one by one; one that is rejected undoes none of the others."""
+    books = prices.list_books(tx.conn)
+    touched = set()
+    for index, given in enumerate(events, start):
+        try:
+            event = read_event(given)
+            new = metering.record(tx, event, books, judge=False)
+        except PurserError as error:
+            into.rejected.append(_rejected(index, given, error))
+            continue
+        if new:
+            touched.add(event.account)
+            into.accepted += 1
+        else:
+            into.duplicates += 1
+    for account in sorted(touched):
+        standing.rejudge(tx, account)
+
+
+def _rejected(index: int, given: object, error: PurserError) -> RejectedView:
+    id_ = given.get("id") if isinstance(given, dict) else None
+    view = ErrorView(error.code, error.message, UNSET if error.field is None else error.field)
+    return RejectedView(index, id_[:200] if isinstance(id_, str) else None, view)
+
+
+def _record_lone(tx: Tx, given: object) -> Metered:
+    try:
+        new = metering.record(tx, read_event(given))
+    except Conflict as conflict:
+        rejected = _rejected(0, given, conflict)
+        setattr(conflict, MORE, {"accepted": 0, "duplicates": 0, "rejected": [rejected]})
+        raise
+    return Metered(int(new), int(not new), [])
+
+
+@post("/v1/usage", OPERATOR)
+def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any]]) -> Response[Metered]:
+    """Report usage after the fact: one event, up to 1,000 of them, or CloudEvents 1.0, singly or as a batch.
+
+    An event is `{id, account, model, occurredAt?, quantities}`. It is billed once for ever by account, source and
+    id, even past the limit. What a list holds that cannot be billed is listed in `rejected`; an event that stands
+    alone is refused with its own status, 409 where its id is known with another body.
+    """
+    if isinstance(data, list) and not 1 <= len(data) <= MOST_EVENTS:
+        raise Invalid(f"a list must hold 1 to {MOST_EVENTS:,} events, not {len(data):,}")
+
+    def report(_: str | None) -> Metered:
+        if isinstance(data, dict):
+            return request.desk.write(lambda tx: _record_lone(tx, data))
+        result = Metered(0, 0, [])
+        for start, some in _chunks(data, _AT_ONCE):
+            part = Metered(0, 0, [])
+            request.desk.write(lambda tx, start=start, some=some, part=part: record_all(tx, start, some, part))  # type: ignore[misc]
+            result.accepted += part.accepted
+            result.duplicates += part.duplicates
+            result.rejected += part.rejected
+        conflicts = [one for one in result.rejected if one.error.code == Conflict.code]
+        if len(data) == 1 and conflicts:
+            conflict = Conflict(conflicts[0].error.message, field="id")
+            setattr(conflict, MORE, {"accepted": 0, "duplicates": 0, "rejected": conflicts})
+            raise conflict
+        return result
+
+    return converge(request, "usage", report)
+
+
+ROUTES = [report_usage]

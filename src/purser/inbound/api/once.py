@@ -1,0 +1,63 @@
+"""Writes that may be sent twice: with an `Idempotency-Key` the second is answered like the first (C7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Response
+
+from purser.core.errors import Insufficient
+from purser.flows import idempotency
+from purser.flows.idempotency import UNDER_WAY, Kept
+from purser.inbound.api.call import Call
+from purser.store.writers import Tx
+
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_DECLINED = 402
+
+
+def once(call: Call, work: Callable[[Tx], T], status: int = 200) -> Response[T]:
+    """Do a write of one transaction; its answer is kept in the same commit."""
+    request = call.repeatable
+    if request is None:
+        return Response(call.desk.write(work), status_code=status, headers=_FRESH)
+    kept = call.desk.write(lambda tx: idempotency.once(tx, request, lambda tx: Kept(status, _text(work(tx)))))
+    return _answer(kept)
+
+
+def converge(call: Call, kind: str, work: Callable[[str | None], T], status: int = 200) -> Response[T]:
+    """Do a write of several transactions under an id of `kind` that a repeated request goes by again.
+
+    `work` is given that id, None without an Idempotency-Key; doing it twice with the same id must have one effect.
+    A declined payment is kept as an answer too.
+    """
+    request = call.repeatable
+    if request is None:
+        return Response(work(None), status_code=status, headers=_FRESH)
+    claimed = call.desk.write(lambda tx: idempotency.claim(tx, request, kind))
+    if claimed.status != UNDER_WAY:
+        return _answer(claimed)
+    try:
+        kept = Kept(status, _text(work(claimed.body)))
+    except Insufficient as declined:
+        kept = Kept(_DECLINED, _text([declined.message, declined.field, declined.code]))
+    call.desk.write(lambda tx: idempotency.finish(tx, request, kept))
+    return _answer(kept)
+
+
+_FRESH = {"cache-control": "no-store"}
+
+
+def _text(body: object) -> str:
+    return _encode(body).decode()
+
+
+def _answer(kept: Kept) -> Response[Any]:
+    if kept.status == _DECLINED:
+        message, field, code = msgspec.json.decode(kept.body)
+        raise Insufficient(message, field=field, code=code)
+    return Response(kept.body.encode(), status_code=kept.status, headers=_FRESH, media_type="application/json")

@@ -1,0 +1,56 @@
+"""Routes: how a plain function becomes one, run in a thread, open to those it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from litestar import route
+from litestar.concurrency import sync_to_thread
+from litestar.handlers import HTTPRouteHandler
+
+from purser.inbound.api.auth import may
+
+Answer = Callable[..., Any]
+Made = Callable[[Answer], HTTPRouteHandler]
+
+
+def _make(method: Any, path: str, who: str, *, counted: bool, status: int, listed: bool, **options: Any) -> Made:
+    def make(answer: Answer) -> HTTPRouteHandler:
+        @wraps(answer)
+        async def in_thread(**given: Any) -> Any:
+            return await sync_to_thread(answer, **given)
+
+        decorate = route(
+            path,
+            http_method=method,
+            status_code=status,
+            opt=may(who, counted=counted),
+            include_in_schema=listed,
+            **options,
+        )
+        made: HTTPRouteHandler = decorate(in_thread)
+        return made
+
+    return make
+
+
+def get(path: str, who: str, *, counted: bool = True, listed: bool = True, **options: Any) -> Made:
+    """A route that reads."""
+    return _make("GET", path, who, counted=counted, status=200, listed=listed, **options)
+
+
+def post(path: str, who: str, *, counted: bool = True, status: int = 200, listed: bool = True) -> Made:
+    """A route that does something."""
+    return _make("POST", path, who, counted=counted, status=status, listed=listed)
+
+
+def patch(path: str, who: str, *, counted: bool = True) -> Made:
+    """A route that changes something."""
+    return _make("PATCH", path, who, counted=counted, status=200, listed=True)
+
+
+def delete(path: str, who: str, *, counted: bool = True) -> Made:
+    """A route that takes something away; it answers 200 with an empty object."""
+    return _make("DELETE", path, who, counted=counted, status=200, listed=True)

@@ -1,0 +1,140 @@
+"""Users of an account, as the compatible API shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response
+from litestar.params import JSONBody, QueryParameter
+
+from purser.core.errors import Invalid, NotFound
+from purser.core.period import format_instant
+from purser.flows import access
+from purser.flows.accounts import check_email
+from purser.inbound.api.auth import ADMIN, MEMBER
+from purser.inbound.api.call import Call
+from purser.inbound.api.once import once
+from purser.inbound.api.routes import get, patch, post
+from purser.inbound.api.wire import Compatible, Name, PageSize, PageToken, Text, View, page
+from purser.store import accounts
+from purser.store.db import Connection, Row
+from purser.store.writers import Tx
+
+_PATH = "/v1/accounts/{account:str}/users"
+UserId = Annotated[str | None, QueryParameter(name="userId", description='The new user\'s id, such as "bot".')]
+
+
+class NewUser(Compatible):
+    """A user to create."""
+
+    user_id: str | None = None
+    role: str = "user"
+    email: str = ""
+    display_name: Text = ""
+    service_account: bool = False
+
+
+class ChangedUser(Compatible):
+    """What is to change of a user."""
+
+    role: str | None = None
+    display_name: Text | None = None
+
+
+class UserView(View):
+    """A user of an account."""
+
+    name: str
+    id: str
+    role: str
+    email: str
+    display_name: str
+    service_account: bool
+    state: str
+    create_time: str
+    update_time: str
+
+
+class UserList(View):
+    """A page of users."""
+
+    users: list[UserView]
+    next_page_token: str
+    total_size: int
+
+
+def view(row: Row) -> UserView:
+    """One user."""
+    return UserView(
+        name=f"accounts/{row.account}/users/{row.id}",
+        id=row.id,
+        role=row.role,
+        email=row.email,
+        display_name=row.display_name,
+        service_account=bool(row.service_account),
+        state="READY",
+        create_time=format_instant(row.created_at),
+        update_time=format_instant(row.updated_at),
+    )
+
+
+def require(conn: Connection, account: str, user: str) -> Row:
+    """A user's row; raises NotFound."""
+    row = accounts.get_user(conn, account, user)
+    if row is None:
+        raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
+    return row
+
+
+@get(_PATH, MEMBER)
+def list_users(request: Call, account: Name, page_size: PageSize = None, page_token: PageToken = None) -> UserList:
+    """List an account's users."""
+    with request.desk.read() as conn:
+        rows = accounts.list_users(conn, account)
+    some, more = page(rows, page_size, page_token)
+    return UserList([view(row) for row in some], more, len(rows))
+
+
+@post(_PATH, ADMIN)
+def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: UserId = None) -> Response[UserView]:
+    """Create a user; a service account is a user with `serviceAccount`."""
+    id_ = user_id if user_id is not None else data.user_id
+    if id_ is None:
+        raise Invalid("userId is missing: give it in the query, such as ?userId=bot", field="userId")
+    if data.email:
+        check_email(data.email)
+
+    def create(tx: Tx) -> UserView:
+        access.create_user(
+            tx,
+            account,
+            id_,
+            role=data.role,
+            email=data.email,
+            display_name=data.display_name,
+            service_account=data.service_account,
+        )
+        return view(require(tx.conn, account, id_))
+
+    return once(request, create)
+
+
+@get(_PATH + "/{user:str}", MEMBER)
+def get_user(request: Call, account: Name, user: Name) -> UserView:
+    """Get a user."""
+    with request.desk.read() as conn:
+        return view(require(conn, account, user))
+
+
+@patch(_PATH + "/{user:str}", ADMIN)
+def update_user(request: Call, account: Name, user: Name, data: JSONBody[ChangedUser]) -> Response[UserView]:
+    """Change a user's role or display name."""
+
+    def change(tx: Tx) -> UserView:
+        access.update_user(tx, account, user, role=data.role, display_name=data.display_name)
+        return view(require(tx.conn, account, user))
+
+    return once(request, change)
+
+
+ROUTES = [list_users, create_user, get_user, update_user]

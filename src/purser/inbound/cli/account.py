@@ -1,0 +1,117 @@
+"""The account commands: opened, shown and listed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from purser.inbound.cli.reach import UNSAID, Reach
+from purser.inbound.cli.show import ID, MONEY, STATE, TEXT, WHEN, Column, show_list, show_one, tell
+from purser.inbound.cli.wire import at
+
+app = App(name="account", help="Open, show and list accounts.")
+
+_LIST = (
+    Column("ACCOUNT", "id", ID),
+    Column("STANDING", "suspendState", STATE),
+    Column("MODE", "billingMode", ID),
+    Column("TIER", "tier", ID),
+    Column("HISTORICAL SPEND", "historicalSpendUsd", MONEY, spare=True),
+    Column("EMAIL", "email", TEXT, spare=True),
+    Column("OPENED (UTC)", "createTime", WHEN, spare=True),
+)
+_ONE = (
+    Column("account", "id"),
+    Column("display name", "displayName"),
+    Column("email", "email"),
+    Column("state", "state"),
+    Column("standing", "suspendState"),
+    Column("causes", "causes"),
+    Column("billing mode", "billingMode"),
+    Column("tier", "tier"),
+    Column("payment method", "hasPaymentMethod"),
+    Column("historical spend", "historicalSpendUsd", MONEY),
+    Column("opened (UTC)", "createTime", WHEN),
+)
+_NEW = (
+    Column("account", "account"),
+    Column("user", "user"),
+    Column("key id", "apiKey.keyId"),
+    Column("API key", "apiKey.key"),
+)
+
+
+@app.command(name="create")
+def create(
+    account: Annotated[str, Parameter(help="The new account's id: 3 to 63 of a-z, 0-9 and -.")],
+    /,
+    *,
+    email: Annotated[str, Parameter(help="Where its invoices and notices go.")],
+    display_name: Annotated[str | None, Parameter(help="What people call it.")] = None,
+    billing_mode: Annotated[
+        Literal["postpaid", "prepaid", "contract"] | None,
+        Parameter(help="How it pays; the configured way if not given."),
+    ] = None,
+    signup_credit: Annotated[
+        str | None, Parameter(help="Free credit in dollars; the configured one if not given.")
+    ] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """Open an account, with its owner, a first API key (printed this once) and its sign-up credit.
+
+    Needs the operator key.
+
+    Example: purser account create ada --email ada@example.com
+    """
+    body: dict[str, Any] = {
+        "id": account,
+        "email": email,
+        "displayName": display_name,
+        "billingMode": billing_mode,
+        "signupCreditUsd": signup_credit,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    opened = reach.call_as_operator().post("/operator/v1/accounts", given)
+    show_one(reach.output, opened, opened, _NEW)
+    tell("The API key is shown this once: keep it now.")
+
+
+@app.command(name="get")
+def get(
+    account: Annotated[str | None, Parameter(help="Which one; your own if not given.")] = None,
+    /,
+    *,
+    reach: Reach = UNSAID,
+) -> None:
+    """Show an account: its standing with every cause, tier and billing mode.
+
+    Example: purser account get ada -o json
+    """
+    caller = reach.call()
+    path = at("v1", "accounts", account) if account is not None else reach.within(caller)
+    found = caller.get(path)
+    causes = [f"{cause['cause']}: {cause['wayBack']}" for cause in found.get("suspensionCauses", [])]
+    show_one(reach.output, found, {**found, "causes": causes}, _ONE)
+
+
+@app.command(name="list")
+def list_accounts(
+    *,
+    filter: Annotated[
+        str | None, Parameter(help="Such as 'email = \"ada@example.com\"' or 'billingMode = prepaid'.")
+    ] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """List accounts, newest first: all of them with the operator key, else the key's own.
+
+    Example: purser account list --filter 'billingMode = prepaid' -o csv
+    """
+    found = reach.call().pages("/v1/accounts", "accounts", {"filter": filter, "pageSize": 200})
+    show_list(
+        reach.output,
+        found,
+        found["accounts"],
+        _LIST,
+        "No account yet. Open one with: purser account create ID --email E",
+    )

@@ -1,0 +1,87 @@
+"""Figures as people read them: dollars with the decimals that matter, whole numbers, instants and spans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from purser.core.money import format_usd, format_usd_exact, from_wire, parse_usd
+from purser.inbound.cli.failure import clean
+
+_FEWEST, _USUAL, _ALL = 2, 6, 9
+
+
+def nanos_of(value: Any) -> int | None:
+    """Nano-dollars of a decimal string or a Money object of the API; None where there is none."""
+    if value is None or value == "":
+        return None
+    return from_wire(value, "money") if isinstance(value, dict) else parse_usd(str(value), "money", negative=True)
+
+
+def plain_usd(value: Any) -> str:
+    """Dollars for a program to read: "1234.5678", and "" where there are none."""
+    nanos = nanos_of(value)
+    return "" if nanos is None else format_usd(nanos)
+
+
+def dollars(values: Sequence[Any]) -> list[str]:
+    """A column of the API's dollars, "$1,234.50", as `dollars_of` spells them."""
+    return dollars_of([nanos_of(value) for value in values])
+
+
+def dollars_of(amounts: Sequence[int | None]) -> list[str]:
+    """A column of nano-dollars with their points in line: two decimals, up to six where a figure needs them."""
+    known = [nanos for nanos in amounts if nanos is not None]
+    decimals = max((_decimals(nanos) for nanos in known), default=_FEWEST)
+    if decimals > _USUAL and not any(0 < abs(nanos) < 10 ** (_ALL - _USUAL) for nanos in known):
+        decimals = _USUAL
+    return ["–" if nanos is None else _round(nanos, decimals) for nanos in amounts]
+
+
+def usd(value: Any) -> str:
+    """One figure in dollars; "–" where there is none."""
+    return dollars([value])[0].rstrip()
+
+
+def _decimals(nanos: int) -> int:
+    return len(format_usd(nanos).partition(".")[2])
+
+
+def _round(nanos: int, decimals: int) -> str:
+    step = 10 ** (_ALL - decimals)
+    rounded = (abs(nanos) + step // 2) // step * step
+    whole, fraction = format_usd_exact(rounded).split(".")
+    sign = "−" if nanos < 0 and rounded else ""
+    return (
+        f"{sign}${int(whole):,}.{fraction[:_FEWEST]}{fraction[_FEWEST:decimals].rstrip('0').ljust(decimals - _FEWEST)}"
+    )
+
+
+def count(value: Any) -> str:
+    """A whole number, "1,234"; "–" where there is none."""
+    if value is None or value == "":
+        return "–"
+    try:
+        return f"{int(value):,}"
+    except (TypeError, ValueError):
+        return clean(value)
+
+
+def when(value: Any) -> str:
+    """An instant of the API to the minute, "2026-03-01 09:00", in UTC; "–" where there is none."""
+    text = clean(value or "")
+    return text[:16].replace("T", " ") if text else "–"
+
+
+def day(value: Any) -> str:
+    """The day of an instant, "2026-03-01"; "–" where there is none."""
+    return clean(value or "")[:10] or "–"
+
+
+def unit_price(value: Any, unit: str) -> str:
+    """The price of a unit, for tokens that of a million: "$0.20 / 1M"."""
+    price = Decimal(str(value))
+    many = Decimal(1_000_000) if unit.endswith("tokens") else Decimal(1)
+    whole, _, fraction = f"{price * many:f}".partition(".")
+    return f"${int(whole):,}.{fraction.rstrip('0').ljust(2, '0')}{' / 1M' if many > 1 else ''}"

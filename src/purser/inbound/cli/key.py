@@ -1,0 +1,82 @@
+"""The key commands: API keys made (and shown once), listed and ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from purser.inbound.cli.reach import UNSAID, Reach
+from purser.inbound.cli.show import ID, TEXT, WHEN, Column, confirm, show_list, show_one, tell
+
+app = App(name="key", help="API keys: make, list, end.")
+
+_LIST = (
+    Column("KEY ID", "keyId", ID),
+    Column("USER", "user", ID),
+    Column("NAME", "displayName", TEXT),
+    Column("BEGINS", "prefix", ID, spare=True),
+    Column("EXPIRES (UTC)", "expireTime", WHEN, spare=True),
+    Column("MADE (UTC)", "createTime", WHEN, spare=True),
+)
+_NEW = (
+    Column("key id", "keyId"),
+    Column("user", "user"),
+    Column("name", "displayName"),
+    Column("expires (UTC)", "expireTime", WHEN),
+    Column("API key", "key"),
+)
+
+
+@app.command(name="create")
+def create(
+    *,
+    user: Annotated[str | None, Parameter(help="Whose key; your own, or the owner's for the operator.")] = None,
+    name: Annotated[str | None, Parameter(help="What it is for.")] = None,
+    expires: Annotated[str | None, Parameter(help="When it ends, such as 2027-01-01; never if not given.")] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """Make an API key; it is printed this once.
+
+    Example: purser key create --name ci --expires 2027-01-01
+    """
+    caller = reach.call()
+    given = {"userId": user, "displayName": name, "expireTime": expires}
+    body = {name: value for name, value in given.items() if value is not None}
+    made = caller.post(reach.within(caller, "apiKeys"), body)
+    show_one(reach.output, made, made, _NEW)
+    tell("The API key is shown this once: keep it now.")
+
+
+@app.command(name="list")
+def list_keys(
+    *,
+    user: Annotated[str | None, Parameter(help="Only this user's.")] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """List the live API keys, newest first.
+
+    Example: purser key list --user owner
+    """
+    caller = reach.call()
+    path = reach.within(caller, "users", user, "apiKeys") if user is not None else reach.within(caller, "apiKeys")
+    found = caller.pages(path, "apiKeys")
+    show_list(reach.output, found, found["apiKeys"], _LIST, "No key. Make one with: purser key create")
+
+
+@app.command(name="revoke")
+def revoke(
+    key: Annotated[str, Parameter(help="The key's id, as key list shows it.")],
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """End an API key at once; whoever uses it is refused within a second.
+
+    Example: purser key revoke key_01J2 --yes
+    """
+    confirm(f"End the key {key}? Whatever uses it stops working at once.", yes)
+    caller = reach.call()
+    caller.post(f"{reach.within(caller, 'apiKeys')}:delete", {"keyId": key})
+    tell(f"The key {key} is ended.")

@@ -1,0 +1,95 @@
+"""How a command reaches Purser: the options that all of them take, from flags, the environment or a profile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from purser.inbound.cli.failure import AUTH, Failure, usage
+from purser.inbound.cli.profiles import Profile, choose_profile
+from purser.inbound.cli.wire import DEFAULT_URL, Caller, at
+
+REACH = Group("Reaching Purser, and how to print", sort_key=90)
+Format = Literal["table", "json", "csv"]
+
+
+@Parameter(name="*", group=REACH)
+@dataclass(frozen=True)
+class Printing:
+    """How to print; for commands that call nobody."""
+
+    output: Annotated[Format, Parameter(name=["--output", "-o"], help="How to print what was found.")] = "table"
+
+
+@Parameter(name="*", group=REACH)
+@dataclass(frozen=True)
+class Reach:
+    """Which Purser, as whom, for which account, and how to print."""
+
+    url: Annotated[str | None, Parameter(help=f"Purser's address; or PURSER_URL, or {DEFAULT_URL}.")] = None
+    api_key: Annotated[str | None, Parameter(help="A key of the account; or PURSER_API_KEY.")] = None
+    operator_key: Annotated[str | None, Parameter(help="The operator's key; or PURSER_OPERATOR_KEY.")] = None
+    account: Annotated[str | None, Parameter(help="The account; or PURSER_ACCOUNT, or the key's own.")] = None
+    profile: Annotated[str | None, Parameter(help="A profile that login made; or PURSER_PROFILE.")] = None
+    output: Annotated[Format, Parameter(name=["--output", "-o"], help="How to print what was found.")] = "table"
+
+    def levels(self) -> list[Profile]:
+        """What was given by flag, by environment and by profile, in the order in which they count."""
+        for name in ("url", "api_key", "operator_key", "account", "profile"):
+            if getattr(self, name) == "":
+                raise usage(f"--{name.replace('_', '-')} is empty")
+        flags = Profile(self.url, self.api_key, self.operator_key, self.account)
+        names = ("PURSER_URL", "PURSER_API_KEY", "PURSER_OPERATOR_KEY", "PURSER_ACCOUNT")
+        environment = Profile(*(os.environ.get(name) or None for name in names))
+        return [flags, environment, choose_profile(self.profile or os.environ.get("PURSER_PROFILE") or None)]
+
+    @property
+    def address(self) -> str:
+        """Purser's URL."""
+        return next((level.url for level in self.levels() if level.url), DEFAULT_URL)
+
+    def call(self) -> Caller:
+        """A caller for an account's routes: with its key, or with the operator's where that was said first."""
+        for level in self.levels():
+            if level.api_key:
+                return Caller(self.address, level.api_key)
+            if level.operator_key:
+                return Caller(self.address, level.operator_key, operator=True)
+        raise Failure(
+            "no key to call Purser with",
+            code=AUTH,
+            then="Give one with --api-key or PURSER_API_KEY, or keep one with: purser login",
+        )
+
+    def call_as_operator(self) -> Caller:
+        """A caller for the operator's routes."""
+        key = next((level.operator_key for level in self.levels() if level.operator_key), None)
+        if key is None:
+            raise Failure(
+                "this is the operator's, and no operator key was given",
+                code=AUTH,
+                then="Give it with --operator-key or PURSER_OPERATOR_KEY; purser init printed it once.",
+            )
+        return Caller(self.address, key, operator=True)
+
+    def account_of(self, caller: Caller) -> str:
+        """The account to work on: the one named, else the key's own."""
+        named = next((level.account for level in self.levels() if level.account), None)
+        if named is not None:
+            return named
+        own = None if caller.operator else caller.get("/v1/me")["account"]
+        if own is None:
+            raise usage(
+                "which account? The operator's key may work on any", "Name one with --account or PURSER_ACCOUNT."
+            )
+        return str(own)
+
+    def within(self, caller: Caller, *parts: str) -> str:
+        """A path below the account: ("quotas",) is "/v1/accounts/ada/quotas"."""
+        return at("v1", "accounts", self.account_of(caller), *parts)
+
+
+UNSAID = Reach()

@@ -1,0 +1,101 @@
+"""The pages: the overview of one account, signing in and out, and the style sheet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.params import QueryParameter
+from litestar.response import Redirect
+
+from purser.core.invoice import PREPAID_CREDITS
+from purser.core.money import format_usd
+from purser.core.period import format_instant, month_of
+from purser.inbound.api import accounts as account_routes
+from purser.inbound.api import credits as credit_routes
+from purser.inbound.api import invoices as invoice_routes
+from purser.inbound.api.auth import PUBLIC
+from purser.inbound.api.call import Call
+from purser.inbound.api.routes import get, post
+from purser.inbound.dashboard.rendering import HEADERS, read_style, render_page
+from purser.inbound.dashboard.session import COOKIE, SESSION_SECONDS, Visitor, read_link, read_session, session_token
+from purser.store import invoices, payments
+
+_SHOWN = 12
+_NANOS = 1_000_000_000
+Token = Annotated[str | None, QueryParameter(max_length=1_000)]
+
+
+def _cookie(call: Call, value: str, seconds: int) -> Cookie:
+    secure = call.headers.get("x-forwarded-proto", "") == "https"
+    return Cookie(COOKIE, value=value, path="/dashboard", max_age=seconds, httponly=True, samesite="lax", secure=secure)
+
+
+@get("/", PUBLIC, listed=False)
+def root() -> Redirect:
+    """To the dashboard."""
+    return Redirect("/dashboard", status_code=303)
+
+
+@get("/dashboard/style.css", PUBLIC, listed=False)
+def get_style() -> Response[bytes]:
+    """The style sheet."""
+    headers = {"cache-control": "max-age=300", "x-content-type-options": "nosniff"}
+    return Response(read_style(), media_type="text/css", headers=headers)
+
+
+@get("/dashboard/sign-in", PUBLIC, listed=False)
+def sign_in(request: Call, token: Token = None) -> Response[str] | Redirect:
+    """Follow a sign-in link."""
+    visitor = read_link(request.desk, token)
+    if visitor is None:
+        return render_page("signed_out.html", {"expired": token is not None}, 403)
+    cookie = _cookie(request, session_token(request.desk, visitor), SESSION_SECONDS)
+    return Redirect("/dashboard", status_code=303, cookies=[cookie], headers=HEADERS)
+
+
+@post("/dashboard/sign-out", PUBLIC, listed=False)
+def sign_out(request: Call) -> Redirect:
+    """Forget the session in this browser."""
+    return Redirect("/dashboard", status_code=303, cookies=[_cookie(request, "", 0)], headers=HEADERS)
+
+
+@get("/dashboard", PUBLIC, listed=False)
+def overview(request: Call) -> Response[str]:
+    """One account at a glance: its standing, credit, spend, invoices and receipts."""
+    visitor = read_session(request.desk, request.cookies.get(COOKIE))
+    if visitor is None:
+        return render_page("signed_out.html", {"expired": False}, 401)
+    return render_page("overview.html", _figures(request, visitor))
+
+
+def _figures(call: Call, visitor: Visitor) -> dict[str, object]:
+    desk, account = call.desk, visitor.account
+    now = desk.clock.now()
+    with desk.read() as conn:
+        shown = account_routes.view(conn, account, desk.policy)
+        balance = credit_routes.view_balance(call, conn, account)
+        rows = invoices.list_invoices(conn, account)
+        bills = [row for row in rows if row.type != PREPAID_CREDITS][:_SHOWN]
+        paid = payments.list_receipted(conn, account)
+        receipts = [row for row in rows if row.type == PREPAID_CREDITS][:_SHOWN]
+        return {
+            "account": shown,
+            "balance": balance,
+            "month": month_of(now),
+            "now": format_instant(now),
+            "spent": _cents(balance.spent_this_month_usd),
+            "user": visitor.user,
+            "invoices": [invoice_routes.view(conn, row) for row in bills],
+            "receipts": [credit_routes.view_receipt(row, paid.get(row.id)) for row in receipts],
+        }
+
+
+def _cents(usd: str) -> str:
+    """Dollars with nine decimals as people like to read them."""
+    units, _, fraction = usd.partition(".")
+    return format_usd(int(units) * _NANOS + int(fraction))
+
+
+ROUTES = [root, get_style, sign_in, sign_out, overview]

@@ -1,0 +1,112 @@
+"""The commands that run a server: `purser serve` and `purser demo`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    import socket
+
+    from purser.settings import Settings
+
+
+def add_commands(app: App) -> None:
+    """Register the commands that only this package can put together."""
+    app.command(serve)
+    app.command(demo)
+
+
+def serve(
+    *,
+    config: Annotated[Path | None, Parameter(help="purser.toml (default: PURSER_CONFIG, else ./purser.toml)")] = None,
+    host: Annotated[str | None, Parameter(help="address to listen on")] = None,
+    port: Annotated[int | None, Parameter(help="port to listen on")] = None,
+    workers: Annotated[int | None, Parameter(help="serving processes")] = None,
+    database_url: Annotated[str | None, Parameter(help="such as sqlite:///purser.db")] = None,
+    clock: Annotated[
+        str | None, Parameter(help="system, or manual (billing time stands still until it is set)")
+    ] = None,
+    clock_start: Annotated[str | None, Parameter(help="where a manual clock starts, RFC 3339")] = None,
+) -> int:
+    """Run the gateway and the control plane until Ctrl-C."""
+    overrides: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "database_url": database_url,
+        "clock": clock,
+        "clock_start": clock_start,
+    }
+    return run_server(config, {name: value for name, value in overrides.items() if value is not None})
+
+
+def run_server(config: Path | None, overrides: dict[str, Any]) -> int:
+    """Load the settings and serve, alone or with several workers; answers the exit code."""
+    from purser import settings as loading
+
+    try:
+        settings = loading.load(loading.find_config(config, os.environ), os.environ, overrides)
+    except loading.SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    from purser.main import supervisor
+    from purser.main.log import set_up_log
+    from purser.main.process import listen, serve_until_stopped
+
+    set_up_log()
+    if supervisor.LISTEN_FD in os.environ:
+        supervisor.stop_with_parent()
+        first = os.environ[supervisor.WORKER] == "0"
+        serve_until_stopped(settings, supervisor.inherited_listener(), first=first)
+        return 0
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        print(f"purser: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    ready = f"purser serves on http://{settings.host}:{listener.getsockname()[1]} (Ctrl-C ends it)"
+    return serve_settings(settings, listener, config, overrides, lambda: print(ready, flush=True))
+
+
+def serve_settings(
+    settings: Settings,
+    listener: socket.socket,
+    config: Path | None,
+    overrides: dict[str, Any],
+    on_ready: Callable[[], None],
+) -> int:
+    """Serve on a socket, in this process or in several workers; answers the exit code."""
+    from purser.main.process import serve_until_stopped
+    from purser.main.supervisor import Supervisor
+
+    if settings.workers == 1:
+        serve_until_stopped(settings, listener, on_ready=on_ready)
+        return 0
+    command = [sys.executable, "-m", "purser.main", "serve"]
+    for name, value in overrides.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    if config is not None:
+        command += ["--config", str(config)]
+    return Supervisor(command, os.environ, listener, settings.workers).run(on_ready)
+
+
+def demo(
+    *,
+    host: Annotated[str, Parameter(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="port to listen on")] = 8080,
+    workers: Annotated[int, Parameter(help="serving processes")] = 1,
+    clock: Annotated[str, Parameter(help="system or manual")] = "system",
+    clock_start: Annotated[str | None, Parameter(help="where a manual clock starts, RFC 3339")] = None,
+    data: Annotated[Path | None, Parameter(help="a folder to keep the demo's database in")] = None,
+    credentials: Annotated[Path | None, Parameter(help="also write the keys to this file, as JSON")] = None,
+) -> int:
+    """Run everything at once: a small model server, the gateway, and a demo account with its $1.00 of credit."""
+    from purser.main.demo import Demo
+
+    return Demo(host, port, workers, clock, clock_start, data, credentials).run()

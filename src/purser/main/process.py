@@ -1,0 +1,162 @@
+"""One serving process: database, writer, gateway, control plane and worker behind one port, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import uvloop
+
+from purser.core.policy import Policy
+from purser.flows import setup
+from purser.flows.queue import WriteQueue
+from purser.gateway.app import Gateway
+from purser.gateway.models import serve_models
+from purser.http.asgi import answer_with
+from purser.http.exchange import Exchange
+from purser.http.limits import Limits
+from purser.http.server import Server
+from purser.inbound.api import create_app
+from purser.inbound.desk import Desk
+from purser.inbound.worker import Worker
+from purser.inbound.world import ManualWorld, SystemWorld
+from purser.outbound.testpay import TestProvider
+from purser.settings import Settings
+from purser.store.db import Database
+from purser.store.upgrade import upgrade
+from purser.store.writers import Writer
+
+log = logging.getLogger("purser")
+_FATAL_EXIT = 70
+
+
+def make_world(settings: Settings, db: Database) -> SystemWorld:
+    """The clock that the settings ask for; a manual one goes on from where the database keeps it."""
+    if settings.clock != "manual":
+        return SystemWorld()
+    started = SystemWorld().wall() if settings.clock_start_at is None else settings.clock_start_at
+    world = ManualWorld(started)
+    world.reload(db)
+    return world
+
+
+def open_books(settings: Settings) -> tuple[Database, SystemWorld, Policy]:
+    """The database with its tables brought up to date, the clock, and the rules."""
+    db = Database(settings.database_url)
+    upgrade(db)
+    return db, make_world(settings, db), settings.policy()
+
+
+def open_writer(db: Database, world: SystemWorld, policy: Policy) -> Writer:
+    """A writer of this process."""
+    return Writer(db, world, policy, host=platform.node() or "localhost", pid=os.getpid())
+
+
+def prepare(settings: Settings, queue: WriteQueue) -> None:
+    """Set up what a new database needs; nothing where it is there."""
+    queue.run(lambda tx: setup.prepare(tx, settings.prices(), settings.operator_key))
+
+
+@dataclass(slots=True)
+class Running:
+    """What a serving process has open, in the order in which it is closed."""
+
+    server: Server
+    gateway: Gateway
+    worker: Worker
+    queue: WriteQueue
+    writer: Writer
+    db: Database
+
+
+def die(error: BaseException) -> None:
+    """The books can no longer be written with certainty: stop at once rather than guess."""
+    log.critical("stopping: %s", error)
+    os._exit(_FATAL_EXIT)
+
+
+async def start(settings: Settings, sockets: Sequence[socket.socket], *, first: bool) -> Running:
+    """Start serving on the given sockets; `first` says that this process runs what falls due."""
+    db, world, policy = open_books(settings)
+    writer = open_writer(db, world, policy)
+    hearers: list[Callable[[set[str]], None]] = []
+
+    def on_touched(touched: set[str]) -> None:
+        for hear in hearers:
+            hear(touched)
+
+    queue = WriteQueue(writer, on_touched=on_touched, on_fatal=die)
+    await asyncio.to_thread(prepare, settings, queue)
+    reload_clock = (lambda: world.reload(db)) if isinstance(world, ManualWorld) else (lambda: None)
+    gateway = Gateway(
+        db,
+        queue,
+        world,
+        policy,
+        serve_models(settings.models),
+        resolve_url=f"http://{settings.host}:{sockets[0].getsockname()[1]}/dashboard",
+        reload_clock=reload_clock,
+    )
+    hearers.append(gateway.on_touched)
+    worker = Worker(db, queue.run, world, TestProvider())
+    desk = Desk(db, queue, world, policy, worker, gateway.held, gateway.count_control_request, gateway.recent_requests)
+    control = answer_with(create_app(desk))
+
+    async def answer(exchange: Exchange) -> None:
+        if gateway.takes(exchange.request):
+            await gateway.answer(exchange)
+        else:
+            await control(exchange)
+
+    limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
+    server = Server(answer, limits=limits)
+    await server.start(sockets=sockets)
+    if first:
+        threading.Thread(target=worker.run, name="purser-worker", daemon=True).start()
+    return Running(server, gateway, worker, queue, writer, db)
+
+
+async def stop(running: Running, grace_seconds: float) -> None:
+    """End gracefully: running requests finish and settle, leases go back, the writer closes."""
+    await running.server.close(grace_seconds)
+    await running.gateway.close()
+    await asyncio.to_thread(running.worker.stop)
+    await asyncio.to_thread(running.queue.stop)
+    running.writer.close()
+    running.db.dispose()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(1024)
+    listener.setblocking(False)
+    return listener
+
+
+def serve_until_stopped(
+    settings: Settings, listener: socket.socket, *, first: bool = True, on_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT."""
+
+    async def run() -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stopped.set)
+        running = await start(settings, [listener], first=first)
+        on_ready()
+        await stopped.wait()
+        await stop(running, settings.shutdown_grace_seconds)
+
+    uvloop.run(run())

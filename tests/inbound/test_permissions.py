@@ -1,0 +1,245 @@
+"""Who may call what: the permission table, one account against another, the operator, the rate (X2, X3, Q1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from purser.inbound.api.app import ROUTES
+from purser.inbound.api.auth import ACCESS, UNCOUNTED
+from purser.inbound.api.front import join_verb
+from tests.inbound.house import Client, House
+
+# Every route of an account: method, path below the account, a body that is right, and who may call it.
+VIEWS = ["balance", "credits", "invoices", "invoices:preview", "invoices/{invoice}", "invoices/{invoice}/lines/1/usage"]
+VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
+VIEWS += ["usage", "users", "users/owner", "apiKeys"]
+ADMINS: list[tuple[str, str, Any]] = [
+    ("POST", "users?userId=eve", {}),
+    ("PATCH", "users/owner", {"displayName": "x"}),
+    ("PATCH", "quotas/monthly-spend-usd", {"value": "10"}),
+    ("POST", "paymentMethods", {"token": "pm_card_visa"}),
+    ("DELETE", "paymentMethods/{method}", None),
+    ("POST", "credits:purchase", {"amountUsd": "5.00"}),
+    ("POST", "invoices/{invoice}:pay", {}),
+    ("GET", "users/owner/apiKeys", None),
+    ("POST", "users/owner/apiKeys", {}),
+    ("POST", "users/owner/apiKeys:delete", {"keyId": "{key}"}),
+]
+OWN: list[tuple[str, str, Any]] = [
+    ("GET", "users/{me}/apiKeys", None),
+    ("POST", "users/{me}/apiKeys", {}),
+    ("POST", "apiKeys", {}),
+]
+ROLES = ("user", "contributor", "inference-user")
+
+
+@pytest.fixture(scope="module")
+def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Two accounts with all that an account can have, and a user of each role in the first."""
+    house = House(Path(tmp_path_factory.mktemp("house")))
+    for account in ("ada", "bob"):
+        house.open(account, displayName=f"Secret of {account}", signupCreditUsd="3.00")
+        house.card(account)
+        house.spend(account, 5, f"secret-event-of-{account}")
+    house.advance("2026-04-01T00:00:00Z")
+    for account in ("ada", "bob"):
+        house.operator.post(f"/v1/accounts/{account}/credits:purchase", {"amountUsd": "7.00"})
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+_made: dict[str, Client] = {}
+
+
+def somebody(house: House, role: str) -> Client:
+    """A user of ada's with a role, made once."""
+    if role not in _made:
+        _made[role] = house.member("ada", role, role)
+    return _made[role]
+
+
+def owner(house: House, account: str) -> Client:
+    """The owner of an account."""
+    key = house.operator.post(f"/v1/accounts/{account}/users/owner/apiKeys", {}).json["key"]
+    return Client(house.operator.port, key)
+
+
+def filled(house: House, account: str, text: Any, me: str = "") -> Any:
+    """A path or body with the account's own ids in it."""
+    if not isinstance(text, str):
+        return text if text is None else {name: filled(house, account, value, me) for name, value in text.items()}
+    invoice = next(row["id"] for row in house.invoices(account) if row["type"] == "POSTPAID_BILLING")
+    method = house.operator.get(f"/v1/accounts/{account}/paymentMethods").json["defaultPaymentMethodId"]
+    key = house.operator.get(f"/v1/accounts/{account}/users/owner/apiKeys").json["apiKeys"][0]["keyId"]
+    values = {"{invoice}": invoice, "{method}": str(method), "{key}": key, "{me}": me}
+    return re.sub(r"\{\w+\}", lambda found: str(values[found.group()]), text)
+
+
+@pytest.mark.parametrize("path", VIEWS)
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_reads(peopled: House, role: str, path: str) -> None:
+    answer = somebody(peopled, role).get(f"/v1/accounts/ada/{filled(peopled, 'ada', path)}")
+    assert answer.status == 200, answer.text
+
+
+@pytest.mark.parametrize("method, path, body", ADMINS)
+@pytest.mark.parametrize("role", ROLES)
+def test_only_an_admin_manages(peopled: House, role: str, method: str, path: str, body: Any) -> None:
+    before = peopled.account("ada"), peopled.balance("ada")
+    client = somebody(peopled, role)
+    answer = client.call(method, f"/v1/accounts/ada/{filled(peopled, 'ada', path)}", filled(peopled, "ada", body))
+    assert (answer.status, answer.json["code"]) == (403, "PERMISSION_DENIED")
+    assert (peopled.account("ada"), peopled.balance("ada")) == before
+
+
+@pytest.mark.parametrize("method, path, body", OWN)
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_its_own_keys(peopled: House, role: str, method: str, path: str, body: Any) -> None:
+    answer = somebody(peopled, role).call(method, f"/v1/accounts/ada/{filled(peopled, 'ada', path, role)}", body)
+    assert answer.status == 200, answer.text
+
+
+EVERY = [("GET", path, None) for path in VIEWS] + ADMINS + [("GET", "", None), ("POST", "apiKeys", {})]
+EVERY += [("POST", "apiKeys:delete", {"keyId": "{key}"})]
+
+
+@pytest.mark.parametrize("method, path, body", EVERY)
+def test_one_accounts_key_does_not_open_another(peopled: House, method: str, path: str, body: Any) -> None:
+    before = peopled.account("bob"), peopled.balance("bob"), peopled.invoices("bob")
+    ada = owner(peopled, "ada")
+    target = f"/v1/accounts/bob/{filled(peopled, 'bob', path)}".rstrip("/")
+    answer = ada.call(method, target, filled(peopled, "bob", body))
+    assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND")
+    nobody = ada.call(method, target.replace("/bob", "/dan"), filled(peopled, "bob", body))
+    assert answer.json["detail"].replace("bob", "dan") == nobody.json["detail"]
+    for secret in ("Secret of bob", "secret-event-of-bob", "bob@example.com", before[2][0]["id"]):
+        assert secret not in answer.text.replace(target, "")
+    assert (peopled.account("bob"), peopled.balance("bob"), peopled.invoices("bob")) == before
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_an_accounts_answers_hold_nothing_of_another(peopled: House, path: str) -> None:
+    answer = owner(peopled, "ada").get(f"/v1/accounts/ada/{filled(peopled, 'ada', path)}")
+    assert answer.status == 200
+    assert "bob" not in answer.text.lower()
+
+
+def test_another_accounts_ids_do_not_work_within_the_own(peopled: House) -> None:
+    ada = owner(peopled, "ada")
+    for path in ("invoices/{invoice}", "invoices/{invoice}/lines/1/usage", "paymentMethods/{method}"):
+        assert ada.get(f"/v1/accounts/ada/{filled(peopled, 'bob', path)}").status == 404
+    body = {"amountUsd": "5.00", "paymentMethod": filled(peopled, "bob", "{method}")}
+    assert ada.post("/v1/accounts/ada/credits:purchase", body).status == 404
+    assert ada.post(f"/v1/accounts/ada/{filled(peopled, 'bob', 'invoices/{invoice}:pay')}").status == 404
+    assert ada.delete(f"/v1/accounts/ada/{filled(peopled, 'bob', 'paymentMethods/{method}')}").status == 404
+    key = filled(peopled, "bob", "{key}")
+    assert ada.post("/v1/accounts/ada/apiKeys:delete", {"keyId": key}).status == 404
+
+
+def routes() -> list[tuple[str, str, str, bool]]:
+    """Every route as (method, path, who may call it, whether it counts)."""
+    found = []
+    for made in ROUTES:
+        for path in made.paths:
+            shown = join_verb(re.sub(r"\{(\w+):str\}", r"{\1}", path))
+            for method in made.http_methods:
+                found.append((str(method), shown, str(made.opt[ACCESS]), not made.opt[UNCOUNTED]))
+    return found
+
+
+def test_every_route_of_an_account_is_in_the_tables_above() -> None:
+    ours = {"{invoice}": "{}", "{method}": "{}", "{me}": "{}", "owner": "{}", "monthly-spend-usd": "{}", "/1/": "/{}/"}
+    tried = set()
+    for method, path, _ in [*EVERY, *OWN]:
+        for name, blank in ours.items():
+            path = path.replace(name, blank)
+        tried.add((method, path.partition("?")[0].rstrip("/")))
+    prefix = "/v1/accounts/{account}"
+    there = {
+        (method, re.sub(r"\{\w+\}", "{}", path.removeprefix(prefix)).strip("/"))
+        for method, path, _, _ in routes()
+        if path.startswith(prefix)
+    }
+    assert there == tried
+
+
+def test_the_operators_routes_are_the_operators(peopled: House) -> None:
+    ada = owner(peopled, "ada")
+    paths = [(method, path) for method, path, who, _ in routes() if path.startswith("/operator") or who == "operator"]
+    assert len(paths) > 12
+    for method, path in paths:
+        target = path.replace("{account}", "ada").replace("{month}", "2026-03")
+        refused = ada.call(method, target, {} if method in ("POST", "PATCH") else None)
+        assert (refused.status, refused.json["code"]) == (403, "PERMISSION_DENIED"), (method, path)
+        assert peopled.nobody.call(method, target).status == 401, (method, path)
+
+
+def test_no_route_but_the_public_ones_answers_without_a_key(peopled: House) -> None:
+    for method, path, who, _ in routes():
+        target = re.sub(r"\{account\}", "ada", path)
+        target = re.sub(r"\{\w+\}", "1", target)
+        answer = peopled.nobody.call(method, target)
+        assert (answer.status == 401) == (who != "public" or path == "/dashboard"), (method, path, answer.status)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Basic YWRhOmFkYQ==", "Bearer", "Bearer  ", "Bearer nothing", "bearer\tx", "Bearer \xff\xfe", "x" * 5_000],
+)
+def test_a_wrong_key_is_unauthenticated(peopled: House, header: str) -> None:
+    answer = peopled.nobody.get("/v1/me", {"authorization": header})
+    assert (answer.status, answer.json["code"]) == (401, "UNAUTHENTICATED")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_operator_is_told_of_accounts_that_are_not_there(peopled: House) -> None:
+    for path in VIEWS[:1] + VIEWS[6:]:
+        answer = peopled.operator.get(f"/v1/accounts/dan/{filled(peopled, 'ada', path)}")
+        assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND"), path
+
+
+UNCOUNTED_PATHS = {"balance", "paymentMethods", "credits:purchase", "invoices", "receipts", "quotas"}
+
+
+def test_what_counts_toward_the_rate(peopled: House) -> None:
+    """Q1: nobody is locked out of paying."""
+    for method, path, who, counted in routes():
+        if path.startswith("/v1/accounts/{account}/"):
+            noun = path.split("/")[4]
+            free = any(noun == name or noun.startswith(f"{name}:") for name in UNCOUNTED_PATHS)
+            assert counted != free, (method, path, who)
+
+
+def test_over_the_rate(peopled: House) -> None:
+    ada = owner(peopled, "ada")
+    peopled.wait_seconds = 7
+    try:
+        refused = ada.get("/v1/accounts/ada/users")
+        assert (refused.status, refused.json["code"]) == (429, "RESOURCE_EXHAUSTED")
+        assert refused.headers["retry-after"] == "7"
+        assert ada.get("/v1/accounts/ada/balance").status == 200
+        assert ada.post("/v1/accounts/ada/paymentMethods", {"token": "pm_card_visa"}).status == 200
+        assert peopled.operator.get("/v1/accounts/ada/users").status == 200
+        peopled.counted.clear()
+        assert ada.get("/v1/accounts/bob/users").status == 404
+        assert peopled.counted == []
+    finally:
+        peopled.wait_seconds = 0
+
+
+def test_a_suspended_account_still_reads_and_pays(house: House) -> None:
+    """U3."""
+    ada = house.open("ada")
+    house.card("ada")
+    house.spend("ada", 60, "e1")
+    house.operator.post("/operator/v1/accounts/ada:suspend", {"reason": "a test"})
+    for path in ("balance", "users", "invoices", "usage", "statement", "quotas"):
+        assert ada.get(f"/v1/accounts/ada/{path}").status == 200
+    assert ada.post("/v1/accounts/ada/credits:purchase", {"amountUsd": "5.00"}).status == 200

@@ -1,0 +1,300 @@
+"""The commands of the story language: what each does to the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from purser.core.credits import KINDS, PROMOTIONAL
+from purser.core.errors import Conflict
+from purser.core.limits import Tier
+from purser.core.money import NANOS_PER_USD
+from purser.core.period import parse_month
+from purser.core.policy import Policy
+from purser.core.standing import BLOCKED
+from purser.core.usage import Quantities, quantities
+from purser.flows import accounts, credits, metering, payments
+from purser.store import invoices
+from purser.store import payments as payment_rows
+from tests.stories.language import Wrong, count, number, options, span, usd, when
+from tests.stories.scene import EXACT, Outcome, Scene
+
+Words = tuple[str, ...]
+Command = Callable[[Scene, Words], Outcome]
+
+
+# ── the stage ────────────────────────────────────────────────────────────────────────────────────────────────────
+def policy(scene: Scene, words: Words) -> Outcome:
+    """`policy NAME VALUE`, before the clock starts."""
+    if scene.begun or len(words) < 2:
+        raise Wrong("a policy is a name and its value, and stands before `at`")
+    name, values = words[0], words[1:]
+    if name not in _POLICIES:
+        raise Wrong(f"{name!r} is no policy; known: {', '.join(_POLICIES)}")
+    scene.policy = _POLICIES[name](scene.policy, values)
+    return Outcome()
+
+
+def _read_tiers(values: Words) -> tuple[Tier, ...]:
+    """Pairs such as 100:500: from $100 of historical spend the limit may be up to $500."""
+    pairs = [value.partition(":") for value in values]
+    tiers = [Tier(n, usd(spend), usd(limit)) for n, (spend, _, limit) in enumerate(pairs, 2)]
+    return (Tier(1, 0, 50 * NANOS_PER_USD), *tiers)
+
+
+_POLICIES: Mapping[str, Callable[[Policy, Words], Policy]] = {
+    "credit": lambda given, values: replace(given, signup_credit_nanos=usd(values[0])),
+    "minimum-charge": lambda given, values: replace(given, minimum_charge_nanos=usd(values[0])),
+    "depletion-threshold": lambda given, values: replace(given, depletion_threshold_nanos=usd(values[0])),
+    "cached-is-input": lambda given, values: replace(given, cached_is_input=values[0] == "yes"),
+    "prepaid-from": lambda given, values: replace(given, prepaid_from_at=when(values)),
+    "mode": lambda given, values: replace(given, default_mode=values[0]),
+    "tiers": lambda given, values: replace(given, tiers=_read_tiers(values)),
+    "dunning-days": lambda given, values: replace(given, dunning_days=tuple(number(day) for day in values)),
+    "grace-days": lambda given, values: replace(given, payment_grace_days=number(values[0])),
+    "slice-tokens": lambda given, values: replace(given, slice_tokens=number(values[0])),
+}
+
+
+def at(scene: Scene, words: Words) -> Outcome:
+    """`at 2026-03-01 09:00`: the story begins, or goes on, at that time."""
+    if scene.begun:
+        scene.move(when(words))
+    else:
+        scene.begin(when(words))
+    return Outcome()
+
+
+def advance(scene: Scene, words: Words) -> Outcome:
+    """`advance 3 days`: the clock moves, and all that falls due on the way is done."""
+    scene.move(scene.world.now() + span(words))
+    return Outcome()
+
+
+def prices(scene: Scene, words: Words) -> Outcome:
+    """`prices MODEL in A out B [cached C] [from TIME] [most N] [context N]`, dollars per million tokens."""
+    given = options(words[1:], ("in", "out", "cached", "from", "most", "context"))
+    fields = {"input": given.get("in"), "cached_input": given.get("cached"), "output": given.get("out")}
+    price = {name: value for name, value in fields.items() if value is not None}
+    from_at = when([given["from"]]) if "from" in given else None
+    scene.set_prices(words[0], price, from_at, count(given, "most"), count(given, "context"))
+    return Outcome()
+
+
+def gateway(scene: Scene, words: Words) -> Outcome:
+    """`gateway NAME`: the next requests come through this one."""
+    scene.use_gateway(*words)
+    return Outcome()
+
+
+def crash(scene: Scene, words: Words) -> Outcome:
+    """`crash NAME`: a gateway dies with the requests that it runs."""
+    scene.crash(*words)
+    return Outcome()
+
+
+# ── accounts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def open_(scene: Scene, words: Words) -> Outcome:
+    """`open NAME [mode M] [credit C]`."""
+    name, given = words[0], options(words[1:], ("mode", "credit"))
+    gift = usd(given["credit"]) if "credit" in given else None
+    scene.write(
+        lambda tx: accounts.open_account(
+            tx, name, f"{name}@example.com", billing_mode=given.get("mode"), signup_credit_nanos=gift
+        )
+    )
+    scene.accounts.append(name)
+    return Outcome(name)
+
+
+def limit(scene: Scene, words: Words) -> Outcome:
+    """`limit NAME DOLLARS`: the customer's own monthly spend limit."""
+    name, value = words
+    scene.write(lambda tx: accounts.set_limit(tx, name, value))
+    return Outcome(name)
+
+
+def unlimited(scene: Scene, words: Words) -> Outcome:
+    """`unlimited NAME [no]`: the operator lifts the account out of the tiers, or puts it back."""
+    name, on = words[0], words[1:] != ("no",)
+    scene.write(lambda tx: accounts.set_unlimited(tx, name, on))
+    return Outcome(name)
+
+
+def suspend(scene: Scene, words: Words) -> Outcome:
+    """`suspend NAME "why"`: the operator blocks an account."""
+    name, why = words
+    scene.write(lambda tx: accounts.suspend(tx, name, BLOCKED, why))
+    return Outcome(name)
+
+
+def reinstate(scene: Scene, words: Words) -> Outcome:
+    """`reinstate NAME [CAUSE]`: the operator lifts a block."""
+    name, cause = words[0], words[1] if words[1:] else BLOCKED
+    scene.write(lambda tx: accounts.reinstate(tx, name, cause))
+    return Outcome(name)
+
+
+def show(scene: Scene, words: Words) -> Outcome:
+    """`show NAME [MONTH]`: nothing happens; what is expected of the account, and of that month's invoice, follows."""
+    name, *month_ = words
+    return Outcome(name, month=parse_month(month_[0]) if month_ else None)
+
+
+# ── use ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def ask(scene: Scene, words: Words) -> Outcome:
+    """`ask ID NAME MODEL bytes N [max N] [n N] [stream] [fit|refuse]`: a chat request of one message arrives."""
+    id_, name, model = words[:3]
+    given = options(words[3:], ("bytes", "max", "n"), ("stream", "fit", "refuse"))
+    more: dict[str, object] = {"n": count(given, "n")} if "n" in given else {}
+    if "max" in given:
+        more["max_tokens"] = count(given, "max")
+    if "stream" in given:
+        more["stream"] = True
+    request = scene.ask(id_, name, model, count(given, "bytes"), more, given.get("fit", given.get("refuse")))
+    return Outcome(name, request=request)
+
+
+def slice_(scene: Scene, words: Words) -> Outcome:
+    """`slice ID`: a stream asks for its next slice."""
+    request = scene.requests.get(words[0])
+    if request is None:
+        raise Wrong(f"no request {words[0]} is running")
+    cut = not request.gateway.next_slice(request)
+    return Outcome(request.hold.account, request=request, cut=cut)
+
+
+def done(scene: Scene, words: Words) -> Outcome:
+    """`done ID in N out N [cached N]`: a request ends; its upstream counted these tokens, cached within in."""
+    given = options(words[1:], ("in", "out", "cached"))
+    request = scene.take(words[0])
+    charge, state = request.gateway.settle(request, count(given, "in"), count(given, "cached"), count(given, "out"))
+    return Outcome(request.hold.account, charge=charge, state=state)
+
+
+def void(scene: Scene, words: Words) -> Outcome:
+    """`void ID`: a request fails before any output."""
+    request = scene.take(words[0])
+    request.gateway.lessee.void(request.hold, scene.world.now())
+    return Outcome(request.hold.account)
+
+
+def spend(scene: Scene, words: Words) -> Outcome:
+    """`spend NAME AMOUNT`: requests that cost exactly so much."""
+    name, amount = words
+    return Outcome(name, charge=scene.spend(name, usd(amount)))
+
+
+def usage(scene: Scene, words: Words) -> Outcome:
+    """`usage NAME AMOUNT` or `usage NAME MODEL in N out N [cached N]`, each `[id ID] [on TIME]`: after the fact."""
+    name, what = words[:2]
+    given = options(words[2:], ("in", "out", "cached", "id", "on"))
+    exact = what[0].isdigit()
+    used: Quantities = (
+        quantities(0, 0, usd(what))
+        if exact
+        else quantities(count(given, "in"), count(given, "cached"), count(given, "out"))
+    )
+    scene.reported += 1
+    event = metering.Reported(
+        account=name,
+        source="api",
+        id=given.get("id", f"u{scene.reported}"),
+        model=EXACT if exact else what,
+        quantities=used,
+        occurred_at=when([given["on"]]) if "on" in given else None,
+    )
+    return Outcome(name, fresh=scene.write(lambda tx: metering.record(tx, event)))
+
+
+# ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def grant(scene: Scene, words: Words) -> Outcome:
+    """`grant NAME AMOUNT [promotional|purchased] [expires TIME]`: credit from the operator."""
+    name, amount = words[0], usd(words[1])
+    given = options(words[2:], ("expires",), KINDS)
+    kind = next((kind for kind in KINDS if kind in given), PROMOTIONAL)
+    expires_at = when([given["expires"]]) if "expires" in given else None
+    given_ = scene.write(lambda tx: credits.give_credit(tx, name, amount, kind=kind, expires_at=expires_at))
+    return Outcome(name, allocation=given_.allocation)
+
+
+def card(scene: Scene, words: Words) -> Outcome:
+    """`card NAME visa`: a payment method is added; any of the test provider's tokens without `pm_card_`."""
+    name, token = words
+    scene.worker.add_method(name, f"pm_card_{token}")
+    return Outcome(name)
+
+
+def uncard(scene: Scene, words: Words) -> Outcome:
+    """`uncard NAME`: the default payment method is removed."""
+    (name,) = words
+    with scene.db.read() as conn:
+        methods = payment_rows.list_methods(conn, name)
+    if not methods:
+        raise Wrong(f"{name} has no payment method")
+    scene.write(lambda tx: payments.remove_method(tx, name, methods[0].id))
+    return Outcome(name)
+
+
+def buy(scene: Scene, words: Words) -> Outcome:
+    """`buy NAME AMOUNT`: credit is bought with the default payment method."""
+    name, amount = words
+    payment = scene.worker.buy_credit(name, usd(amount))
+    return Outcome(name, allocation=tuple(credits.decode_allocation(payment.allocation)))
+
+
+def pay(scene: Scene, words: Words) -> Outcome:
+    """`pay NAME [NUMBER]`: an invoice is paid now, the oldest unpaid one unless named."""
+    name, wanted = words[0], words[1:]
+    with scene.db.read() as conn:
+        found = invoices.list_invoices(conn, name) if wanted else invoices.list_unpaid(conn, name)
+    chosen = [row.id for row in found if not wanted or row.number == wanted[0]]
+    if not chosen:
+        raise Wrong(f"{name} has no such invoice")
+    scene.worker.pay_invoice(name, chosen[0])
+    return Outcome(name)
+
+
+def month(scene: Scene, words: Words) -> Outcome:
+    """`month 2026-03`: the clock goes to the month's end, where the month closes by itself."""
+    (name,) = words
+    scene.end_month(parse_month(name))
+    return Outcome(month=name)
+
+
+def close(scene: Scene, words: Words) -> Outcome:
+    """`close 2026-03`: the operator closes a month by command."""
+    (name,) = words
+    waiting = scene.worker.close_month(parse_month(name))
+    if waiting:
+        raise Conflict(f"requests of {name} are still running for {', '.join(waiting)}")
+    return Outcome(month=name)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "policy": policy,
+    "at": at,
+    "advance": advance,
+    "prices": prices,
+    "gateway": gateway,
+    "crash": crash,
+    "open": open_,
+    "limit": limit,
+    "unlimited": unlimited,
+    "suspend": suspend,
+    "reinstate": reinstate,
+    "show": show,
+    "ask": ask,
+    "slice": slice_,
+    "done": done,
+    "void": void,
+    "spend": spend,
+    "usage": usage,
+    "grant": grant,
+    "card": card,
+    "uncard": uncard,
+    "buy": buy,
+    "pay": pay,
+    "month": month,
+    "close": close,
+}

@@ -1,0 +1,227 @@
+"""What a story can expect after a command: each reads one thing of the books and says it in the story's own words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from purser.core.errors import PurserError
+from purser.core.invoice import CONTRACTED, POSTPAID_BILLING, PREPAID_CREDITS
+from purser.core.money import format_usd
+from purser.core.payment import Allocation
+from purser.core.period import format_instant
+from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
+from purser.flows import reports
+from purser.flows.reports import AccountView, Balance
+from purser.store import accounts, invoices, ledger, usage
+from purser.store.db import Connection, Row
+from tests.stories.language import Expectation, Wrong, usd
+from tests.stories.scene import Outcome, Scene
+
+Words = tuple[str, ...]
+CAUSES = (UNSUSPENDED, *STRICTEST_FIRST)
+
+
+@dataclass(slots=True)
+class Seen:
+    """An account as it is after a command, read in one snapshot."""
+
+    scene: Scene
+    conn: Connection
+    outcome: Outcome
+    account: str
+    view: AccountView
+    balance: Balance
+
+    def bill(self) -> Row | None:
+        """The month's invoice where a month was closed, else the newest one."""
+        for row in invoices.list_invoices(self.conn, self.account):
+            if row.type in (POSTPAID_BILLING, CONTRACTED) and self.outcome.month in (None, row.month):
+                return row
+        return None
+
+    def receipts(self) -> list[Row]:
+        """Receipts, newest first."""
+        return [row for row in invoices.list_invoices(self.conn, self.account) if row.type == PREPAID_CREDITS]
+
+
+def see(scene: Scene, conn: Connection, outcome: Outcome, account: str) -> Seen:
+    """Read an account."""
+    view = reports.view_account(conn, account, scene.policy)
+    balance = reports.balance(conn, account, scene.policy, scene.world.now(), scene.held(account))
+    return Seen(scene, conn, outcome, account, view, balance)
+
+
+def fingerprint(scene: Scene, account: str) -> object:
+    """All that a refused command must leave as it is."""
+    with scene.db.read() as conn:
+        if accounts.get_account(conn, account) is None:
+            return None
+        seen = see(scene, conn, Outcome(), account)
+        return (
+            seen.balance,
+            seen.view,
+            invoices.list_invoices(conn, account),
+            ledger.list_transactions(conn, account),
+            len(usage.list_events(conn, account, 10_000)),
+        )
+
+
+def _usd(nanos: int | None) -> str:
+    if nanos is None:
+        return "none"
+    return f"-{format_usd(-nanos)}" if nanos < 0 else format_usd(nanos)
+
+
+# ── an account ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _held(seen: Seen) -> str:
+    request = seen.outcome.request
+    return _usd(seen.balance.held if request is None else request.hold.amount)
+
+
+def _grants(seen: Seen) -> str:
+    return " ".join(_usd(grant.remaining_nanos) for grant in seen.balance.grants) or "none"
+
+
+def _causes(seen: Seen) -> str:
+    held = [cause.cause for cause in seen.view.causes]
+    return " ".join(cause for cause in STRICTEST_FIRST if cause in held) or UNSUSPENDED
+
+
+def _tier(seen: Seen) -> str:
+    return "unlimited" if seen.view.tier is None else str(seen.view.tier.number)
+
+
+# ── an invoice ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _of_bill(read: Callable[[Row], str]) -> Callable[[Seen], str]:
+    def say(seen: Seen) -> str:
+        bill = seen.bill()
+        return "no invoice" if bill is None else read(bill)
+
+    return say
+
+
+def _retry(bill: Row) -> str:
+    return "never" if bill.next_attempt_at is None else format_instant(bill.next_attempt_at)[:10]
+
+
+def _lines(seen: Seen) -> list[str]:
+    bill = seen.bill()
+    rows = [] if bill is None else invoices.list_lines(seen.conn, seen.account, bill.id)
+    return [
+        f"{row.month} {row.model} {row.unit.removesuffix('_tokens')} {row.quantity} {_usd(row.amount)}" for row in rows
+    ]
+
+
+# ── a command ────────────────────────────────────────────────────────────────────────────────────────────────────
+def _charged(seen: Seen) -> str:
+    return "nothing" if seen.outcome.charge is None else _usd(seen.outcome.charge.amount_nanos)
+
+
+def _clamped(seen: Seen) -> str:
+    return "nothing" if seen.outcome.charge is None else _usd(seen.outcome.charge.clamped_nanos)
+
+
+def _cap(seen: Seen) -> str:
+    return "none" if seen.outcome.request is None else str(seen.outcome.request.cap)
+
+
+def _allocations(seen: Seen) -> list[str]:
+    numbers = {str(row.id): str(row.number) for row in invoices.list_invoices(seen.conn, seen.account)}
+
+    def place(part: Allocation) -> str:
+        return numbers.get(part.id or "", part.id or "credit")
+
+    return [f"{_usd(part.amount_nanos)} to {place(part)}" for part in seen.outcome.allocation]
+
+
+AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
+    "credit": lambda seen: _usd(seen.balance.credit),
+    "owes": lambda seen: _usd(seen.balance.outstanding),
+    "headroom": lambda seen: _usd(seen.balance.headroom),
+    "held": _held,
+    "spent": lambda seen: _usd(seen.balance.spent_this_month),
+    "limit": lambda seen: _usd(seen.balance.limit),
+    "max": lambda seen: _usd(None if seen.view.tier is None else seen.view.tier.limit_nanos),
+    "historical": lambda seen: _usd(seen.view.historical_spend_nanos),
+    "breakage": lambda seen: _usd(ledger.get_balance(seen.conn, seen.account, "breakage")),
+    "subtotal": _of_bill(lambda bill: _usd(bill.subtotal)),
+    "credits-applied": _of_bill(lambda bill: _usd(bill.credits_applied)),
+    "payments-applied": _of_bill(lambda bill: _usd(bill.payments_applied)),
+    "carried-in": _of_bill(lambda bill: _usd(bill.carried_in)),
+    "carried-out": _of_bill(lambda bill: _usd(bill.carried_out)),
+    "due": _of_bill(lambda bill: _usd(bill.amount_due)),
+    "paid": _of_bill(lambda bill: _usd(bill.paid)),
+    "receipt": lambda seen: _usd(seen.receipts()[0].total) if seen.receipts() else "none",
+    "charged": _charged,
+    "clamped": _clamped,
+}
+WORDS: Mapping[str, Callable[[Seen], str]] = {
+    "mode": lambda seen: str(seen.view.row.billing_mode),
+    "tier": _tier,
+    "grants": _grants,
+    "invoice": _of_bill(lambda bill: f"{_usd(bill.total)} {bill.state}"),
+    "no": _of_bill(lambda bill: f"invoice {bill.number}"),
+    "number": _of_bill(lambda bill: str(bill.number)),
+    "type": _of_bill(lambda bill: str(bill.type)),
+    "attempts": _of_bill(lambda bill: str(bill.attempts)),
+    "retry": _of_bill(_retry),
+    "lines": lambda seen: str(len(_lines(seen))),
+    "receipts": lambda seen: str(len(seen.receipts())),
+    "documents": lambda seen: str(len(invoices.list_invoices(seen.conn, seen.account))),
+    "cap": _cap,
+    "quarantined": lambda seen: "" if seen.outcome.state == "quarantined" else "settled",
+    "duplicate": lambda seen: "" if seen.outcome.fresh is False else "billed",
+    "cut": lambda seen: "" if seen.outcome.cut else "goes on",
+}
+LISTS: Mapping[str, Callable[[Seen], list[str]]] = {"line": _lines, "allocated": _allocations}
+ON_COMMANDS = ("refused", "unchanged")
+
+
+def mismatch(seen: Seen, expectation: Expectation) -> str | None:
+    """What is there instead of what is expected, None where it is as expected; raises Wrong for unknown words."""
+    name, *rest = expectation.words
+    if name in CAUSES:
+        if set(expectation.words) - set(CAUSES):
+            raise Wrong(f"`{expectation}`: the causes are {', '.join(CAUSES)}")
+        return _differs(_causes(seen), " ".join(expectation.words), "")
+    if name in AMOUNTS:
+        if len(rest) != 1:
+            raise Wrong(f"`{expectation}`: after {name} stands one amount")
+        amount = rest[0] if rest[0] in ("none", "nothing") else _usd(usd(rest[0]))
+        return _differs(AMOUNTS[name](seen), amount, name)
+    if name in WORDS:
+        said = WORDS[name](seen)
+        if name == "no":
+            return None if said == "no invoice" and rest == ["invoice"] else said
+        if name == "invoice" and rest:
+            rest[0] = _usd(usd(rest[0]))
+        return _differs(said, " ".join(rest), name)
+    if name in LISTS:
+        found = LISTS[name](seen)
+        return None if _in_list(found, rest) else "; ".join(f"{name} {item}" for item in found) or f"no {name}"
+    raise Wrong(f"`{expectation}` is nothing a story can expect")
+
+
+def _in_list(found: list[str], rest: list[str]) -> bool:
+    return any([_plain(word) for word in item.split()] == [_plain(word) for word in rest] for item in found)
+
+
+def _plain(word: str) -> str:
+    whole, point, fraction = word.partition(".")
+    return whole.replace(",", "") + point + fraction.rstrip("0")
+
+
+def _differs(said: str, wanted: str, name: str) -> str | None:
+    return None if said == wanted else f"{name} {said}".strip()
+
+
+def refusal_mismatch(refusal: PurserError | None, words: list[str]) -> str | None:
+    """What came instead of a refusal with this status and these texts in its message."""
+    if refusal is None:
+        return "not refused"
+    status, *texts = words
+    if str(refusal.status) != status or any(text not in refusal.message for text in texts):
+        return f"refused {refusal.status} {shlex.quote(refusal.message)}"
+    return None

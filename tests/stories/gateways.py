@@ -1,0 +1,165 @@
+"""A gateway without HTTP: a writer, its leases, and requests admitted, settled and released as by the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from purser.core.admission import Ask, affordable_tokens, fit, hold_nanos, least_nanos, wanted_nanos
+from purser.core.errors import Insufficient
+from purser.core.explain import CREDIT, LIMIT, insufficient_message
+from purser.core.lease import CREDIT as CREDIT_KIND
+from purser.core.money import Rate
+from purser.core.period import SECOND, month_of
+from purser.core.policy import Policy
+from purser.core.rating import Charge, rate
+from purser.core.usage import Inconsistent, Measured, normalise
+from purser.flows import requests, standing
+from purser.flows.lessee import Hold, Lessee
+from purser.flows.requests import Need
+from purser.inbound.world import ManualWorld
+from purser.store import headroom
+from purser.store.db import Database
+from purser.store.usage import QUARANTINED, SETTLED, Event
+from purser.store.writers import Tx, Writer
+
+T = TypeVar("T")
+_QUIET = 10 * SECOND
+_UNLIMITED = 2**60
+
+
+@dataclass(slots=True)
+class Request:
+    """A running request: its hold, its bounds, and the output tokens per choice that the hold covers."""
+
+    gateway: Gateway
+    hold: Hold
+    ask: Ask
+    rates: Mapping[str, Rate]
+    cap: int
+    held_tokens: int
+    admitted_at: int
+
+
+class Gateway:
+    """One writer with its leases and holds."""
+
+    def __init__(
+        self,
+        db: Database,
+        world: ManualWorld,
+        policy: Policy,
+        *,
+        beat: Callable[[], None],
+        told: Callable[[set[str]], None],
+    ) -> None:
+        self.db, self.world, self.policy = db, world, policy
+        self._beat, self._told = beat, told
+        self.writer = Writer(db, world, policy, host="story", pid=1)
+        self.lessee = Lessee()
+
+    def run(self, work: Callable[[Tx], T]) -> T:
+        """One transaction of this gateway's writer; every gateway hears of the accounts that it changed."""
+        result, touched = self.writer.run_touching(work)
+        self._told(touched)
+        return result
+
+    def admit(self, id_: str, account: str, version: int, rates: Mapping[str, Rate], ask: Ask) -> Request:
+        """Hold a request's money on its whole path (H1–H3); raises Insufficient where nothing fits."""
+        month = month_of(self.world.now())
+        keys = requests.path(account, month)
+        slice_tokens = self.policy.slice_tokens
+        wanted = wanted_nanos(rates, ask, slice_tokens)
+        least = min(least_nanos(rates, ask), wanted)
+        for last in (False, True):
+            needs = self.lessee.needs(keys, least, wanted, self.policy.lease_nanos)
+            if not needs and ask.requested is None:
+                needs = [Need(key, 0, 0, 0) for key in keys]  # only to hear what the store has left
+            others = self._take(needs) if needs else False
+            held = fit(rates, ask, self.lessee.spare(keys), self.lessee.left(keys), slice_tokens)
+            if held is not None:
+                hold = self.lessee.hold(id_, account, month, version, held.amount_nanos)
+                return Request(self, hold, ask, rates, held.cap, held.output_tokens, self.world.now())
+            if not others or last:
+                break
+            self._beat()  # the other gateways give back what they have to spare
+        raise self._short(account, keys, wanted, rates, ask)
+
+    def _take(self, needs: list[Need]) -> bool:
+        taken = self.run(lambda tx: requests.take_headroom(tx, needs))
+        self.lessee.apply(taken)
+        return taken.others
+
+    def _short(
+        self, account: str, keys: tuple[headroom.RowKey, ...], wanted: int, rates: Mapping[str, Rate], ask: Ask
+    ) -> Insufficient:
+        short = min(keys, key=lambda key: self.lessee.left([key]))
+        left = min(self.lessee.left([short]), _UNLIMITED)
+        if left < self.policy.depletion_threshold_nanos and not self.lessee.open_holds(account):
+            self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
+        constraint = CREDIT if short.kind == CREDIT_KIND else LIMIT
+        return Insufficient(insufficient_message(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left))))
+
+    def next_slice(self, request: Request) -> bool:
+        """Hold a stream's next slice, or what of it is affordable; False where the stream is cut (H5)."""
+        hold, ask, rates = request.hold, request.ask, request.rates
+        tokens = min(request.held_tokens + self.policy.slice_tokens, request.cap)
+        more = hold_nanos(rates, ask.input_tokens, tokens * ask.choices) - hold.amount
+        least = hold_nanos(rates, ask.input_tokens, (request.held_tokens + 1) * ask.choices) - hold.amount
+        if not self.lessee.extend(hold, more):
+            needs = self.lessee.needs(hold.keys, least, more, self.policy.lease_nanos)
+            if needs:
+                self._take(needs)
+            more = min(more, self.lessee.spare(hold.keys))
+            if more < max(least, 1) or not self.lessee.extend(hold, more):
+                return False
+        request.held_tokens = min(tokens, affordable_tokens(rates, ask, hold.amount))
+        return True
+
+    def settle(self, request: Request, prompt: int, cached: int, output: int) -> tuple[Charge, str]:
+        """Post what a request used, as its upstream counted it; answers the charge and the event's state (H4, H5)."""
+        reported = {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+        try:
+            measured, state = normalise(reported) or Measured({}, estimated=True), SETTLED
+        except Inconsistent:
+            measured, state = Measured({}, estimated=False), QUARANTINED
+        hold = request.hold
+        charge = rate(measured.quantities, request.rates, hold.amount)
+        event = Event(
+            account=hold.account,
+            source="gateway",
+            id=hold.id,
+            model=request.ask.model,
+            user="owner",
+            key=None,
+            occurred_at=request.admitted_at,
+            month=hold.month,
+            bill_month=hold.month,
+            version=hold.version,
+            quantities=measured.quantities,
+            parts=charge.parts,
+            cost_nanos=charge.amount_nanos,
+            held_nanos=hold.amount,
+            clamped_nanos=charge.clamped_nanos,
+            estimated=measured.estimated,
+            state=state,
+        )
+        self.run(lambda tx: requests.settle(tx, [event]))
+        self.lessee.settled(hold, charge.amount_nanos, self.world.now())
+        return charge, state
+
+    def give_back(self) -> bool:
+        """Return the spare that others want, of months gone and of quiet accounts; answers whether there was any."""
+        with self.db.read() as conn:
+            wanted = headroom.list_wanted(conn, self.writer.owner)
+        now = self.world.now()
+        returns = self.lessee.start_returns(month_of(now), now - _QUIET, wanted)
+        if returns:
+            self.run(lambda tx: requests.give_back(tx, returns))
+            self.lessee.end_returns(returns)
+        return bool(returns)
