@@ -160,3 +160,13 @@ def test_a_customers_key_does_not_report_usage(house: House) -> None:
     answer = ada.post("/v1/usage", event("e1"))
     assert (answer.status, answer.json["code"]) == (403, "PERMISSION_DENIED")
     assert house.nobody.post("/v1/usage", event("e1")).status == 401
+
+
+def test_a_list_past_the_limit_suspends_every_account_in_it(house: House) -> None:
+    house.open("ada")
+    house.open("bob")
+    used = {"model": "dollar", "quantities": {"input_tokens": 600_000}}
+    events = [event(f"e{n}", account=account) | used for n in range(2) for account in ("ada", "bob")]
+    assert house.operator.post("/v1/usage", events).json["accepted"] == 4
+    for account in ("ada", "bob"):
+        assert house.account(account)["suspendState"] == "CREDIT_DEPLETED"

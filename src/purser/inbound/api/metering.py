@@ -25,7 +25,7 @@ from purser.store.writers import Tx
 
 T = TypeVar("T")
 MOST_EVENTS = 1_000
-_AT_ONCE = 100  # events of one transaction, so that running requests need not wait for a whole list
+_AT_ONCE = 25  # events of one transaction, so that running requests need not wait for a whole list
 _OWN_SOURCE = "api"
 _FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user")
 _KNOWN = ("account", "model", "occurredAt", "quantities", "user")
