@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_402_and_says_what_would(rig: Rig) -> None:
     assert error["headroom_usd"] == "1.00"
     assert Decimal(error["hold_usd"]) > 1
     assert 0 < error["affordable_output_tokens"] < 2000
-    assert error["resolve_url"] == "http://here/dashboard"
+    assert error["resolve_url"] == f"http://127.0.0.1:{rig.port}/dashboard"
     assert answer.headers["x-should-retry"] == "false"
     fits = rig.chat("x" * 8000, model="dear", max_tokens=error["affordable_output_tokens"], n=20)
     assert fits.status == 200, fits.body

@@ -273,6 +273,19 @@ def test_the_audit_through_the_server_and_of_the_file_say_the_same(
     assert "all of them hold" in table.stderr
 
 
+def test_an_audit_that_finds_something_says_where_and_ends_with_1(
+    house: House, ada: Terminal, operator: Terminal
+) -> None:
+    with house.db.engine.begin() as conn:
+        conn.exec_driver_sql("UPDATE balances SET debits = debits + 1 WHERE account = 'ada'")
+    for terminal, options in ((operator, []), (ada, ["--database-url", f"sqlite:///{house.db.path}"])):
+        done = terminal.run("audit", *options)
+        assert done.code == 1
+        assert "wrong" in done.stdout
+        assert "account ada" in done.stdout
+        assert "do not hold" in done.stderr
+
+
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────────────────────
 REFUSALS: list[tuple[str, int, str]] = [
     ("status --api-key pk_unknown", 4, "unknown, revoked or expired"),

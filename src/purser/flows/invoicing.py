@@ -156,7 +156,7 @@ def require_line(conn: Connection, account: str, invoice: str, n: int) -> tuple[
     head = invoices.get_invoice(conn, account, invoice)
     if head is None:
         raise NotFound(f"account {account} has no invoice {invoice!r:.60}", field="invoice")
-    for line in invoices.list_lines(conn, account, invoice):
+    for line in invoices.list_lines(conn, account, head.id):
         if line.n == n:
             return head, line
     raise NotFound(f"invoice {head.number} has no line {n}", field="line")

@@ -132,7 +132,7 @@ class Gateway:
         if found is None:
             asked = await self.cashier.hold(request_id, account, month, book.version, rates, ask)
             if isinstance(asked, Shortfall):
-                raise refusals.insufficient(asked, self.resolve_url)
+                raise refusals.insufficient(asked, self._dashboard(request))
             found = asked
         hold, held = found
         if (ask.requested is not None and held.cap < ask.requested) or (ask.requested is None and held.cap < ask.cap):
@@ -154,6 +154,14 @@ class Gateway:
             slice_tokens=self.policy.slice_tokens,
         )
         await relay(passage)
+
+    def _dashboard(self, request: Request) -> str:
+        """The account's page, under the name by which this client reaches us."""
+        host = request.header(b"host")
+        if host is None or not host.isascii() or not 0 < len(host) <= 255:
+            return self.resolve_url
+        scheme = "https" if request.header(b"x-forwarded-proto") == b"https" else "http"
+        return f"{scheme}://{host.decode()}/dashboard"
 
     async def _principal(self, request: Request) -> Principal:
         given = request.header(b"authorization")
@@ -305,7 +313,7 @@ class Gateway:
 
     # ── the heartbeat ────────────────────────────────────────────────────────────────────────────────────────────
     async def _beat(self) -> None:
-        """Five times a second: hear of changes by other processes, give back what is not needed, show signs of life."""
+        """Five times a second: hear of changes, end dead writers, give back what is not needed, show signs of life."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             try:
@@ -328,6 +336,7 @@ class Gateway:
             await self.cashier.run(lambda tx: None)
 
     def _hear(self) -> tuple[list[tuple[int, str]], list[headroom.RowKey]]:
+        self.queue.writer.close_dead()
         with self.db.read() as conn:
             return (
                 accounts.list_changes(conn, self._seen_change),

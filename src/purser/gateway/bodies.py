@@ -53,6 +53,7 @@ class Body:
     model: str
     stream: bool
     usage_asked: bool
+    counts_asked: bool  # running counts on every chunk too
 
 
 def read(kind: str, raw: bytes) -> Body:
@@ -74,7 +75,7 @@ def read(kind: str, raw: bytes) -> Body:
         raise Invalid("stream must be true or false", field="stream")
     if stream and kind == EMBEDDINGS:
         raise Invalid("embeddings cannot be streamed", field="stream")
-    return Body(kind, raw, fields, model, bool(stream), _usage_asked(fields))
+    return Body(kind, raw, fields, model, bool(stream), *_usage_asked(fields))
 
 
 def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
@@ -100,13 +101,15 @@ def _top_names(raw: bytes) -> list[str]:
     return seen
 
 
-def _usage_asked(fields: dict[str, msgspec.Raw]) -> bool:
+def _usage_asked(fields: dict[str, msgspec.Raw]) -> tuple[bool, bool]:
+    """Whether a stream is to end with its usage, and whether every chunk is to carry the counts so far."""
     options = _get(fields, "stream_options")
     if options is None:
-        return False
+        return False, False
     if not isinstance(options, dict) or not isinstance(options.get("include_usage", False), bool):
         raise Invalid('stream_options must be an object such as {"include_usage": true}', field="stream_options")
-    return bool(options.get("include_usage", False))
+    asked = bool(options.get("include_usage", False))
+    return asked, asked and options.get("continuous_usage_stats") is True
 
 
 def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:

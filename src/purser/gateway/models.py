@@ -48,7 +48,7 @@ class Served:
         target.resting_until = now + _REST_SECONDS
 
 
-def serve_models(models: Iterable[ModelSettings]) -> dict[str, Served]:
+def serve_models(models: Iterable[ModelSettings], connect_timeout_seconds: int = 5) -> dict[str, Served]:
     """The models by name; models that share an upstream share its connections."""
     origins: dict[str, Origin] = {}
     served = {}
@@ -57,7 +57,7 @@ def serve_models(models: Iterable[ModelSettings]) -> dict[str, Served]:
         for url in model.upstreams:
             parts = urlsplit(url)
             root = f"{parts.scheme}://{parts.netloc}"
-            origin = origins.setdefault(root, Origin(root))
+            origin = origins.setdefault(root, Origin(root, connect_timeout_seconds=connect_timeout_seconds))
             targets.append(Target(origin, parts.path.rstrip("/")))
         served[model.name] = Served(
             name=model.name,

@@ -64,7 +64,7 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
 
 async def _relay_events(stream: _Stream) -> None:
     passage, tally = stream.passage, stream.tally
-    exchange, name, asked = passage.exchange, passage.served.name, passage.body.usage_asked
+    exchange, name, body = passage.exchange, passage.served.name, passage.body
     choices = passage.ask.choices
     out: list[bytes] = []
     while True:
@@ -76,7 +76,9 @@ async def _relay_events(stream: _Stream) -> None:
             stream.withheld[:0] = out
             return
         for raw in stream.splitter.feed(data):
-            event = streams.read_event(raw, tally, model=name, usage_asked=asked)
+            event = streams.read_event(
+                raw, tally, model=name, usage_asked=body.usage_asked, counts_asked=body.counts_asked
+            )
             if event.closing:
                 stream.withheld.append(event.data)
                 continue

@@ -141,7 +141,7 @@ class Event:
     content: bool = False
 
 
-def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool) -> Event:
+def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool, counts_asked: bool) -> Event:
     """Count an event and choose what the client gets of it; raises Garbled for one that is not a JSON chunk."""
     data = payload(event)
     if data is None:
@@ -159,7 +159,7 @@ def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool) -> 
         tally.last = data
     if chunk.usage is not None and not chunk.choices:
         return Event(_renamed(data, chunk, model) if usage_asked else b"", closing=True)
-    if chunk.usage is not None and not usage_asked:
+    if chunk.usage is not None and not counts_asked:
         return Event(_renamed(data, chunk, model, drop_usage=True), content=True)
     if chunk.model is not None and chunk.model != model:
         return Event(_renamed(data, chunk, model), content=True)

@@ -11,3 +11,4 @@ def set_up_log(level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)

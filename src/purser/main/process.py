@@ -71,6 +71,7 @@ class Running:
     server: Server
     gateway: Gateway
     worker: Worker
+    working: threading.Thread | None
     queue: WriteQueue
     writer: Writer
     db: Database
@@ -100,7 +101,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], *, first: 
         queue,
         world,
         policy,
-        serve_models(settings.models),
+        serve_models(settings.models, settings.upstream_connect_timeout_seconds),
         resolve_url=f"http://{settings.host}:{sockets[0].getsockname()[1]}/dashboard",
         reload_clock=reload_clock,
     )
@@ -118,16 +119,19 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], *, first: 
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
     server = Server(answer, limits=limits)
     await server.start(sockets=sockets)
-    if first:
-        threading.Thread(target=worker.run, name="purser-worker", daemon=True).start()
-    return Running(server, gateway, worker, queue, writer, db)
+    working = threading.Thread(target=worker.run, name="purser-worker", daemon=True) if first else None
+    if working is not None:
+        working.start()
+    return Running(server, gateway, worker, working, queue, writer, db)
 
 
 async def stop(running: Running, grace_seconds: float) -> None:
     """End gracefully: running requests finish and settle, leases go back, the writer closes."""
     await running.server.close(grace_seconds)
     await running.gateway.close()
-    await asyncio.to_thread(running.worker.stop)
+    running.worker.stop()
+    if running.working is not None:  # it may be in the middle of what is due, and needs the queue for that
+        await asyncio.to_thread(running.working.join)
     await asyncio.to_thread(running.queue.stop)
     running.writer.close()
     running.db.dispose()

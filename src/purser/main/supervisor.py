@@ -77,7 +77,8 @@ def stop_with_parent() -> None:
     """Have this worker stop when its supervisor is gone: the pipe at standard input then ends."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends, which aborts it
+            continue
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="purser-parent", daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -77,7 +78,8 @@ async def run(given: argparse.Namespace, chosen: Settings) -> None:
     if given.stop_with_stdin:
 
         def watch() -> None:
-            sys.stdin.buffer.read()
+            while os.read(0, 4096):  # not sys.stdin: its lock would be held at exit, which aborts the interpreter
+                continue
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(serving.cancel)
 

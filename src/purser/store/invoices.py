@@ -35,9 +35,10 @@ def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any
 
 
 def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:
-    """One invoice by its id."""
+    """One invoice by its id or its number."""
     c = t.invoices.c
-    return conn.execute(sa.select(t.invoices).where(c.account == account, c.id == invoice)).first()
+    named = sa.or_(c.id == invoice, c.number == invoice)
+    return conn.execute(sa.select(t.invoices).where(c.account == account, named)).first()
 
 
 def list_invoices(conn: Connection, account: str) -> list[Row]:

@@ -89,14 +89,14 @@ def list_invoices(
 
 @app.command(name="invoice")
 def invoice(
-    invoice: Annotated[str, Parameter(help="Its id, as list-invoices shows it; or: pending.")],
+    invoice: Annotated[str, Parameter(help="Its number or id, as list-invoices shows them; or: pending.")],
     /,
     *,
     reach: Reach = UNSAID,
 ) -> None:
     """Show an invoice with its lines; CSV has the lines with exact unit prices.
 
-    Example: purser billing invoice inv_01J2
+    Example: purser billing invoice ADA-0001
     """
     caller = reach.call()
     pending = f"{reach.within(caller, 'invoices')}:preview" if invoice == "pending" else None

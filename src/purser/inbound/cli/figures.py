@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from purser.core.money import format_usd, format_usd_exact, from_wire, parse_usd
+from purser.core.money import format_usd, from_wire, parse_usd
 from purser.inbound.cli.failure import clean
 
 _FEWEST, _USUAL, _ALL = 2, 6, 9
@@ -32,11 +32,12 @@ def dollars(values: Sequence[Any]) -> list[str]:
 
 def dollars_of(amounts: Sequence[int | None]) -> list[str]:
     """A column of nano-dollars with their points in line: two decimals, up to six where a figure needs them."""
-    known = [nanos for nanos in amounts if nanos is not None]
-    decimals = max((_decimals(nanos) for nanos in known), default=_FEWEST)
-    if decimals > _USUAL and not any(0 < abs(nanos) < 10 ** (_ALL - _USUAL) for nanos in known):
-        decimals = _USUAL
-    return ["–" if nanos is None else _round(nanos, decimals) for nanos in amounts]
+    known = [nanos for nanos in amounts if nanos]
+    tiny = any(abs(nanos) < 10 ** (_ALL - _USUAL) for nanos in known)  # these would be shown as nothing
+    most = _ALL if tiny else _USUAL
+    rounded = [None if nanos is None else _round(nanos, most) for nanos in amounts]
+    decimals = max((_decimals(nanos) for nanos in rounded if nanos is not None), default=_FEWEST)
+    return ["–" if nanos is None else _spell(nanos, decimals) for nanos in rounded]
 
 
 def usd(value: Any) -> str:
@@ -48,14 +49,15 @@ def _decimals(nanos: int) -> int:
     return len(format_usd(nanos).partition(".")[2])
 
 
-def _round(nanos: int, decimals: int) -> str:
-    step = 10 ** (_ALL - decimals)
+def _round(nanos: int, decimals: int) -> int:
+    step: int = 10 ** (_ALL - decimals)
     rounded = (abs(nanos) + step // 2) // step * step
-    whole, fraction = format_usd_exact(rounded).split(".")
-    sign = "−" if nanos < 0 and rounded else ""
-    return (
-        f"{sign}${int(whole):,}.{fraction[:_FEWEST]}{fraction[_FEWEST:decimals].rstrip('0').ljust(decimals - _FEWEST)}"
-    )
+    return -rounded if nanos < 0 else rounded
+
+
+def _spell(nanos: int, decimals: int) -> str:
+    whole, fraction = format_usd(abs(nanos)).split(".")
+    return f"{'−' if nanos < 0 else ''}${int(whole):,}.{fraction.ljust(decimals)}"
 
 
 def count(value: Any) -> str:

@@ -14,6 +14,7 @@ from purser.inbound.cli.show import Column, console, print_facts, print_json, sh
 from purser.inbound.cli.wire import at
 
 _BAR_CELLS = 30
+_FAR_DAYS = 3_652
 _ROW = (
     Column("", "account"),
     Column("", "suspendState"),
@@ -59,8 +60,8 @@ def _print_standing(account: Mapping[str, Any]) -> None:
     screen.print(Text.assemble(name, "  ", state, "  ", (paying, "dim")))
     for cause in account.get("suspensionCauses", []):
         since = f" since {figures.when(cause.get('since'))} UTC: {clean(cause['why'])}"
-        screen.print(Padding(Text.assemble((clean(cause["cause"]), "red"), since), (0, 0, 0, 2)))
-        screen.print(Padding(Text(f"→ {clean(cause['wayBack'])}"), (0, 0, 0, 4)))
+        screen.print(Padding(Text.assemble((clean(cause["cause"]), "red"), since), (0, 0, 0, 2), expand=False))
+        screen.print(Padding(Text(f"→ {clean(cause['wayBack'])}"), (0, 0, 0, 4), expand=False))
 
 
 def _money(balance: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -77,6 +78,8 @@ def _money(balance: Mapping[str, Any]) -> list[tuple[str, str]]:
     runway = balance.get("runway")
     if room is not None and not figures.nanos_of(room):
         facts += [("runway", "nothing is left to spend")]
+    elif runway is not None and runway["days"] > _FAR_DAYS:
+        facts += [("runway", "more than ten years at this pace")]
     elif runway is not None:
         facts += [("runway", f"{figures.count(runway['days'])} days, until {figures.day(runway['until'])}")]
     else:
