@@ -134,6 +134,21 @@ def test_a_trace_that_is_not_there_or_no_file(tmp_path: Path) -> None:
     assert "is a directory" in folder.stderr
 
 
+def test_without_a_price_option_the_configured_one_holds(tmp_path: Path) -> None:
+    trace = tmp_path / "day.csv"
+    trace.write_text(AZURE)
+    (tmp_path / "purser.toml").write_text(
+        '[[models]]\nname = "tiny"\nupstream = "http://127.0.0.1:8000/v1"\ncontext_tokens = 4096\n'
+        'price = { input = "1.00", output = "2.00" }\n'
+    )
+    options = (trace, "--format", "azure", "-o", "json")
+    report = json.loads(command(tmp_path, *options, "--model", "tiny").stdout)
+    assert report["charge_usd"] == "0.000462000"  # 374 × 1.00 + 44 × 2.00 dollars per million
+    missing = command(tmp_path, *options, "--model", "other")
+    assert missing.returncode == 2
+    assert "purser.toml has none" in missing.stderr
+
+
 def test_without_any_price_the_command_says_how_to_give_one(tmp_path: Path) -> None:
     trace = tmp_path / "day.csv"
     trace.write_text(AZURE)

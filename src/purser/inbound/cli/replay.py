@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,6 +40,7 @@ def replay(
     limit: Annotated[str | None, Parameter(help="Monthly spend limit of each account, in dollars.")] = None,
     speed: Annotated[Literal["max", "1x"], Parameter(help="At once, or in the trace's own time.")] = "max",
     price: Annotated[str | None, Parameter(help=f"Dollars per million tokens, as in {PRICE_EXAMPLE}.")] = None,
+    config: Annotated[Path | None, Parameter(help="The purser.toml whose price holds without --price.")] = None,
     database_url: Annotated[str | None, Parameter(help="Where to write; a scratch database if not given.")] = None,
     output: Annotated[
         Literal["table", "json", "csv"], Parameter(name=["--output", "-o"], help="How to print.")
@@ -50,16 +53,13 @@ def replay(
 
     Answers the exit code: 1 for a trace with a wrong row (nothing is billed then), 2 for a wrong option.
     """
-    from purser.core.errors import Invalid, PurserError
+    from purser.core.errors import PurserError
 
     started = time.monotonic()
     try:
         plan = _plan(model, account, accounts, credit, limit, price)
         if plan.rates is None and database_url is None:
-            raise Invalid(
-                f"{model} needs a price: give it, as in {PRICE_EXAMPLE}, or --database-url with a database that has it",
-                field="--price",
-            )
+            plan = replace(plan, rates=_configured_rates(model, config))
         found = _survey(files, format)
         report = _run(plan, files, format, found, speed, database_url)
     except PurserError as error:
@@ -120,6 +120,28 @@ def _rates(model: str, text: str) -> Mapping[str, Rate]:
     except Invalid as error:
         why = error.message.replace(f"prices.{model}.", "")
         raise Invalid(f"--price: {why}", field="--price") from None
+
+
+def _configured_rates(model: str, config: Path | None) -> Mapping[str, Rate]:
+    """The price that purser.toml gives a model; raises Invalid where there is none."""
+    from purser.core.errors import Invalid
+    from purser.core.pricebook import read_price
+    from purser.settings import SettingsError, find_config, load
+
+    found = find_config(config, os.environ)
+    try:
+        settings = None if found is None else load(found, os.environ, serving=False)
+    except SettingsError as error:
+        raise Invalid(str(error), field="--config") from None
+    prices = {} if settings is None else settings.prices()
+    if settings is None or model not in prices:
+        where = "there is no purser.toml" if found is None else f"{found} has none"
+        raise Invalid(
+            f"{model} needs a price, and {where}: give it, as in {PRICE_EXAMPLE}, or --database-url with a database "
+            "that has it",
+            field="--price",
+        )
+    return read_price(model, prices[model], cached_is_input=settings.cached_is_input)
 
 
 # ── the trace ────────────────────────────────────────────────────────────────────────────────────────────────────
