@@ -10,7 +10,7 @@ from purser.core.errors import Invalid
 from purser.core.money import Rate
 from purser.core.pricebook import PriceBook, in_force, per_million, read_price, revise
 from purser.core.rating import rate
-from purser.core.usage import CACHED, INPUT, OUTPUT
+from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, TOKENS, in_batch
 from tests.core.rates import MILLION
 
 TINY = read_price("tiny", {"input": "0.20", "output": "0.80"})
@@ -22,7 +22,15 @@ def test_prices_are_read_as_dollars_per_million() -> None:
         INPUT: Rate(950_000_000, MILLION),
         CACHED: Rate(160_000_000, MILLION),
         OUTPUT: Rate(4_000_000_000, MILLION),
+        **{BATCH[unit]: Rate(DEAR[unit].nanos, 2 * MILLION) for unit in TOKENS},
     } == DEAR
+
+
+def test_a_batch_costs_half_with_the_cached_rate_on_top() -> None:
+    plain = read_price("plain", {"input": "0.15", "output": "0.60"})
+    used = in_batch({INPUT: MILLION, OUTPUT: MILLION})
+    assert rate(used, plain).amount_nanos == 375_000_000, "S47"
+    assert rate(in_batch({CACHED: MILLION}), DEAR).amount_nanos == 80_000_000, "P4"
 
 
 # (scenario, input price, cached_is_input, cached tokens, charge in nano-dollars)

@@ -12,7 +12,7 @@ from purser.core.money import NANOS_PER_USD
 from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
-from purser.core.usage import Quantities, quantities
+from purser.core.usage import Quantities, in_batch, quantities
 from purser.flows import accounts, credits, metering, payments
 from purser.store import invoices
 from purser.store import payments as payment_rows
@@ -186,15 +186,17 @@ def spend(scene: Scene, words: Words) -> Outcome:
 
 
 def usage(scene: Scene, words: Words) -> Outcome:
-    """`usage NAME AMOUNT` or `usage NAME MODEL in N out N [cached N]`, each `[id ID] [on TIME]`: after the fact."""
+    """`usage NAME AMOUNT` or `usage NAME MODEL in N out N [cached N] [batch] … [id ID] [on TIME]`: after the fact."""
     name, what = words[:2]
-    given = options(words[2:], ("in", "out", "cached", "id", "on"))
+    given = options(words[2:], ("in", "out", "cached", "id", "on"), ("batch",))
     exact = what[0].isdigit()
     used: Quantities = (
         quantities(0, 0, usd(what))
         if exact
         else quantities(count(given, "in"), count(given, "cached"), count(given, "out"))
     )
+    if "batch" in given:
+        used = in_batch(used)
     scene.reported += 1
     event = metering.Reported(
         account=name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from purser.core.errors import Invalid
 from purser.core.money import NANOS_PER_USD, Rate, parse_usd
-from purser.core.usage import CACHED, INPUT, OUTPUT
+from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT
 
 MILLION = 1_000_000
 PRICE_FIELDS = {"input": INPUT, "cached_input": CACHED, "output": OUTPUT}
@@ -29,6 +29,8 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
     Without `cached_input` it is half the input rate (P3). Where `cached_is_input` (the regime in which caching is
     billing-neutral, S45) it is the input rate, whatever the price lists. Raises Invalid naming the field, such as
     prices.tiny.output.
+
+    In a batch every token costs half (P4): 1,000,000 in and out at 0.15/0.60 cost $0.375.
     """
     where = f"prices.{model}"
     if not isinstance(given, dict):
@@ -48,7 +50,7 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
             rates[unit] = rates[INPUT] if cached_is_input else Rate(rates[INPUT].nanos, 2 * MILLION)
         else:
             raise Invalid(f'{field} is missing: dollars per million tokens, such as "0.20"', field=field)
-    return rates
+    return rates | {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in rates.items()}
 
 
 def revise(

@@ -10,7 +10,9 @@ from purser.core.errors import Invalid
 INPUT = "input_tokens"
 CACHED = "cached_input_tokens"
 OUTPUT = "output_tokens"
-UNITS = (INPUT, CACHED, OUTPUT)  # the order in which a charge's parts are rounded
+TOKENS = (INPUT, CACHED, OUTPUT)
+BATCH = {unit: f"batch_{unit}" for unit in TOKENS}  # the same tokens, used in a batch (P4)
+UNITS = (*TOKENS, *BATCH.values())  # the order in which a charge's parts are rounded
 LARGEST_QUANTITY = 10**12
 
 Quantities = dict[str, int]  # unit → count above zero, units disjoint
@@ -96,8 +98,8 @@ def check_reported(given: object, field: str = "quantities") -> Quantities:
     if not isinstance(given, dict) or not given:
         raise Invalid(f'{field} must be an object such as {{"input_tokens": 120, "output_tokens": 40}}', field=field)
     for unit, count in given.items():
-        if unit not in UNITS:
-            raise Invalid(f"{field}.{unit!s:.40} is not a unit; known: {', '.join(UNITS)}", field=field)
+        if unit not in TOKENS:
+            raise Invalid(f"{field}.{unit!s:.40} is not a unit; known: {', '.join(TOKENS)}", field=field)
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= LARGEST_QUANTITY:
             raise Invalid(
                 f"{field}.{unit} must be a whole number from 0 to {LARGEST_QUANTITY}", field=f"{field}.{unit}"
@@ -109,3 +111,8 @@ def check_reported(given: object, field: str = "quantities") -> Quantities:
             field=f"{field}.{CACHED}",
         )
     return quantities(prompt, cached, output)
+
+
+def in_batch(used: Quantities) -> Quantities:
+    """The same quantities as used in a batch, which has its own price (P4)."""
+    return {BATCH[unit]: count for unit, count in used.items()}

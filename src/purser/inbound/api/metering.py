@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from purser.core.errors import Conflict, Invalid, PurserError
 from purser.core.period import parse_instant
-from purser.core.usage import check_reported
+from purser.core.usage import Quantities, check_reported, in_batch
 from purser.flows import metering, standing
 from purser.flows.metering import Reported
 from purser.inbound.api.auth import OPERATOR
@@ -27,8 +27,8 @@ T = TypeVar("T")
 MOST_EVENTS = 1_000
 _AT_ONCE = 25  # events of one transaction, so that running requests need not wait for a whole list
 _OWN_SOURCE = "api"
-_FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user")
-_KNOWN = ("account", "model", "occurredAt", "quantities", "user")
+_FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user", "batch")
+_KNOWN = ("account", "model", "occurredAt", "quantities", "user", "batch")
 
 
 class ErrorView(View):
@@ -82,10 +82,19 @@ def read_event(given: object) -> Reported:
         source=_OWN_SOURCE,
         id=_text(given, "id"),
         model=_text(given, "model"),
-        quantities=check_reported(given.get("quantities")),
+        quantities=_used(given, ""),
         occurred_at=_time(given.get("occurredAt"), "occurredAt"),
         user=_optional(given, "user"),
     )
+
+
+def _used(given: dict[str, Any], within: str) -> Quantities:
+    """The quantities, at the batch price where `batch` is true (P4)."""
+    batch = given.get("batch", False)
+    if not isinstance(batch, bool):
+        raise Invalid(f"{within}batch must be true or false", field=f"{within}batch")
+    used = check_reported(given.get("quantities"), f"{within}quantities")
+    return in_batch(used) if batch else used
 
 
 def _time(given: object, field: str) -> int | None:
@@ -119,7 +128,7 @@ def _read_cloud_event(given: dict[str, Any]) -> Reported:
         source=f"ce:{source}",  # apart from our own events and the gateway's
         id=_text(given, "id"),
         model=_text(data, "model", "data.model"),
-        quantities=check_reported(data.get("quantities"), "data.quantities"),
+        quantities=_used(data, "data."),
         occurred_at=occurred_at,
         user=_optional(data, "user"),
     )
