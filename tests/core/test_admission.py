@@ -99,7 +99,10 @@ FITS = [
     ("H1 a stream holds a slice", ask(cap=5_000, stream=True), PLENTY, PLENTY, 935_200, 1_024, 5_000),
     ("H1 a short stream holds its cap", ask(cap=500, stream=True), PLENTY, PLENTY, 516_000, 500, 500),
     ("H3 a stream's cap is fitted", ask(cap=5_000, stream=True), 516_000, 516_000, 516_000, 500, 500),
+    ("H3 a stream keeps its cap", ask(cap=5_000, stream=True), 935_200, 935_200, 935_200, 1_024, 5_000),
+    ("H3 refuse, a stream is held whole", ask(stream=True, policy=REFUSE), 916_000, 916_000, 916_000, 1_000, 1_000),
     ("H1 embeddings", ask(cap=0), 116_000, 116_000, 116_000, 0, 0),
+    ("H1 embeddings, the last nano-dollar", ask(cap=0, named=False), 116_000, 116_000, 116_000, 0, 0),
 ]
 
 
@@ -118,6 +121,8 @@ MISFITS = [
     ("H2 nothing left", ask(), 0, 128_800),
     ("H3 no cap named", ask(named=False), 128_799, 128_800),
     ("H3 refuse, one short", ask(policy=REFUSE), 915_999, 916_000),
+    ("H3 refuse, a stream one short", ask(cap=5_000, stream=True, policy=REFUSE), 4_115_999, 4_116_000),
+    ("H1 embeddings", ask(cap=0), 115_999, 116_000),
     ("H3 choices", ask(choices=4), 167_199, 167_200),
     ("H1 a stream's first tokens", ask(cap=5_000, stream=True), 128_799, 128_800),
 ]
@@ -181,14 +186,14 @@ def test_a_hold_fits_the_spare_and_covers_what_it_says(case: tuple[dict[str, Rat
     assert min(held.cap, 16) <= held.output_tokens <= held.cap
     if wish.policy == REFUSE:
         assert held.cap == wish.cap, "H3: refuse never lowers a cap"
-    if not wish.stream:
-        assert held.output_tokens == held.cap, "a plain answer is held whole"
+    if not wish.stream or wish.policy == REFUSE:
+        assert held.output_tokens == held.cap, "a plain answer, or all or nothing, is held whole"
 
 
 @given(situations())
 def test_a_request_is_admitted_exactly_where_its_least_hold_fits(case: tuple[dict[str, Rate], Ask, int, int]) -> None:
     rates, wish, spare, left = case
-    whole = wish.policy == REFUSE and not wish.stream
+    whole = wish.policy == REFUSE
     needed = exact_hold(rates, wish.input_tokens, (wish.cap if whole else min(wish.cap, 16)) * wish.choices)
     assert least_nanos(rates, wish) == math.ceil(needed)
     assert (fit(rates, wish, spare, left) is not None) == (needed <= spare), "H2"
@@ -225,7 +230,7 @@ def test_the_affordable_tokens_are_the_most_that_fit(case: tuple[dict[str, Rate]
 def test_the_hold_wanted_is_the_whole_cap_or_a_streams_first_slice(
     rates: dict[str, Rate], wish: Ask, slice_tokens: int
 ) -> None:
-    tokens = min(wish.cap, slice_tokens) if wish.stream else wish.cap
+    tokens = min(wish.cap, slice_tokens) if wish.stream and wish.policy == FIT else wish.cap
     assert first_slice(wish, wish.cap, slice_tokens) == tokens
     expected = math.ceil(exact_hold(rates, wish.input_tokens, tokens * wish.choices))
     assert wanted_nanos(rates, wish, slice_tokens) == expected, "H1"

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +163,11 @@ class Rig:
         sent = {"content-type": "application/json", **(headers or {})}
         if key is not None:
             sent["authorization"] = f"Bearer {key or self.key}"
-        line.request(method, path, raw, sent)
-        answer = line.getresponse()
-        found = Answered(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
-        line.close()
-        return found
+        with closing(line):
+            line.request(method, path, raw, sent)
+            with closing(line.getresponse()) as answer:
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                return Answered(answer.status, headers, answer.read())
 
     def chat(self, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answered:
         body = {"model": "tiny", "messages": [{"role": "user", "content": text}], **more}

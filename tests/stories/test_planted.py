@@ -55,7 +55,7 @@ def _all_lifted_together(patch: pytest.MonkeyPatch) -> None:
 
 
 def _month_roll_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("purser.flows.standing.list_to_judge", lambda conn, now, dust: [])
+    patch.setattr("purser.flows.standing.list_to_judge", lambda conn, now, dust, seen: ([], {}))
 
 
 def _limit_may_be_reached(patch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def _late_usage_on_a_closed_bill(patch: pytest.MonkeyPatch) -> None:
 
 def _late_usage_not_judged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("purser.flows.metering.standing.rejudge", lambda tx, account: {})
-    patch.setattr("purser.flows.standing.list_to_judge", lambda conn, now, dust: [])
+    patch.setattr("purser.flows.standing.list_to_judge", lambda conn, now, dust, seen: ([], {}))
 
 
 def _month_closes_over_running_requests(patch: pytest.MonkeyPatch) -> None:

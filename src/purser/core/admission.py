@@ -77,8 +77,11 @@ def fewest_tokens(ask: Ask) -> int:
 
 
 def first_slice(ask: Ask, cap: int, slice_tokens: int = SLICE_TOKENS) -> int:
-    """The output tokens per choice to hold at first: all of a plain answer, one slice of a stream."""
-    return min(cap, slice_tokens) if ask.stream else cap
+    """The output tokens per choice to hold at first: one slice of a stream, else all.
+
+    A stream under the policy "refuse" is held whole: its client wants all of it or nothing, and no cut in the middle.
+    """
+    return min(cap, slice_tokens) if ask.stream and ask.policy == FIT else cap
 
 
 def wanted_nanos(rates: Mapping[str, Rate], ask: Ask, slice_tokens: int = SLICE_TOKENS) -> int:
@@ -88,7 +91,7 @@ def wanted_nanos(rates: Mapping[str, Rate], ask: Ask, slice_tokens: int = SLICE_
 
 def least_nanos(rates: Mapping[str, Rate], ask: Ask) -> int:
     """The smallest hold with which the request may still be admitted."""
-    tokens = ask.cap if ask.policy == REFUSE and not ask.stream else fewest_tokens(ask)
+    tokens = ask.cap if ask.policy == REFUSE else fewest_tokens(ask)
     return hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
 
 
@@ -98,7 +101,8 @@ def fit(
     """Choose the hold and the output cap for a request, or None where nothing fits.
 
     `spare_nanos` can be held now; `left_nanos` (≥ spare) is all the headroom left. A request that named no cap and
-    whose default bound exceeds half of what is left is fitted to half, so that several can run at once.
+    whose default bound exceeds half of what is left is fitted to half, so that several can run at once. A stream
+    whose first slice fits keeps the cap it named: it goes on as long as the next slice can be held (H5).
     """
     cap = ask.cap
     fewest = fewest_tokens(ask)
@@ -108,12 +112,11 @@ def fit(
     tokens = first_slice(ask, cap, slice_tokens)
     amount = hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
     if amount > spare_nanos:
-        if ask.policy == REFUSE and not ask.stream:
+        if ask.policy == REFUSE:
             return None
         tokens = min(tokens, affordable_tokens(rates, ask, spare_nanos))
         if tokens < fewest:
             return None
-        if ask.policy == FIT:
-            cap = tokens
+        cap = tokens
         amount = hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
     return Held(amount, tokens, cap)

@@ -37,7 +37,8 @@ DEFAULT_TIERS = (
 def tier_of(tiers: tuple[Tier, ...], historical_spend_nanos: int, has_payment_method: bool) -> Tier:
     """The tier an account is in; number 0 where it has neither a payment method nor enough spend."""
     reached = [tier for tier in tiers if historical_spend_nanos >= tier.spend_nanos]
-    best = max(reached, key=lambda tier: tier.limit_nanos)
+    lowest = min(tiers, key=lambda tier: tier.spend_nanos)  # refunds may take spend below every threshold
+    best = max(reached or [lowest], key=lambda tier: tier.limit_nanos)
     if best.number == 1 and not has_payment_method:
         return Tier(0, 0, best.limit_nanos)
     return best

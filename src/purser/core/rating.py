@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from purser.core.errors import Broken
-from purser.core.money import Rate, round_half_even
+from purser.core.money import LARGEST_NANOS, Rate, round_half_even
 from purser.core.usage import UNITS, Quantities
 
 
@@ -21,7 +21,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a request costs; the parts' amounts sum to `amount_nanos`; `clamped_nanos` was forgiven."""
+    """What a request costs; the parts' amounts sum to `amount_nanos`; `clamped_nanos` was forgiven.
+
+    An engine may report any number of tokens: what is forgiven is counted up to LARGEST_NANOS, so that it can be kept.
+    """
 
     amount_nanos: int
     parts: tuple[Part, ...]
@@ -55,4 +58,4 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
         parts.append(Part(unit, quantity, total - before))
         before = total
     true_total = round_half_even(numerator, denominator)
-    return Charge(before, tuple(parts), true_total - before)
+    return Charge(before, tuple(parts), min(true_total - before, LARGEST_NANOS))

@@ -50,14 +50,17 @@ class Lessee:
     """The leases and holds of one writer; plain memory, no waiting, no clock of its own."""
 
     def __init__(self) -> None:
-        self._shares: dict[RowKey, Share] = {}
+        self._shares: dict[str, dict[RowKey, Share]] = {}  # by account
         self._open: dict[str, dict[str, Hold]] = {}
 
     def share(self, key: RowKey) -> Share:
         """The lease on a row, empty where there is none yet."""
-        found = self._shares.get(key)
+        own = self._shares.get(key.account)
+        if own is None:
+            own = self._shares[key.account] = {}
+        found = own.get(key)
         if found is None:
-            found = self._shares[key] = Share()
+            found = own[key] = Share()
         return found
 
     def spare(self, keys: Iterable[RowKey]) -> int:
@@ -81,10 +84,12 @@ class Lessee:
                 needs.append(Need(key, max(0, least - spare), wanted - spare, max(wanted - spare, extra)))
         return needs
 
-    def apply(self, taken: Taken) -> None:
-        """Take in what the store granted."""
+    def apply(self, taken: Taken, now: int = 0) -> None:
+        """Take in what the store granted; from `now` on it is not quiet, so that whoever asked can hold it."""
         for key, given in taken.given.items():
-            self.share(key).share += given
+            share = self.share(key)
+            share.share += given
+            share.quiet_since = max(share.quiet_since, now)
         for key, left in taken.left.items():
             self.share(key).left = left
 
@@ -143,11 +148,11 @@ class Lessee:
     def start_returns(self, month: str, quiet_before: int, wanted: Iterable[RowKey] = ()) -> list[tuple[RowKey, int]]:
         """Take out of memory the spare to give back: of months gone, of recalled rows, of accounts gone quiet.
 
-        The store is told next; call `end_returns` when it was.
+        The store is told next; call `end_returns` when it was, `undo_returns` where it could not be.
         """
         recalled = set(wanted)
         returns = []
-        for key, share in list(self._shares.items()):
+        for key, share in [pair for own in self._shares.values() for pair in own.items()]:
             spare = share.spare
             gone = key.kind == MONTH and key.window < month
             quiet = share.held == 0 and share.quiet_since <= quiet_before
@@ -155,8 +160,19 @@ class Lessee:
                 share.returning += spare
                 returns.append((key, spare))
             elif spare == 0 and share.held == 0 and share.returning == 0 and (gone or quiet):
-                del self._shares[key]  # nothing spare, nothing held: the store keeps what was used
+                self._drop(key)  # nothing spare, nothing held: the store keeps what was used
         return returns
+
+    def _drop(self, key: RowKey) -> None:
+        own = self._shares[key.account]
+        del own[key]
+        if not own:
+            del self._shares[key.account]
+
+    def undo_returns(self, returns: Iterable[tuple[RowKey, int]]) -> None:
+        """The store could not be told: what was to be returned is spare again."""
+        for key, spare in returns:
+            self.share(key).returning -= spare
 
     def end_returns(self, returns: Iterable[tuple[RowKey, int]]) -> None:
         """The store has what was returned."""
@@ -169,6 +185,5 @@ class Lessee:
 
     def forget_left(self, account: str) -> None:
         """Limits or credit of an account changed: what the store has left is to be asked anew."""
-        for key, share in self._shares.items():
-            if key.account == account:
-                share.left = 0
+        for share in self._shares.get(account, {}).values():
+            share.left = 0

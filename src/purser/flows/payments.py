@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from purser.core import journal
 from purser.core.errors import Conflict, Invalid, NotFound
-from purser.core.invoice import FAILED, UNPAID
+from purser.core.invoice import CONTRACTED, FAILED, UNPAID
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, format_usd
 from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
+from purser.core.period import DAY
 from purser.flows import credits, standing
 from purser.store import accounts, invoices, ledger, payments
 from purser.store.db import Row
@@ -121,7 +122,13 @@ def start_invoice_payment(
 
 
 def start_due_charges(tx: Tx) -> int:
-    """Write the payments for invoices whose charge is due; without a method the charge has failed. Answers how many."""
+    """Write the payments for invoices whose charge is due; without a method the charge has failed. Answers how many.
+
+    Where a grace of days is over by now, the account is suspended (U6).
+    """
+    if tx.policy.payment_grace_days:
+        for account in invoices.list_out_of_grace(tx.conn, tx.now - tx.policy.payment_grace_days * DAY):
+            standing.rejudge(tx, account)
     due = invoices.list_to_charge(tx.conn, tx.now)
     for row in due:
         method = standing.require(tx.conn, row.account).default_payment_method
@@ -181,7 +188,7 @@ def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None
         allocation = credits.encode_allocation(parts)
         receipt = credits.write_receipt(tx, account, row.amount)
     else:
-        _receive_for_invoice(tx, account, row)
+        allocation, receipt = _receive_for_invoice(tx, account, row)
     payments.update_payment(
         tx.conn,
         account,
@@ -195,7 +202,8 @@ def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None
     standing.refresh(tx, account)
 
 
-def _receive_for_invoice(tx: Tx, account: str, row: Row) -> None:
+def _receive_for_invoice(tx: Tx, account: str, row: Row) -> tuple[str | None, str | None]:
+    """Answers where the money went and its receipt, where it did not simply pay the invoice."""
     invoice = invoices.get_invoice(tx.conn, account, row.invoice)
     if invoice is None:
         raise NotFound(f"there is no invoice {row.invoice}")
@@ -205,9 +213,10 @@ def _receive_for_invoice(tx: Tx, account: str, row: Row) -> None:
         entry = journal.received(f"{row.id}/received", row.amount, {journal.invoiced_account(row.invoice): owing}, None)
         ledger.post(tx, account, entry)
         credits.pay_down(tx, account, row.invoice, owing)
-        return
-    # The invoice was paid otherwise meanwhile: the money pays whatever is owed and the rest becomes credit.
-    credits.receive_money(tx, account, row.amount, f"{row.id}/received", tx.new_id("grant"), row.id)
+        return None, None
+    # The invoice was paid otherwise meanwhile: the money pays whatever is owed, the rest is credit bought (A7, D3).
+    parts = credits.receive_money(tx, account, row.amount, f"{row.id}/received", tx.new_id("grant"), row.id)
+    return credits.encode_allocation(parts), credits.write_receipt(tx, account, row.amount)
 
 
 def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
@@ -220,7 +229,7 @@ def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
         invoice = invoices.get_invoice(tx.conn, account, row.invoice)
         if invoice is not None:
             invoices.update_invoice(tx.conn, account, row.invoice, payment=None)
-            if invoice.state in UNPAID:
+            if invoice.state in UNPAID and invoice.type != CONTRACTED:  # terms agreed by contract know no dunning (A9)
                 _fail_invoice(tx, invoice, invoice.attempts)
 
 

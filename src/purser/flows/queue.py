@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -12,10 +13,12 @@ from typing import Any, TypeVar
 from purser.core.errors import Broken
 from purser.flows import requests
 from purser.flows.requests import Need, Taken
+from purser.store import usage
 from purser.store.usage import Event
 from purser.store.writers import Fenced, Tx, Writer
 
 T = TypeVar("T")
+log = logging.getLogger("purser.queue")
 Done = Callable[[Any, BaseException | None], None]
 MOST_AT_ONCE = 512
 
@@ -42,7 +45,10 @@ _Job = _Settle | _Take | _Work | None
 
 
 class WriteQueue:
-    """Runs transactions on its own thread; `done(result, error)` is called on that thread after the commit."""
+    """Runs transactions on its own thread; `done(result, error)` is called on that thread after the commit.
+
+    A settlement that cannot be written ends the queue (Broken, Fenced): `on_fatal` is told, nothing is acknowledged.
+    """
 
     def __init__(
         self,
@@ -55,11 +61,15 @@ class WriteQueue:
         self._on_touched, self._on_fatal = on_touched, on_fatal
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._stopped = False
+        self._door = threading.Lock()  # so that no job slips in behind the last one that is done
         self._thread = threading.Thread(target=self._run, name="purser-writer", daemon=True)
         self._thread.start()
 
     def settle(self, event: Event, done: Done) -> None:
-        """Settle one request; shares its commit with whatever else is waiting."""
+        """Settle one request; shares its commit with whatever else is waiting.
+
+        Answers whether it was new: a request with a known id is not billed again (C2).
+        """
         self._put(_Settle(event, done))
 
     def take(self, needs: Sequence[Need], done: Done) -> None:
@@ -92,11 +102,17 @@ class WriteQueue:
         self._jobs.put(None)
         self._thread.join()
 
-    def _put(self, job: _Job) -> None:
-        if self._stopped and job is not None:
-            job.done(None, Broken("the writer has stopped"))
-        else:
-            self._jobs.put(job)
+    def give_up(self, error: BaseException) -> None:
+        """Somebody found the books or what is in memory broken: the process must stop."""
+        self._on_fatal(error)
+
+    def _put(self, job: _Settle | _Take | _Work) -> None:
+        with self._door:
+            stopped = self._stopped
+            if not stopped:
+                self._jobs.put(job)
+        if stopped:
+            _tell(job, None, Broken("the writer has stopped"))
 
     def _run(self) -> None:
         while True:
@@ -109,11 +125,12 @@ class WriteQueue:
                 for job in jobs:
                     if isinstance(job, _Work):
                         self._run_alone(job)
-            except (Broken, Fenced) as error:
-                self._fail(error, jobs)
+            except Exception as error:  # Broken, Fenced, or what nobody foresaw: nothing may be written any more
+                self._on_fatal(error)
+                self._close(jobs, error)
                 return
             if stop:
-                self._stopped = True
+                self._close([], Broken("the writer has stopped"))
                 return
 
     def _run_together(self, jobs: Sequence[_Settle | _Take]) -> None:
@@ -134,23 +151,31 @@ class WriteQueue:
         except Exception as error:
             self._run_apart(jobs, error)
             return
-        if touched:
-            self._on_touched(touched)
+        self._hear(touched)
         for settled in jobs:
             if isinstance(settled, _Settle):
-                settled.done(None, None)
+                _tell(settled, True, None)
         for job, result in zip(takes, taken, strict=True):
-            job.done(result, None)
+            _tell(job, result, None)
 
     def _run_apart(self, jobs: Sequence[_Settle | _Take], error: Exception) -> None:
         """One of a batch failed, so nothing was written: run each alone and give the error to the one that has it."""
         if len(jobs) > 1:
             for job in jobs:
                 self._run_together([job])
-        elif isinstance(jobs[0], _Settle):
-            raise Broken(f"settlement {jobs[0].event.id} could not be written: {error}") from error
+            return
+        job = jobs[0]
+        if isinstance(job, _Take):
+            _tell(job, None, error)
+        elif self._is_known(job.event):
+            log.warning("request %s of %s was settled before; it is not billed again", job.event.id, job.event.account)
+            _tell(job, False, None)
         else:
-            jobs[0].done(None, error)
+            raise Broken(f"settlement {job.event.id} could not be written: {error}") from error
+
+    def _is_known(self, event: Event) -> bool:
+        with self.writer.db.read() as conn:
+            return usage.get_known(conn, event.account, event.source, event.id) is not None
 
     def _run_alone(self, job: _Work) -> None:
         try:
@@ -158,18 +183,33 @@ class WriteQueue:
         except (Broken, Fenced):
             raise
         except Exception as error:
-            job.done(None, error)
+            _tell(job, None, error)
         else:
+            self._hear(touched)
+            _tell(job, result, None)
+
+    def _hear(self, touched: set[str]) -> None:
+        try:
             if touched:
                 self._on_touched(touched)
-            job.done(result, None)
+        except Exception:
+            log.exception("that accounts changed could not be told")
 
-    def _fail(self, error: BaseException, jobs: Sequence[_Job]) -> None:
-        self._stopped = True
+    def _close(self, jobs: Sequence[_Job], error: BaseException) -> None:
+        """Take no more jobs, and give the error to those that were not run."""
         waiting = list(jobs)
-        while not self._jobs.empty():
-            waiting.append(self._jobs.get())
-        self._on_fatal(error)
+        with self._door:
+            self._stopped = True
+            while not self._jobs.empty():
+                waiting.append(self._jobs.get())
         for job in waiting:
             if job is not None:
-                job.done(None, error)
+                _tell(job, None, error)
+
+
+def _tell(job: _Settle | _Take | _Work, result: Any, error: BaseException | None) -> None:
+    """Answer whoever asked; that they are not there any more must not end the queue."""
+    try:
+        job.done(result, error)
+    except Exception:
+        log.exception("a transaction's end could not be told")

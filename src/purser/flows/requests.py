@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from purser.core import journal, lease
-from purser.core.errors import Broken
+from purser.core.errors import Broken, Invalid, Unavailable
 from purser.core.lease import MONTH
+from purser.core.money import LARGEST_NANOS
+from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, standing
+from purser.flows.metering import bill_month
 from purser.store import accounts, headroom, ledger, usage
 from purser.store.headroom import RowKey, credit_key, month_key
 from purser.store.usage import Event
@@ -47,8 +50,13 @@ def path(account: str, month: str) -> tuple[RowKey, RowKey]:
 
 
 def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
-    """Take headroom for this writer's leases on every row of a path, or on none (transition 2)."""
+    """Take headroom for this writer's leases on every row of a path, or on none (transition 2).
+
+    Raises Invalid for more than can be counted, Unavailable for a month that is closed.
+    """
     account = needs[0].key.account
+    for need in needs:
+        _refuse_closed_month(tx, need.key)
     due = accounts.get_account(tx.conn, account)
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
         credits.expire(tx, account)
@@ -64,7 +72,10 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
             raise Broken(f"no headroom row {need.key}")
         held = headroom.get_lease(tx.conn, need.key, tx.owner)
         plenty = need.most if not row.enforced else min(need.most, row.available // _SHARE_OF_REST)
-        granted = lease.grant(row, held, need.least, max(need.wanted, plenty))
+        countable = LARGEST_NANOS - row.taken
+        if not row.enforced and need.least > countable:
+            raise Invalid("this request could cost more than one account can owe; ask for less at once")
+        granted = lease.grant(row, held, need.least, min(max(need.wanted, plenty), countable))
         left[need.key] = row.available if row.enforced else None
         if granted is None:
             short = short or need.key
@@ -82,6 +93,12 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
         headroom.put_row(tx.conn, key, row)
         headroom.put_lease(tx.conn, key, tx.owner, held)
     return Taken(given, left)
+
+
+def _refuse_closed_month(tx: Tx, key: RowKey) -> None:
+    """What is used of a month must be on its bill; a request of its last instant may come too late for that."""
+    if key.kind == MONTH and key.window < month_of(tx.now) and bill_month(tx, key.account, key.window) != key.window:
+        raise Unavailable(f"{key.window} has just been closed; sent again, the request belongs to the month after")
 
 
 def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:

@@ -12,10 +12,10 @@ from purser.core.lease import MONTH
 from purser.core.limits import Tier, effective_limit, tier_of
 from purser.core.period import DAY, month_of
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED, Facts, Room, credit_required, judge
-from purser.store import accounts, headroom, invoices, ledger, payments
+from purser.store import accounts, headroom, invoices, ledger, payments, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
-from purser.store.writers import Tx
+from purser.store.writers import Tx, list_tips
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,19 @@ def sweep(tx: Tx, account_ids: list[str]) -> None:
         rejudge(tx, account)
 
 
-def list_to_judge(conn: Connection, now: int, dust: int) -> list[str]:
-    """Accounts whose standing may have to change with time or settled usage alone."""
-    over_month = accounts.list_with_stale_limit_cause(conn, month_of(now))
-    return sorted(set(headroom.list_nearly_spent(conn, dust)) | set(over_month))
+def list_to_judge(conn: Connection, now: int, dust: int, seen: dict[int, int]) -> tuple[list[str], dict[int, int]]:
+    """Accounts whose standing may have to change with time or settled usage alone.
+
+    Only accounts with usage since the last look are looked at, or all of them at the first. `seen` is how far each
+    writer had come then, empty at first; answers also how far it has come now.
+    """
+    tips = list_tips(conn)
+    touched: set[str] | None = None
+    if seen:
+        touched = set()
+        for writer, seq in tips.items():
+            if seq > seen.get(writer, 0):
+                touched |= usage.list_accounts_since(conn, writer, seen.get(writer, 0))
+    month = month_of(now)
+    nearly = headroom.list_nearly_spent(conn, dust, month, None if touched is None else sorted(touched))
+    return sorted({*nearly, *accounts.list_with_stale_limit_cause(conn, month)}), tips

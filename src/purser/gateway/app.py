@@ -9,19 +9,21 @@ from urllib.parse import unquote
 
 import msgspec
 
-from purser.core.errors import PurserError
+from purser.core.admission import Ask
+from purser.core.errors import Broken, PurserError, Unavailable
 from purser.core.ids import is_request_id, make_id
 from purser.core.money import format_usd
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook
-from purser.flows import requests
+from purser.flows import reports, requests
 from purser.flows.access import Principal
+from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
 from purser.gateway import bodies, refusals
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.directory import Directory, Standing
-from purser.gateway.models import Served, origins_of
+from purser.gateway.models import Served, describe, origins_of
 from purser.gateway.passage import Counters, Passage
 from purser.gateway.quote import quote
 from purser.gateway.refusals import JSON, Headers, Refusal
@@ -29,12 +31,14 @@ from purser.gateway.relay import relay
 from purser.http.exchange import Exchange, Request
 from purser.store import accounts, headroom, usage
 from purser.store.db import Database
-from purser.store.writers import World
+from purser.store.writers import Fenced, World
 
 log = logging.getLogger("purser.gateway")
 _encode = msgspec.json.Encoder().encode
 _HEARTBEAT_SECONDS = 0.2
 _QUIET_MICROSECONDS = 5 * SECOND
+MOST_RUNNING = 10_000  # requests of one process; more wait in vain for the same cores
+MOST_BACKLOG = 16_384  # transactions that wait; admitting more work than can be posted helps nobody
 _PREFIXES = ("/v1/", "/inference/v1/")
 _KINDS = (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS)
 _POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in _KINDS}
@@ -61,6 +65,8 @@ class Gateway:
         self.cashier = Cashier(queue, policy, world.now)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
+        self._running = 0
+        self._claimed: set[tuple[str, str]] = set()  # ids that clients gave to requests that run
         self._loop = asyncio.get_running_loop()
         with db.read() as conn:
             self._seen_change = accounts.get_last_change(conn)
@@ -86,6 +92,7 @@ class Gateway:
         request_id = self._request_id(request)
         self.counters.requests += 1
         headers: Headers = [(b"x-request-id", request_id.encode())]
+        self._running += 1
         try:
             kind = _POSTS.get(request.path)
             if kind is not None and request.method == "POST":
@@ -96,6 +103,12 @@ class Gateway:
             self._refuse(exchange, refusals.of_error(error), request_id, headers)
         except Refusal as refusal:
             self._refuse(exchange, refusal, request_id, headers)
+        except (Broken, Fenced):
+            log.exception("request %s could not be carried through", request_id)
+            unsafe = Unavailable("money cannot be held safely just now; try again in a moment")
+            self._refuse(exchange, refusals.of_error(unsafe), request_id, headers)
+        finally:
+            self._running -= 1
 
     def _refuse(self, exchange: Exchange, refusal: Refusal, request_id: str, headers: Headers) -> None:
         self.counters.refused[refusal.status] = self.counters.refused.get(refusal.status, 0) + 1
@@ -114,6 +127,8 @@ class Gateway:
     async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers) -> None:
         request = exchange.request
         principal = await self._principal(request)
+        if self._running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG:
+            raise Unavailable("too many requests are running here just now; try again in a second")
         standing = await self._standing(principal)
         headers += self._count(standing)
         body = bodies.read(kind, request.body)
@@ -124,7 +139,28 @@ class Gateway:
             raise refusals.no_model(body.model)
         policy = request.header(b"x-purser-fit")
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
-        await self._refuse_repeat(request, principal, request_id)
+        claim = self._claim(request, principal, request_id)
+        try:
+            if claim is not None:
+                await self._refuse_settled(*claim)
+            await self._admit(exchange, principal, served, body, ask, book, request_id, headers)
+        finally:
+            if claim is not None:
+                self._claimed.discard(claim)
+
+    async def _admit(
+        self,
+        exchange: Exchange,
+        principal: Principal,
+        served: Served,
+        body: bodies.Body,
+        ask: Ask,
+        book: PriceBook,
+        request_id: str,
+        headers: Headers,
+    ) -> None:
+        """Hold the request's money and have it carried through; raises Refusal where the money is short."""
+        rates = book.models[body.model]
         now = self.world.now()
         month = month_of(now)
         account = principal.account
@@ -132,8 +168,9 @@ class Gateway:
         if found is None:
             asked = await self.cashier.hold(request_id, account, month, book.version, rates, ask)
             if isinstance(asked, Shortfall):
-                raise refusals.insufficient(asked, self._dashboard(request))
+                raise refusals.insufficient(asked, self._dashboard(exchange.request))
             found = asked
+            await self._check_still_stands(principal, found[0])
         hold, held = found
         if (ask.requested is not None and held.cap < ask.requested) or (ask.requested is None and held.cap < ask.cap):
             headers.append((b"x-purser-max-tokens", b"%d" % held.cap))
@@ -184,6 +221,14 @@ class Gateway:
             raise refusals.suspended(principal.account, standing.causes, prepaid=standing.prepaid)
         return standing
 
+    async def _check_still_stands(self, principal: Principal, hold: Hold) -> None:
+        """The account may have been suspended while its request waited for money; the hold is then released."""
+        try:
+            await self._standing(principal)
+        except BaseException:
+            self.cashier.void(hold)
+            raise
+
     def _count(self, standing: Standing) -> Headers:
         wait, remaining = self.directory.count_request(standing)
         if wait:
@@ -193,20 +238,25 @@ class Gateway:
             (b"x-ratelimit-remaining-requests", b"%d" % remaining),
         ]
 
-    async def _refuse_repeat(self, request: Request, principal: Principal, request_id: str) -> None:
-        """A client that names its requests gets each served once: open or settled ones are 409 (correctness §2)."""
-        given = request.header(b"x-request-id")
-        if given is None or given.decode("latin-1") != request_id:
-            return
-        if self.cashier.lessee.is_open(principal.account, request_id):
+    def _claim(self, request: Request, principal: Principal, request_id: str) -> tuple[str, str] | None:
+        """A client that names its requests gets each served once: one that is open is 409 (correctness §2).
+
+        None where the client gave no name.
+        """
+        if request.header(b"x-request-id") != request_id.encode():
+            return None
+        claim = (principal.account, request_id)
+        if claim in self._claimed or self.cashier.lessee.is_open(*claim):
             raise Refusal(409, "request_open", f"Request {request_id} is running already.")
-        known = await asyncio.to_thread(self._known_cost, principal.account, request_id)
+        self._claimed.add(claim)
+        return claim
+
+    async def _refuse_settled(self, account: str, request_id: str) -> None:
+        known = await asyncio.to_thread(self._known_cost, account, request_id)
         if known is not None:
             raise Refusal(
                 409, "request_settled", f"Request {request_id} was served already.", cost_usd=format_usd(known)
             )
-        if self.cashier.lessee.is_open(principal.account, request_id):
-            raise Refusal(409, "request_open", f"Request {request_id} is running already.")
 
     def _known_cost(self, account: str, request_id: str) -> int | None:
         with self.db.read() as conn:
@@ -225,6 +275,7 @@ class Gateway:
         principal = await self._principal(request)
         standing = await self.directory.standing(principal.account)
         if path in _QUOTES:
+            headers += self._count(standing)
             body = await self._quote(request, principal, standing)
         elif path == "/verifyApiKey":
             body = _encode({"account": principal.account, "user": principal.user, "keyId": principal.key})
@@ -236,17 +287,7 @@ class Gateway:
 
     def _models(self, path: str, book: PriceBook | None) -> bytes:
         priced = book.models if book is not None else {}
-        entries = {
-            name: {
-                "id": name,
-                "object": "model",
-                "created": 0,
-                "owned_by": "purser",
-                "context_length": m.terms.context_tokens,
-            }
-            for name, m in self.served.items()
-            if name in priced
-        }
+        entries = {name: describe(name, model) for name, model in self.served.items() if name in priced}
         _, _, name = path.partition("/models/")
         if not name:
             return _encode({"object": "list", "data": list(entries.values())})
@@ -274,8 +315,11 @@ class Gateway:
 
         def read() -> dict[headroom.RowKey, int | None]:
             with self.db.read() as conn:
+                limit = reports.view_account(conn, account, self.policy).limit_nanos
                 rows = {key: headroom.get_row(conn, key) for key in keys}
-            return {key: row.available if row.enforced else None for key, row in rows.items() if row is not None}
+            return {  # a month's row is made by its first request
+                key: limit if row is None else row.available if row.enforced else None for key, row in rows.items()
+            }
 
         available = await asyncio.to_thread(read)
         lefts = {
@@ -318,8 +362,8 @@ class Gateway:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             try:
                 await self._beat_once()
-            except asyncio.CancelledError:
-                raise
+            except (Broken, Fenced) as error:
+                self.queue.give_up(error)
             except Exception:
                 log.exception("a heartbeat failed")
 

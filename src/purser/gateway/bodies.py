@@ -17,13 +17,25 @@ MOST_CHOICES = 128
 COMPLETION_DEFAULT_TOKENS = 16  # what engines that follow OpenAI generate for a completion that names no cap
 _CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 
+MOST_PROMPTS = 2048
+_OWN_TEXT = {CHAT: "messages", COMPLETIONS: "prompt", EMBEDDINGS: "input"}
+
+# Fields that no request may have, and why; those that are other engines' names for a bound would go past ours (H1).
+_REFUSED = {
+    "chat_template": "the model's own template is used",
+    "n_predict": "use max_tokens",
+    "num_predict": "use max_tokens",
+    "max_new_tokens": "use max_tokens",
+    "n_cmpl": "use n",
+}
+
 # Fields that add no text to the prompt; the JSON of every other field counts toward the input bound.
 _NO_TEXT = frozenset(
-    "model messages prompt input stream stream_options max_tokens max_completion_tokens n best_of temperature top_p "
+    "model stream stream_options max_tokens max_completion_tokens n best_of temperature top_p "
     "top_k min_p seed frequency_penalty presence_penalty repetition_penalty length_penalty logit_bias logprobs "
-    "top_logprobs echo stop stop_token_ids user metadata store service_tier parallel_tool_calls tool_choice "
+    "top_logprobs echo stop stop_token_ids user metadata store service_tier parallel_tool_calls "
     "encoding_format dimensions prompt_cache_key prompt_cache_isolation_key safety_identifier ignore_eos min_tokens "
-    "skip_special_tokens reasoning_effort verbosity request_id modalities".split()
+    "skip_special_tokens request_id modalities".split()
 )
 _BILLED = ("model", "messages", "prompt", "input", "stream", "stream_options", "n", "best_of", *_CAP_FIELDS)
 
@@ -64,9 +76,12 @@ def read(kind: str, raw: bytes) -> Body:
         fields = _decode_fields(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"the body must be a JSON object: {error}", code="invalid_json") from None
+    except RecursionError:
+        raise Invalid("the body is nested too deeply", code="invalid_json") from None
     _refuse_duplicates(raw)
-    if "chat_template" in fields:
-        raise Invalid("chat_template is not allowed: the model's own template is used", field="chat_template")
+    for name, why in _REFUSED.items():
+        if name in fields:
+            raise Invalid(f"{name} is not allowed: {why}", field=name)
     model = _get(fields, "model")
     if not isinstance(model, str) or not model:
         raise Invalid("model must be the name of a model, such as one from GET /v1/models", field="model")
@@ -80,13 +95,19 @@ def read(kind: str, raw: bytes) -> Body:
 
 def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
     raw = fields.get(name)
-    return None if raw is None else _decode_any(raw)
+    try:
+        return None if raw is None else _decode_any(raw)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"{name} cannot be read: {error}", field=name) from None
 
 
 def _refuse_duplicates(raw: bytes) -> None:
     """A field given twice is read differently by different engines: refuse it wherever money depends on it."""
+    names = _top_names(raw) if b"\\u00" in raw else None  # a name may be written with escapes
     for name in _BILLED:
-        if raw.count(b'"%b"' % name.encode()) > 1 and _top_names(raw).count(name) > 1:
+        if names is None and raw.count(b'"%b"' % name.encode()) > 1:
+            names = _top_names(raw)
+        if names is not None and names.count(name) > 1:
             raise Invalid(f"{name} is given more than once", field=name)
 
 
@@ -97,7 +118,10 @@ def _top_names(raw: bytes) -> list[str]:
     def pairs(items: list[tuple[str, Any]]) -> None:
         seen[:] = [name for name, _ in items]  # the outermost object ends last
 
-    json.loads(raw, object_pairs_hook=pairs)
+    try:
+        json.loads(raw, object_pairs_hook=pairs, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise Invalid("the body is nested too deeply", code="invalid_json") from None
     return seen
 
 
@@ -116,21 +140,22 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
     """What the request could use at most (H1); raises Invalid naming the field that is wrong."""
     if fit is not None and fit not in (FIT, REFUSE):
         raise Invalid(f'x-purser-fit must be "fit" or "refuse", not {fit!r:.40}', field="x-purser-fit")
-    extra = sum(len(bytes(raw)) for name, raw in body.fields.items() if name not in _NO_TEXT)
+    own = _OWN_TEXT[body.kind]
+    extra = sum(len(bytes(raw)) for name, raw in body.fields.items() if name not in _NO_TEXT and name != own)
     prompts, sizes, opaque = _READERS[body.kind](body)
-    tokens = [size * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
-    tokens[0] += extra * terms.tokens_per_byte
+    tokens = [(size + extra) * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
     if body.kind == CHAT:
         tokens[0] += TOKENS_PER_MESSAGE * prompts
     bounded = [terms.context_tokens if opaque else min(count, terms.context_tokens) for count in tokens]
     requested, cap = _cap(body, terms)
+    n, best_of = _count(body, "n"), _count(body, "best_of")
     return Ask(
         model=body.model,
-        input_tokens=sum(bounded),
+        input_tokens=sum(bounded) * best_of,
         input_bytes=sum(sizes) + extra,
         cap=cap,
         requested=requested,
-        choices=_choices(body) * (1 if body.kind == CHAT else len(sizes)),
+        choices=max(n, best_of) * len(sizes),
         stream=body.stream,
         policy=fit or terms.policy,
     )
@@ -153,16 +178,13 @@ def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
     return None, terms.max_output_tokens
 
 
-def _choices(body: Body) -> int:
-    counts = {}
-    for name in ("n", "best_of"):
-        value = _get(body.fields, name)
-        if value is None:
-            value = 1
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
-            raise Invalid(f"{name} must be a whole number from 1 to {MOST_CHOICES}, not {value!r:.40}", field=name)
-        counts[name] = value
-    return max(counts.values())
+def _count(body: Body, name: str) -> int:
+    value = _get(body.fields, name)
+    if value is None:
+        return 1
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
+        raise Invalid(f"{name} must be a whole number from 1 to {MOST_CHOICES}, not {value!r:.40}", field=name)
+    return value
 
 
 def text_bytes(text: str) -> int:
@@ -177,7 +199,7 @@ def _read_messages(body: Body) -> tuple[int, list[int], bool]:
             'messages must be a list of at least one message such as {"role": "user", "content": "Hi"}',
             field="messages",
         )
-    size, opaque = 0, False
+    size, opaque, nested = 0, False, False
     for n, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise Invalid(f'messages[{n}] must be an object with a "role" and "content"', field=f"messages[{n}]")
@@ -190,6 +212,9 @@ def _read_messages(body: Body) -> tuple[int, list[int], bool]:
                 opaque = opaque or unread
             elif value is not None:
                 size += len(_encode(value))
+                nested = nested or isinstance(value, dict | list)
+    if nested:  # tool calls count as they were sent, which may be longer than as we would write them
+        size = max(size, len(bytes(body.fields["messages"])))
     return len(messages), [size], opaque
 
 
@@ -221,6 +246,8 @@ def _read_prompts(name: str, body: Body) -> tuple[int, list[int], bool]:
     if isinstance(given, str):
         return 1, [text_bytes(given)], False
     if isinstance(given, list) and given:
+        if len(given) > MOST_PROMPTS and not isinstance(given[0], int):
+            raise Invalid(f"{name} must be at most {MOST_PROMPTS} prompts, not {len(given)}", field=name)
         if all(isinstance(item, str) for item in given):
             return len(given), [text_bytes(item) for item in given], False
         if _are_tokens(given):

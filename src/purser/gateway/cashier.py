@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ from purser.core.admission import (
     least_nanos,
     wanted_nanos,
 )
-from purser.core.errors import Unavailable
+from purser.core.errors import Broken, Conflict, PurserError, Unavailable
 from purser.core.explain import CREDIT as CREDIT_CONSTRAINT
 from purser.core.explain import LIMIT as LIMIT_CONSTRAINT
 from purser.core.lease import CREDIT
@@ -29,6 +30,7 @@ from purser.flows.requests import Need, Taken
 from purser.store.headroom import RowKey
 from purser.store.usage import Event
 
+log = logging.getLogger("purser.gateway")
 _WAIT_SECONDS = 0.25
 _UNLIMITED = 2**60
 
@@ -81,15 +83,18 @@ class Cashier:
         keys = requests.path(account, month)
         wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
-        deadline = self._loop.time() + _WAIT_SECONDS
+        deadline = None
         while True:
             taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
             spare, left = self.lessee.spare(keys), self.lessee.left(keys)
             held = fit(rates, ask, spare, left, self._policy.slice_tokens)
             if held is not None:
                 return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
-            others = taken is not None and taken.others
+            deadline = deadline or self._loop.time() + _WAIT_SECONDS
             wait = deadline - self._loop.time()
+            if taken is not None and taken.short is None and wait > 0:
+                continue  # what was granted went to another request, or was recalled, before it could be held
+            others = taken is not None and taken.others
             if wait <= 0 or not (others or self.lessee.open_holds(account)):
                 return await self._fall_short(account, keys, wanted, rates, ask)
             await self._wait_for_release(account, min(wait, 0.05) if others else wait)
@@ -113,10 +118,10 @@ class Cashier:
             if self._asking.get(account) is future:
                 del self._asking[account]
             if error is None:
-                self.lessee.apply(taken)
+                self.lessee.apply(taken, self._now())
             if not future.done():
                 if error is not None:
-                    future.set_exception(Unavailable(f"money cannot be held safely just now: {error}"))
+                    future.set_exception(error if isinstance(error, PurserError) else _unavailable(error))
                     future.exception()
                 else:
                     future.set_result(taken)
@@ -148,21 +153,30 @@ class Cashier:
         """Add between `least` and `more` to a running request's hold; answers how much, 0 where none fitted."""
         if self.lessee.extend(hold, more):
             return more
-        await self._top_up(hold.account, hold.keys, least, more, default_cap=False)
-        added = min(more, self.lessee.spare(hold.keys))
-        return added if added >= max(least, 1) and self.lessee.extend(hold, added) else 0
+        while True:
+            taken = await self._top_up(hold.account, hold.keys, least, more, default_cap=False)
+            added = min(more, self.lessee.spare(hold.keys))
+            if added >= max(least, 1) and self.lessee.extend(hold, added):
+                return added
+            if least <= 0 or taken is None or taken.short is not None:
+                return 0
 
     def settle(self, hold: Hold, event: Event) -> asyncio.Future[None]:
-        """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits."""
+        """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits.
+
+        Raises Conflict where a request of this id was settled before, by whichever process: this one costs nothing.
+        """
         future: asyncio.Future[None] = self._loop.create_future()
 
-        def done(_: Any, error: BaseException | None) -> None:
+        def done(new: Any, error: BaseException | None) -> None:
             if error is None:
-                self.lessee.settled(hold, event.cost_nanos, self._now())
+                self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
                 self._release(hold.account)
+                if not new:
+                    error = Conflict(f"request {event.id} was served already", code="request_settled")
             if not future.done():
                 if error is not None:
-                    future.set_exception(error)
+                    future.set_exception(error if isinstance(error, PurserError) else _unavailable(error))
                     future.exception()
                 else:
                     future.set_result(None)
@@ -180,7 +194,11 @@ class Cashier:
         """Return the spare of months gone, of accounts gone quiet, and of rows that others want."""
         returns = self.lessee.start_returns(month, quiet_before, wanted)
         if returns:
-            await self.run(lambda tx: requests.give_back(tx, returns))
+            try:
+                await self.run(lambda tx: requests.give_back(tx, returns))
+            except Exception:
+                self.lessee.undo_returns(returns)
+                raise
             self.lessee.end_returns(returns)
 
     async def run(self, work: Callable[[Any], Any]) -> Any:
@@ -201,12 +219,14 @@ class Cashier:
     async def _wait_for_release(self, account: str, seconds: float) -> None:
         waiter = self._loop.create_future()
         self._waiters.setdefault(account, []).append(waiter)
-        await asyncio.wait([waiter], timeout=seconds)
-        own = self._waiters.get(account, [])
-        if waiter in own:
-            own.remove(waiter)
-        if not own:
-            self._waiters.pop(account, None)
+        try:
+            await asyncio.wait([waiter], timeout=seconds)
+        finally:
+            own = self._waiters.get(account, [])
+            if waiter in own:
+                own.remove(waiter)
+            if not own:
+                self._waiters.pop(account, None)
 
     def _release(self, account: str) -> None:
         for waiter in self._waiters.pop(account, ()):
@@ -228,4 +248,15 @@ class Cashier:
         self._woken = False  # before the queue is emptied: what is put from now on wakes the loop again
         while not self._finished.empty():
             done, result, error = self._finished.get()
-            done(result, error)
+            try:
+                done(result, error)
+            except Broken as broken:
+                self._queue.give_up(broken)
+            except Exception:
+                log.exception("a transaction's end could not be told")
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    """What a caller hears of a failure that is ours; the log has the rest."""
+    log.error("money cannot be held or posted: %s", error)
+    return Unavailable("money cannot be held safely just now; try again in a moment")

@@ -39,6 +39,7 @@ class Directory:
         self._db, self._policy, self._now = db, policy, now
         self._loop = asyncio.get_running_loop()
         self._keys: OrderedDict[bytes, Principal] = OrderedDict()
+        self._keys_of: dict[str, set[bytes]] = {}
         self._unknown: dict[bytes, float] = {}
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
@@ -71,9 +72,17 @@ class Directory:
             raise Unauthenticated("the API key is unknown, revoked or expired") from None
         if generation == self._generation:
             self._keys[secret] = found
+            self._keys_of.setdefault(found.account, set()).add(secret)
             if len(self._keys) > MOST_KEYS:
-                self._keys.popitem(last=False)
+                self._forget_key(next(iter(self._keys)))
         return found
+
+    def _forget_key(self, secret: bytes) -> None:
+        account = self._keys.pop(secret).account
+        own = self._keys_of[account]
+        own.discard(secret)
+        if not own:
+            del self._keys_of[account]
 
     def _read_key(self, secret: str) -> Principal:
         with self._db.read() as conn:
@@ -142,6 +151,6 @@ class Directory:
             self._books = None
         for account in accounts:
             self._standings.pop(account, None)
-        for secret in [secret for secret, owner in self._keys.items() if owner.account in accounts]:
-            del self._keys[secret]
+            for secret in tuple(self._keys_of.get(account, ())):
+                self._forget_key(secret)
         self._unknown.clear()

@@ -70,6 +70,12 @@ def serve_models(models: Iterable[ModelSettings], connect_timeout_seconds: int =
     return served
 
 
+def describe(name: str, model: Served) -> dict[str, object]:
+    """A model as listed."""
+    context = model.terms.context_tokens
+    return {"id": name, "object": "model", "created": 0, "owned_by": "purser", "context_length": context}
+
+
 def origins_of(served: Iterable[Served]) -> set[Origin]:
     """Every pool of connections, to be closed at the end."""
     return {target.origin for model in served for target in model.targets}

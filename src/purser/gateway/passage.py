@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
+from purser.core.errors import Broken
 from purser.core.money import Rate, format_usd
 from purser.core.rating import Charge, rate
 from purser.core.usage import OUTPUT, Inconsistent, Measured
@@ -33,6 +34,8 @@ _NOT_PASSED = frozenset(
     b"connection content-length transfer-encoding keep-alive set-cookie server date x-request-id "
     b"x-ratelimit-limit-requests x-ratelimit-remaining-requests alt-svc strict-transport-security".split()
 )
+
+_OURS = (b"x-purser-", b"fireworks-")  # what an upstream says of money is not this gateway's word
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class Passage:
     counters: Counters
     slice_tokens: int
     opening: bool = True
+    sent: bool = False  # an upstream has the request
+    ended: bool = False  # the hold is settled or void, or its settlement is on the way
     answer: Answer | None = None
 
     def is_abandoned(self) -> bool:
@@ -103,16 +108,25 @@ class Passage:
                 format_usd(charge.clamped_nanos),
             )
         event = self._event(quantities, charge, estimated=measured.estimated, state=SETTLED)
-        return charge, self.cashier.settle(self.hold, event)
+        return charge, self._settle(event)
 
-    async def quarantine(self, why: Inconsistent) -> None:
-        """Usage that contradicts itself is kept for review and not billed."""
+    def quarantine(self, why: Inconsistent) -> asyncio.Future[None]:
+        """Usage that contradicts itself is kept for review and not billed; the future is done when that is durable."""
         self.counters.quarantined += 1
         log.error("request %s quarantined: %s", self.request_id, why)
-        await self.cashier.settle(self.hold, self._event({}, Charge(0, ()), estimated=False, state=QUARANTINED))
+        return self._settle(self._event({}, Charge(0, ()), estimated=False, state=QUARANTINED))
+
+    def _settle(self, event: Event) -> asyncio.Future[None]:
+        if self.ended:
+            raise Broken(f"request {self.request_id} ends twice")
+        self.ended = True
+        return self.cashier.settle(self.hold, event)
 
     def void(self) -> None:
-        """Nothing was produced: release the hold."""
+        """Nothing was produced: release the hold. Nothing where it has ended."""
+        if self.ended:
+            return
+        self.ended = True
         self.counters.voided += 1
         self.cashier.void(self.hold)
 
@@ -153,6 +167,7 @@ class Passage:
                     headers,
                     body,
                     timeout_seconds=served.timeout_seconds,
+                    on_sent=self._note_sent,
                 )
             except UpstreamError as error:
                 served.rest(target, loop.time())
@@ -168,6 +183,9 @@ class Passage:
             return answer
         raise Unreachable("no upstream")
 
+    def _note_sent(self) -> None:
+        self.sent = True
+
     def _headers_sent(self) -> Headers:
         request = self.exchange.request
         headers = [pair for pair in request.headers if pair[0] not in _NOT_SENT]
@@ -179,7 +197,7 @@ class Passage:
 
     def answer_headers(self, answer: Answer) -> Headers:
         """The upstream's headers that are passed on, and ours."""
-        passed = [pair for pair in answer.headers if pair[0] not in _NOT_PASSED]
+        passed = [pair for pair in answer.headers if pair[0] not in _NOT_PASSED and not pair[0].startswith(_OURS)]
         return passed + self.headers
 
     def headroom_header(self) -> tuple[bytes, bytes]:

@@ -21,7 +21,17 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 async def relay(passage: Passage) -> None:
-    """Carry one admitted request through to its settled end; raises Refusal where nothing was sent to the client."""
+    """Carry one admitted request through to its settled end; raises Refusal where nothing was sent to the client.
+
+    However it ends, its hold is settled or void then, or its settlement is on the way.
+    """
+    try:
+        await _relay(passage)
+    finally:
+        passage.void()
+
+
+async def _relay(passage: Passage) -> None:
     if passage.is_abandoned():
         passage.void()
         passage.exchange.abort()
@@ -33,7 +43,6 @@ async def relay(passage: Passage) -> None:
         passage.answer = answer = await passage.open()
     except asyncio.CancelledError:
         if not passage.exchange.gone:
-            passage.void()
             raise
         if task is not None:
             task.uncancel()
@@ -44,7 +53,7 @@ async def relay(passage: Passage) -> None:
         raise upstream_refusal(error) from error
     passage.opening = False
     try:
-        if answer.status != 200:
+        if answer.status // 100 != 2:
             await _pass_error(passage, answer)
         elif passage.body.stream and b"event-stream" in (answer.header(b"content-type") or b""):
             await relay_stream(passage, answer)
@@ -55,10 +64,13 @@ async def relay(passage: Passage) -> None:
 
 
 async def _left_early(passage: Passage) -> None:
-    """The client left before the upstream answered: a plain request is billed its input, low; a stream nothing."""
-    if passage.body.stream:
+    """The client left before the upstream answered: a plain request is billed its input, low; a stream nothing.
+
+    What no upstream has got yet is not billed either.
+    """
+    if passage.body.stream or not passage.sent:
         passage.void()
-        passage.exchange.end()
+        passage.exchange.abort()
         return
     _, settled = passage.bill(streams.answer_usage({}, passage.ask.input_bytes))
     await settled
@@ -73,7 +85,7 @@ async def _pass_error(passage: Passage, answer: Answer) -> None:
         passage.void()
         raise upstream_refusal(error) from error
     passage.void()
-    if answer.status < 200:
+    if not 200 <= answer.status <= 599:
         raise Refusal(502, "upstream_broken", "The model server's answer was broken; nothing was billed.")
     passage.exchange.answer(answer.status, passage.answer_headers(answer), body)
 
@@ -85,7 +97,7 @@ async def _relay_whole(passage: Passage, answer: Answer) -> None:
         body = _decode_any(raw)
         if not isinstance(body, dict):
             raise BrokenAnswer("not a JSON object")
-    except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if passage.exchange.gone:
             await _left_early(passage)
             return

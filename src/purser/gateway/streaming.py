@@ -36,8 +36,35 @@ class _Stream:
 
 
 async def relay_stream(passage: Passage, answer: Answer) -> None:
-    """Relay a stream and settle it; its end leaves after the commit. Raises Refusal where nothing was sent yet."""
+    """Relay a stream and settle it; its end leaves after the commit. Raises Refusal where nothing was sent yet.
+
+    Where the task is cancelled or fails, what came until then is billed without waiting for it.
+    """
     stream = _Stream(passage, answer, Tally(passage.ask.input_bytes), held_tokens=passage.held.output_tokens)
+    try:
+        await _relay_to_its_end(stream)
+    except BaseException:
+        _bill_what_came(stream)
+        raise
+
+
+def _bill_what_came(stream: _Stream) -> None:
+    passage = stream.passage
+    if stream.extending is not None:
+        stream.extending.cancel()
+    if passage.ended or not stream.tally.produced:
+        return
+    try:
+        measured = stream.tally.measure(whole=False)
+    except Inconsistent as why:
+        passage.quarantine(why)
+        return
+    if measured is not None:
+        passage.bill(measured)
+
+
+async def _relay_to_its_end(stream: _Stream) -> None:
+    passage = stream.passage
     failure: Exception | None = None
     try:
         await _relay_events(stream)
@@ -48,7 +75,7 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
     if failure is not None and not stream.tally.produced:
         passage.void()
         if passage.exchange.gone:
-            passage.exchange.end()
+            passage.exchange.abort()
             return
         if not passage.exchange.started:
             raise upstream_refusal(failure if isinstance(failure, UpstreamError) else BrokenAnswer(str(failure)))

@@ -150,7 +150,7 @@ def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool, cou
         return Event(event, closing=True)
     try:
         chunk = _decode_chunk(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Garbled(f"a chunk is not JSON of the expected shape: {error}") from None
     if chunk.error is not None and not chunk.choices:
         raise Garbled("the upstream reported an error in its stream")

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from purser.http.head import Headers, head_bytes, is_token
@@ -70,14 +71,22 @@ class Origin:
         return len(self._idle)
 
     async def open(
-        self, method: str, target: str, headers: Headers, body: bytes = b"", *, timeout_seconds: float
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        timeout_seconds: float,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Send a request and answer once the upstream's status line and headers have come.
 
         `timeout_seconds` is the longest silence allowed between two reads from the upstream, here and in the
         body. Host, Content-Length and connection headers are written here; those among `headers` are left
         out. A request that meets a kept connection which the upstream has just closed is sent once more, on a
-        new one, if not a byte of an answer had come. Raises Unreachable, TimedOut, BrokenAnswer; ValueError
+        new one, if not a byte of an answer had come. `on_sent` is called once the request has gone out (a connection
+        was there to take it). Raises Unreachable, TimedOut, BrokenAnswer; ValueError
         for a method, target or header that would not stay on its line.
         """
         head = self._request_head(method, target, headers, body)
@@ -89,6 +98,7 @@ class Origin:
                 wire, reused = await self._connection(timeout_seconds, fresh=reused)
             self._watch(timeout_seconds)
             answer = wire.send(head, body, bodiless, timeout_seconds)
+            on_sent()
             try:
                 await answer.headed()
                 return answer

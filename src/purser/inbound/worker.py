@@ -50,6 +50,7 @@ class Worker:
         self._turn = threading.RLock()
         self._wake = threading.Event()
         self._stop = False
+        self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""
@@ -137,10 +138,11 @@ class Worker:
             self.write(payments.start_due_charges)
             self.send_payments()
             with self.db.read() as conn:
-                judged = standing.list_to_judge(conn, self.clock.now(), DUST_NANOS)
+                judged, seen = standing.list_to_judge(conn, self.clock.now(), DUST_NANOS, self._judged)
             for start in range(0, len(judged), _STEPS_AT_ONCE):
                 some = judged[start : start + _STEPS_AT_ONCE]
                 self.write(lambda tx, some=some: standing.sweep(tx, some))  # type: ignore[misc]
+            self._judged = seen
 
     def _lapse_credit(self) -> None:
         with self.db.read() as conn:

@@ -164,7 +164,8 @@ SELECT * FROM (
     SELECT account, SUM(cash) AS cash, SUM(bought) AS bought, SUM(paid) AS paid FROM (
         SELECT account, debits AS cash, 0 AS bought, 0 AS paid FROM balances WHERE ledger = 'cash'
         UNION ALL SELECT account, 0, total, 0 FROM invoices WHERE type = 'PREPAID_CREDITS'
-        UNION ALL SELECT account, 0, 0, amount FROM payments WHERE state = 'succeeded' AND purpose = 'invoice'
+        UNION ALL SELECT account, 0, 0, amount FROM payments
+        WHERE state = 'succeeded' AND purpose = 'invoice' AND receipt IS NULL
     ) f GROUP BY account
 ) s WHERE cash <> bought + paid
 """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from purser.core.lease import CREDIT, MONTH, Headroom, Lease
+from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
 from purser.store.db import Connection
+
+_AT_ONCE = 500  # values in one statement
 
 
 class RowKey(NamedTuple):
@@ -160,37 +164,32 @@ def set_wanted(conn: Connection, key: RowKey, at: int | None) -> None:
 def list_wanted(conn: Connection, owner: str) -> list[RowKey]:
     """The rows on which this owner holds a lease that others want spare of."""
     h, lease = t.headroom.c, t.leases.c
-    found = conn.execute(
-        sa.select(h.account, h.kind, h.window)
-        .join(
-            t.leases,
-            sa.and_(
-                lease.account == h.account,
-                lease.kind == h.kind,
-                lease.window == h.window,
-                lease.owner == owner,
-            ),
-        )
-        .where(h.wanted_at.is_not(None))
+    held = sa.exists().where(  # not a join: few rows are wanted, while one owner may hold a million leases
+        lease.account == h.account, lease.kind == h.kind, lease.window == h.window, lease.owner == owner
     )
+    found = conn.execute(sa.select(h.account, h.kind, h.window).where(h.wanted_at.is_not(None), held))
     return [RowKey(row[0], row[1], row[2]) for row in found]
 
 
-def list_nearly_spent(conn: Connection, dust: int) -> list[str]:
-    """Accounts with an enforced row of which less than `dust` is neither used nor still to be granted."""
-    h, lease = t.headroom.c, t.leases.c
-    leased = (
-        sa.select(lease.account, lease.kind, lease.window, sa.func.sum(lease.share - lease.used).label("spare"))
-        .group_by(lease.account, lease.kind, lease.window)
-        .subquery()
+def list_nearly_spent(conn: Connection, dust: int, month: str, accounts: Sequence[str] | None = None) -> list[str]:
+    """Accounts with an enforced row of which less than `dust` is neither used nor still to be granted.
+
+    Of the limits only the month's counts. Accounts that this suspends already are left out; with `accounts` given,
+    only those are looked at.
+    """
+    if accounts is not None and len(accounts) > _AT_ONCE:
+        some, rest = accounts[:_AT_ONCE], accounts[_AT_ONCE:]
+        return list_nearly_spent(conn, dust, month, some) + list_nearly_spent(conn, dust, month, rest)
+    h, lease, cause = t.headroom.c, t.leases.c, t.causes.c
+    suspends = sa.case((h.kind == MONTH, LIMIT_EXCEEDED), else_=CREDIT_DEPLETED)
+    known = sa.exists().where(cause.account == h.account, cause.cause == suspends, cause.until_at.is_(None))
+    spare = (
+        sa.select(sa.func.coalesce(sa.func.sum(lease.share - lease.used), 0))
+        .where(lease.account == h.account, lease.kind == h.kind, lease.window == h.window)
+        .scalar_subquery()
     )
-    found = conn.execute(
-        sa.select(h.account)
-        .distinct()
-        .outerjoin(
-            leased,
-            sa.and_(leased.c.account == h.account, leased.c.kind == h.kind, leased.c.window == h.window),
-        )
-        .where(h.enforced == 1, h.amount - h.taken + sa.func.coalesce(leased.c.spare, 0) < dust)
-    )
+    nearly = [h.enforced == 1, h.window.in_(("", month)), h.amount - h.taken < dust]
+    if accounts is not None:
+        nearly.append(h.account.in_(accounts))
+    found = conn.execute(sa.select(h.account).distinct().where(*nearly, h.amount - h.taken + spare < dust, ~known))
     return [str(row[0]) for row in found]

@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from purser.core.invoice import CONTRACTED, FAILED, ISSUED, POSTPAID_BILLING, UNPAID, InvoiceLine
+from purser.core.limits import CONTRACT
+from purser.core.standing import FAILED_PAYMENTS
 from purser.store import schema as t
 from purser.store.db import Connection, Row
 
@@ -96,6 +98,20 @@ def update_invoice(conn: Connection, account: str, invoice: str, **values: Any) 
     """Change an invoice's state or what was paid of it."""
     c = t.invoices.c
     conn.execute(sa.update(t.invoices).where(c.account == account, c.id == invoice).values(**values))
+
+
+def list_out_of_grace(conn: Connection, issued_by: int) -> list[str]:
+    """Accounts with a failed invoice issued by then that nothing suspends for it; contracts know no such thing."""
+    i, a, c = t.invoices.c, t.accounts.c, t.causes.c
+    suspended = sa.exists().where(c.account == i.account, c.cause == FAILED_PAYMENTS, c.until_at.is_(None))
+    found = conn.execute(
+        sa.select(i.account)
+        .distinct()
+        .join(t.accounts, a.id == i.account)
+        .where(i.state == sa.literal_column(f"'{FAILED}'"), i.issued_at <= issued_by, a.billing_mode != CONTRACT)
+        .where(~suspended)
+    )
+    return [str(row[0]) for row in found]
 
 
 def list_to_charge(conn: Connection, now: int) -> list[Row]:

@@ -36,6 +36,11 @@ def _text(name: str, *, nullable: bool = False, default: str | None = None) -> C
     return Column(name, Text, nullable=nullable, server_default=default)
 
 
+def _few(name: str, where: str) -> Index:
+    """An index on the few rows for which something holds, which are looked for many times a minute."""
+    return Index(None, name, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 def _table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
     table: Table = Table(name, metadata, *columns, sqlite_strict=True, **options)
     return table
@@ -106,6 +111,7 @@ accounts = _table(
     _int("invoices", default=0),
     _text("default_payment_method", nullable=True),
     Index(None, "created_at"),
+    Index(None, "next_expiry_at"),
 )
 
 users = _table(
@@ -151,6 +157,7 @@ causes = _table(
     _key("since_at", Int),
     _text("why"),
     _int("until_at", nullable=True),
+    _few("cause", "until_at IS NULL"),
 )
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,6 +181,7 @@ headroom = _table(
     _int("refused", default=0),
     CheckConstraint("taken >= 0 AND used >= 0 AND over >= 0", name="signs"),
     CheckConstraint("enforced = 0 OR taken <= amount + over", name="a1"),
+    _few("wanted_at", "wanted_at IS NOT NULL"),
 )
 
 leases = _table(
@@ -318,6 +326,7 @@ invoices = _table(
     _text("payment", nullable=True),
     Index(None, "account", "number", unique=True),
     Index(None, "next_attempt_at"),
+    _few("issued_at", "state = 'FAILED'"),
     Index(None, "account", "type", "month"),
 )
 

@@ -269,6 +269,13 @@ def decode_quantities(text: str) -> Quantities:
     return msgspec.json.decode(text, type=dict[str, int])
 
 
+def list_accounts_since(conn: Connection, writer: int, seq: int) -> set[str]:
+    """The accounts of events that a writer wrote after a transaction of its own."""
+    c = t.usage_events.c
+    found = conn.execute(sa.select(c.account).distinct().where(c.writer == writer, c.seq > seq))
+    return {str(row[0]) for row in found}
+
+
 def list_unclosed(conn: Connection, month: str) -> list[str]:
     """Accounts with usage on a month's bill that have not closed that month."""
     c, a = t.rollups.c, t.accounts.c

@@ -166,7 +166,10 @@ class Writer:
             self._since_checkpoint = 0
             driver = self._conn.connection.driver_connection
             if driver is not None:
-                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                try:
+                    driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                except Exception as error:  # the transaction is committed: as any other error it would be run again
+                    raise Broken(f"a checkpoint failed: {error}") from error
 
     def close_dead(self) -> list[int]:
         """Close the open writers of this host whose process is gone; answers their ids."""
@@ -195,6 +198,11 @@ class Writer:
 _STEP = sa.text("UPDATE writers SET seq = seq + 1, heard_at = :heard WHERE id = :id AND seq = :seq AND state = 'open'")
 _TIP = sa.text("UPDATE writers SET n = :n, hash = :hash WHERE id = :id")
 _LINK = sa.text("INSERT INTO commits (writer, n, seq, hash, at) VALUES (:writer, :n, :seq, :hash, :at)")
+
+
+def list_tips(conn: Connection) -> dict[int, int]:
+    """How far every writer has come: its id → the number of its last transaction."""
+    return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(t.writers.c.id, t.writers.c.seq))}
 
 
 def close_writer(tx: Tx, writer: int) -> int:

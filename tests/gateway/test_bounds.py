@@ -1,0 +1,185 @@
+"""The input bound of a hold covers what an engine counts, whatever the shape of the request (H1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from purser.core.errors import Invalid
+from purser.gateway import bodies
+from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS, Terms
+from purser.modelserver import prompts
+from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
+from purser.modelserver.tokens import count_tokens
+
+TERMS = Terms(10**9, 1000, 1, "vllm", "fit")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+PART = st.builds(lambda text: {"type": "text", "text": text}, TEXT) | st.builds(
+    lambda url: {"type": "image_url", "image_url": {"url": url}}, TEXT
+)
+MESSAGE = st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"]),
+        "content": TEXT | st.lists(PART, max_size=3),
+    },
+    optional={
+        "name": TEXT | st.none(),
+        "tool_calls": st.none() | st.lists(NESTED, max_size=3),
+        "tool_call_id": TEXT,
+        "reasoning_content": TEXT,
+    },
+)
+CHAT_BODY = st.fixed_dictionaries(
+    {"model": st.just("tiny"), "messages": st.lists(MESSAGE, min_size=1, max_size=4)},
+    optional={"tools": NESTED, "response_format": NESTED, "stop": TEXT, "metadata": NESTED, "user": TEXT},
+)
+WRITERS = st.sampled_from(
+    [
+        lambda body: json.dumps(body, ensure_ascii=False),
+        lambda body: json.dumps(body, ensure_ascii=True),
+        lambda body: json.dumps(body, indent=30),
+        lambda body: json.dumps(body, separators=(",", ":"), ensure_ascii=False),
+    ]
+)
+
+
+def bound(kind: str, raw: bytes) -> int:
+    """What the gateway holds for the input."""
+    return bodies.ask(bodies.read(kind, raw), TERMS).input_tokens
+
+
+@settings(max_examples=400)
+@given(CHAT_BODY, WRITERS)
+def test_a_chat_is_never_more_than_its_bound(body: dict[str, Any], write: Any) -> None:
+    raw = write(body).encode()
+    try:
+        counted = len(prompts.chat_prompt(decode(raw, ChatBody)).tokens)
+    except BadRequest:
+        return
+    assert counted <= bound(CHAT, raw)
+
+
+def test_tool_calls_count_as_they_were_sent() -> None:
+    raw = b'{"model":"tiny","messages":[{"role":"assistant","tool_calls":[{"id":' + b"\n \t" * 3000 + b"1}]}]}"
+    assert len(prompts.chat_prompt(decode(raw, ChatBody)).tokens) > 2000
+    assert bound(CHAT, raw) >= len(raw) - 60
+
+
+@settings(max_examples=200)
+@given(
+    st.one_of(
+        TEXT,
+        st.lists(TEXT, min_size=1, max_size=5),
+        st.lists(st.integers(0, 99), min_size=1, max_size=50),
+        st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=9), min_size=1, max_size=4),
+    ),
+    WRITERS,
+    st.sampled_from([COMPLETIONS, EMBEDDINGS]),
+)
+def test_prompts_and_inputs_are_never_more_than_their_bound(given_: Any, write: Any, kind: str) -> None:
+    name = "prompt" if kind == COMPLETIONS else "input"
+    raw = write({"model": "tiny", name: given_}).encode()
+    try:
+        if kind == COMPLETIONS:
+            counted = sum(len(prompt.tokens) for prompt in prompts.text_prompts(decode(raw, TextBody)))
+        else:
+            items = token_lists(decode(raw, EmbeddingBody).input, "input")
+            counted = sum(count_tokens(item) if isinstance(item, str) else len(item) for item in items)
+    except BadRequest:
+        return
+    assert counted <= bound(kind, raw)
+
+
+# A field whose text an engine may put into the prompt, once for each prompt (kind, fields, prompts).
+IN_THE_PROMPT: list[tuple[str, dict[str, Any], int]] = [
+    (CHAT, {"documents": [{"text": "x" * 5000}]}, 1),
+    (CHAT, {"chat_template_kwargs": {"system": "x" * 5000}}, 1),
+    (CHAT, {"functions": [{"name": "f", "description": "x" * 5000}]}, 1),
+    (CHAT, {"guided_json": {"title": "x" * 5000}}, 1),
+    (CHAT, {"reasoning_effort": "x" * 5000}, 1),
+    (CHAT, {"tool_choice": {"type": "function", "function": {"name": "x" * 5000}}}, 1),
+    (CHAT, {"prompt": "x" * 5000}, 1),
+    (CHAT, {"input": "x" * 5000}, 1),
+    (COMPLETIONS, {"suffix": "x" * 5000}, 3),
+    (COMPLETIONS, {"messages": [{"role": "user", "content": "x" * 5000}]}, 3),
+    (EMBEDDINGS, {"messages": [{"role": "user", "content": "x" * 5000}]}, 3),
+    (EMBEDDINGS, {"instruction": "x" * 5000}, 3),
+]
+OWN: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": [{"role": "user", "content": "Hi"}]},
+    COMPLETIONS: {"prompt": ["Hi", "Ho", "Ha"]},
+    EMBEDDINGS: {"input": ["Hi", "Ho", "Ha"]},
+}
+
+
+@pytest.mark.parametrize("kind, fields, times", IN_THE_PROMPT)
+def test_whatever_may_reach_the_prompt_is_in_the_bound(kind: str, fields: dict[str, Any], times: int) -> None:
+    raw = msgspec.json.encode({"model": "tiny", **OWN[kind], **fields})
+    assert bound(kind, raw) >= times * 5000
+
+
+def test_best_of_multiplies_the_input_too() -> None:
+    raw = msgspec.json.encode({"model": "tiny", "prompt": ["x" * 100, "x" * 100]})
+    many = msgspec.json.encode({"model": "tiny", "prompt": ["x" * 100, "x" * 100], "best_of": 4})
+    assert bound(COMPLETIONS, many) == 4 * bound(COMPLETIONS, raw)
+
+
+@pytest.mark.parametrize("name", ["n_predict", "num_predict", "max_new_tokens", "n_cmpl", "chat_template"])
+def test_other_names_for_a_bound_are_refused(name: str) -> None:
+    raw = msgspec.json.encode({"model": "tiny", **OWN[CHAT], "max_tokens": 5, name: 100_000})
+    with pytest.raises(Invalid, match=f"{name} is not allowed"):
+        bodies.read(CHAT, raw)
+
+
+# Bodies on which a parser stumbles (what, body, field named).
+STUMBLES = [
+    ("deep field", b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"tools":' + b"[" * 90_000, None),
+    ("deep messages", b'{"model":"tiny","messages":' + b"[" * 90_000 + b"]" * 90_000 + b"}", None),
+    ("deep beside a repeated name", b'{"n":1,"x":{"n":1},"model":' + b"[" * 90_000 + b"]" * 90_000 + b"}", None),
+    ("number out of range", b'{"model":"tiny","messages":[{"role":"user","content":1e999}]}', "messages"),
+    (
+        "cap out of range",
+        b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"max_tokens":1e999}',
+        "max_tokens",
+    ),
+    ("long integer", b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"n":' + b"9" * 5000 + b"}", "n"),
+    ("options", b'{"model":"tiny","messages":[],"stream_options":{"a":1e999}}', "stream_options"),
+    ("repeated in disguise", b'{"model":"tiny","messages":[],"max_tokens":5,"max\\u005ftokens":500}', "max_tokens"),
+    ("too many prompts", b'{"model":"tiny","prompt":[' + b'"x",' * 3000 + b'"x"]}', "prompt"),
+]
+
+
+@pytest.mark.parametrize("what, raw, field", STUMBLES, ids=[what for what, _, _ in STUMBLES])
+def test_a_body_that_parsers_stumble_over_is_refused_by_name(what: str, raw: bytes, field: str | None) -> None:
+    kind = COMPLETIONS if b'"prompt"' in raw else CHAT
+    with pytest.raises(Invalid) as refused:
+        bodies.ask(bodies.read(kind, raw), TERMS)
+    assert refused.value.field == field, what
+
+
+def test_a_long_number_elsewhere_does_no_harm() -> None:
+    raw = b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"n":1,"x":{"n":' + b"1" * 5000 + b"}}"
+    assert bound(CHAT, raw) > 5000
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60), st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS]), NESTED, NESTED)
+def test_no_body_is_worse_than_refused(noise: bytes, kind: str, one: Any, other: Any) -> None:
+    names = ["messages", "prompt", "input", "n", "max_tokens", "stream", "stream_options", "best_of", "model"]
+    for raw in (noise, *(msgspec.json.encode({"model": "tiny", **OWN[kind], name: one, "x": other}) for name in names)):
+        try:
+            asked = bodies.ask(bodies.read(kind, raw), TERMS)
+        except Invalid:
+            continue
+        assert asked.input_tokens > 0
+        assert asked.choices >= 1
