@@ -62,12 +62,12 @@ class Gateway:
     ) -> None:
         self.db, self.queue, self.world, self.policy, self.served = db, queue, world, policy, served
         self.resolve_url, self._reload_clock = resolve_url, reload_clock
-        self.cashier = Cashier(queue, policy, world.now)
+        self._loop = asyncio.get_running_loop()
+        self.cashier = Cashier(queue, policy, self._monotonic)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
         self._running = 0
         self._claimed: set[tuple[str, str]] = set()  # ids that clients gave to requests that run
-        self._loop = asyncio.get_running_loop()
         with db.read() as conn:
             self._seen_change = accounts.get_last_change(conn)
         self._heart = asyncio.ensure_future(self._beat())
@@ -373,11 +373,15 @@ class Gateway:
             self._seen_change = changes[-1][0]
             self._forget({account for _, account in changes})
         self._reload_clock()
-        now = self.world.now()
-        await self.cashier.give_back(month_of(now), now - _QUIET_MICROSECONDS, wanted)
+        month = month_of(self.world.now())
+        await self.cashier.give_back(month, self._monotonic() - _QUIET_MICROSECONDS, wanted)
         if self._loop.time() - self._last_commit > 1.0:
             self._last_commit = self._loop.time()
             await self.cashier.run(lambda tx: None)
+
+    def _monotonic(self) -> int:
+        """Microseconds that go on also while a manual clock stands still."""
+        return int(self._loop.time() * SECOND)
 
     def _hear(self) -> tuple[list[tuple[int, str]], list[headroom.RowKey]]:
         self.queue.writer.close_dead()

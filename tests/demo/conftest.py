@@ -1,0 +1,25 @@
+"""One demo for a whole module of tests: alone, or with four workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.demo.program import Program, demo
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A demo in one process; at its end the audit finds nothing wrong."""
+    with demo(tmp_path_factory.mktemp("alone")) as found:
+        yield found
+        assert found.violations() == []
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A demo with four workers on one file; at its end the audit finds nothing wrong."""
+    with demo(tmp_path_factory.mktemp("workers"), "--workers", "4") as found:
+        yield found
+        assert found.violations() == []
