@@ -18,7 +18,7 @@ from purser.core.limits import MODES, POSTPAID
 from purser.core.money import NANOS_PER_USD, format_usd, parse_usd
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
-from purser.core.pricebook import PRICE_FIELDS
+from purser.core.pricebook import PRICE_NAMES
 from purser.toml_lines import Unquoted
 
 ENGINES = ("vllm", "sglang", "llamacpp", "ollama", "openai", "other")
@@ -297,9 +297,9 @@ def _price(value: object, field: str) -> dict[str, str]:
         raise _wrong(field, _PRICE_WORDS, value)
     mistakes = []
     for name, amount in value.items():
-        if name not in PRICE_FIELDS:
-            close = nearest(name, list(PRICE_FIELDS))
-            hint = f"did you mean {close}?" if close else f"known: {', '.join(PRICE_FIELDS)}"
+        if name not in PRICE_NAMES:
+            close = nearest(name, list(PRICE_NAMES))
+            hint = f"did you mean {close}?" if close else f"known: {', '.join(PRICE_NAMES)}"
             mistakes.append(f"{field} has no {shown(name)}; {hint}")
         elif not isinstance(amount, str):
             mistakes.append(str(_wrong(f"{name} of {field}", "dollars in quotes", amount, _in_quotes(amount))))

@@ -8,9 +8,17 @@ from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
 from purser.core.money import Rate
-from purser.core.pricebook import PriceBook, in_force, per_million, read_price, revise
+from purser.core.pricebook import (
+    PriceBook,
+    in_force,
+    multiplier_of,
+    per_million,
+    priority_rates,
+    read_price,
+    revise,
+)
 from purser.core.rating import rate
-from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, TOKENS, in_batch
+from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, TOKENS, in_batch, with_priority
 from tests.core.rates import MILLION
 
 TINY = read_price("tiny", {"input": "0.20", "output": "0.80"})
@@ -31,6 +39,23 @@ def test_a_batch_costs_half_with_the_cached_rate_on_top() -> None:
     used = in_batch({INPUT: MILLION, OUTPUT: MILLION})
     assert rate(used, plain).amount_nanos == 375_000_000, "S47"
     assert rate(in_batch({CACHED: MILLION}), DEAR).amount_nanos == 80_000_000, "P4"
+
+
+def test_priority_multiplies_every_rate_exactly() -> None:
+    rates = read_price("swift", {"input": "0.95", "cached_input": "0.16", "output": "4.00", "priority": "1.25"})
+    assert rate(with_priority({INPUT: MILLION, OUTPUT: MILLION}), rates).amount_nanos == 6_187_500_000, "P4"
+    dearer = priority_rates(rates)
+    assert dearer is not None
+    assert rate({CACHED: MILLION}, dearer).amount_nanos == 200_000_000
+    assert multiplier_of(rates) == "1.25"
+    assert priority_rates(DEAR) is None
+    assert multiplier_of(DEAR) is None
+
+
+@pytest.mark.parametrize("times", ["0.99", "0", "101", "1.00001", "-2", "fast", 1.5])
+def test_a_priority_multiplier_lies_between_1_and_100(times: object) -> None:
+    with pytest.raises(Invalid, match="priority"):
+        read_price("swift", {"input": "1", "output": "1", "priority": times})
 
 
 # (scenario, input price, cached_is_input, cached tokens, charge in nano-dollars)

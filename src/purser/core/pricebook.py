@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import gcd
 
 from purser.core.errors import Invalid
-from purser.core.money import NANOS_PER_USD, Rate, parse_usd
-from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT
+from purser.core.money import LARGEST_NANOS, NANOS_PER_USD, Rate, format_usd, parse_usd
+from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, PRIORITY, TOKENS
 
 MILLION = 1_000_000
 PRICE_FIELDS = {"input": INPUT, "cached_input": CACHED, "output": OUTPUT}
+MULTIPLIER = "priority"  # what service_tier "priority" multiplies every rate by, such as "1.25"
+PRICE_NAMES = (*PRICE_FIELDS, MULTIPLIER)
+_STEP = NANOS_PER_USD // 10_000
 _LARGEST_RATE = 1_000_000 * NANOS_PER_USD
 
 
@@ -30,14 +34,15 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
     billing-neutral, S45) it is the input rate, whatever the price lists. Raises Invalid naming the field, such as
     prices.tiny.output.
 
-    In a batch every token costs half (P4): 1,000,000 in and out at 0.15/0.60 cost $0.375.
+    In a batch every token costs half (P4): 1,000,000 in and out at 0.15/0.60 cost $0.375. With `priority` (P4), a
+    multiplier from 1 to 100, tokens served with priority have rates of their own.
     """
     where = f"prices.{model}"
     if not isinstance(given, dict):
         raise Invalid(f'{where} must be an object such as {{"input": "0.20", "output": "0.80"}}', field=where)
-    unknown = [name for name in given if name not in PRICE_FIELDS]
+    unknown = [name for name in given if name not in PRICE_NAMES]
     if unknown:
-        raise Invalid(f"{where}.{unknown[0]!s:.40} is not a price; known: {', '.join(PRICE_FIELDS)}", field=where)
+        raise Invalid(f"{where}.{unknown[0]!s:.40} is not a price; known: {', '.join(PRICE_NAMES)}", field=where)
     rates: dict[str, Rate] = {}
     for name, unit in PRICE_FIELDS.items():
         field = f"{where}.{name}"
@@ -50,7 +55,39 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
             rates[unit] = rates[INPUT] if cached_is_input else Rate(rates[INPUT].nanos, 2 * MILLION)
         else:
             raise Invalid(f'{field} is missing: dollars per million tokens, such as "0.20"', field=field)
-    return rates | {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in rates.items()}
+    tiers = {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in rates.items()}
+    if MULTIPLIER in given:
+        field = f"{where}.{MULTIPLIER}"
+        times = parse_usd(given[MULTIPLIER], field)
+        if not NANOS_PER_USD <= times <= 100 * NANOS_PER_USD or times % _STEP:
+            raise Invalid(f'{field} must be from 1 to 100 with at most 4 decimals, such as "1.25"', field=field)
+        tiers |= {PRIORITY[unit]: _multiplied(rate, times // _STEP, field) for unit, rate in rates.items()}
+    return rates | tiers
+
+
+def _multiplied(rate: Rate, ten_thousandths: int, field: str) -> Rate:
+    numerator, denominator = rate.nanos * ten_thousandths, 10_000
+    shared = gcd(numerator, denominator)
+    product = Rate(numerator // shared, rate.per * (denominator // shared))
+    if product.nanos > LARGEST_NANOS:
+        raise Invalid(f"{field} makes a rate too large", field=field)
+    return product
+
+
+def priority_rates(rates: Mapping[str, Rate]) -> Mapping[str, Rate] | None:
+    """What to hold a request at that asks for priority: the dearer rates under the plain units; None without any."""
+    if PRIORITY[INPUT] not in rates:
+        return None
+    return {**rates, **{unit: rates[PRIORITY[unit]] for unit in TOKENS}}
+
+
+def multiplier_of(rates: Mapping[str, Rate]) -> str | None:
+    """The priority multiplier of a model's rates as it was published, None where it has none."""
+    for unit in TOKENS:
+        plain, dearer = rates[unit], rates.get(PRIORITY[unit])
+        if dearer is not None and plain.nanos:
+            return format_usd(dearer.nanos * plain.per * NANOS_PER_USD // (plain.nanos * dearer.per))
+    return None
 
 
 def revise(

@@ -12,7 +12,8 @@ CACHED = "cached_input_tokens"
 OUTPUT = "output_tokens"
 TOKENS = (INPUT, CACHED, OUTPUT)
 BATCH = {unit: f"batch_{unit}" for unit in TOKENS}  # the same tokens, used in a batch (P4)
-UNITS = (*TOKENS, *BATCH.values())  # the order in which a charge's parts are rounded
+PRIORITY = {unit: f"priority_{unit}" for unit in TOKENS}  # the same tokens, served before others (P4)
+UNITS = (*TOKENS, *BATCH.values(), *PRIORITY.values())  # the order in which a charge's parts are rounded
 LARGEST_QUANTITY = 10**12
 
 Quantities = dict[str, int]  # unit → count above zero, units disjoint
@@ -116,3 +117,8 @@ def check_reported(given: object, field: str = "quantities") -> Quantities:
 def in_batch(used: Quantities) -> Quantities:
     """The same quantities as used in a batch, which has its own price (P4)."""
     return {BATCH[unit]: count for unit, count in used.items()}
+
+
+def with_priority(used: Quantities) -> Quantities:
+    """The same quantities as served with priority, which may have its own price (P4)."""
+    return {PRIORITY[unit]: count for unit, count in used.items()}

@@ -15,7 +15,7 @@ from purser.core.ids import is_request_id, make_id
 from purser.core.money import format_usd
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
-from purser.core.pricebook import PriceBook
+from purser.core.pricebook import PriceBook, priority_rates
 from purser.flows import reports, requests
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
@@ -23,20 +23,19 @@ from purser.flows.queue import WriteQueue
 from purser.gateway import bodies, refusals
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.directory import Directory, Standing
+from purser.gateway.heartbeat import Heartbeat
 from purser.gateway.models import Served, describe, origins_of
 from purser.gateway.passage import Counters, Passage
 from purser.gateway.quote import quote
 from purser.gateway.refusals import JSON, Headers, Refusal
 from purser.gateway.relay import relay
 from purser.http.exchange import Exchange, Request
-from purser.store import accounts, headroom, usage
+from purser.store import headroom, usage
 from purser.store.db import Database
 from purser.store.writers import Fenced, World
 
 log = logging.getLogger("purser.gateway")
 _encode = msgspec.json.Encoder().encode
-_HEARTBEAT_SECONDS = 0.2
-_QUIET_MICROSECONDS = 5 * SECOND
 MOST_RUNNING = 10_000  # requests of one process; more wait in vain for the same cores
 MOST_BACKLOG = 16_384  # transactions that wait; admitting more work than can be posted helps nobody
 _PREFIXES = ("/v1/", "/inference/v1/")
@@ -61,17 +60,14 @@ class Gateway:
         reload_clock: Callable[[], None] = lambda: None,
     ) -> None:
         self.db, self.queue, self.world, self.policy, self.served = db, queue, world, policy, served
-        self.resolve_url, self._reload_clock = resolve_url, reload_clock
+        self.resolve_url = resolve_url
         self._loop = asyncio.get_running_loop()
         self.cashier = Cashier(queue, policy, self._monotonic)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
         self._running = 0
         self._claimed: set[tuple[str, str]] = set()  # ids that clients gave to requests that run
-        with db.read() as conn:
-            self._seen_change = accounts.get_last_change(conn)
-        self._heart = asyncio.ensure_future(self._beat())
-        self._last_commit = 0.0
+        self._heartbeat = Heartbeat(db, queue, world, self.cashier, on_changes=self._forget, reload_clock=reload_clock)
 
     # ── routing ──────────────────────────────────────────────────────────────────────────────────────────────────
     def takes(self, request: Request) -> bool:
@@ -160,7 +156,9 @@ class Gateway:
         headers: Headers,
     ) -> None:
         """Hold the request's money and have it carried through; raises Refusal where the money is short."""
-        rates = book.models[body.model]
+        book_rates = book.models[body.model]
+        dearer = priority_rates(book_rates) if body.priority else None
+        rates = dearer or book_rates
         now = self.world.now()
         month = month_of(now)
         account = principal.account
@@ -182,6 +180,7 @@ class Gateway:
             body=body,
             ask=ask,
             rates=rates,
+            book_rates=book_rates,
             hold=hold,
             held=held,
             occurred_at=now,
@@ -355,45 +354,12 @@ class Gateway:
         for account in touched:
             self.cashier.lessee.forget_left(account)
 
-    # ── the heartbeat ────────────────────────────────────────────────────────────────────────────────────────────
-    async def _beat(self) -> None:
-        """Five times a second: hear of changes, end dead writers, give back what is not needed, show signs of life."""
-        while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            try:
-                await self._beat_once()
-            except (Broken, Fenced) as error:
-                self.queue.give_up(error)
-            except Exception:
-                log.exception("a heartbeat failed")
-
-    async def _beat_once(self) -> None:
-        changes, wanted = await asyncio.to_thread(self._hear)
-        if changes:
-            self._seen_change = changes[-1][0]
-            self._forget({account for _, account in changes})
-        self._reload_clock()
-        month = month_of(self.world.now())
-        await self.cashier.give_back(month, self._monotonic() - _QUIET_MICROSECONDS, wanted)
-        if self._loop.time() - self._last_commit > 1.0:
-            self._last_commit = self._loop.time()
-            await self.cashier.run(lambda tx: None)
-
     def _monotonic(self) -> int:
         """Microseconds that go on also while a manual clock stands still."""
         return int(self._loop.time() * SECOND)
 
-    def _hear(self) -> tuple[list[tuple[int, str]], list[headroom.RowKey]]:
-        self.queue.writer.close_dead()
-        with self.db.read() as conn:
-            return (
-                accounts.list_changes(conn, self._seen_change),
-                headroom.list_wanted(conn, self.queue.writer.owner),
-            )
-
     async def close(self) -> None:
         """Stop the heartbeat and close the upstream connections; running requests have ended by now."""
-        self._heart.cancel()
-        await asyncio.gather(self._heart, return_exceptions=True)
+        await self._heartbeat.stop()
         for origin in origins_of(self.served.values()):
             await origin.close()

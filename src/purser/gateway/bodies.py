@@ -14,6 +14,7 @@ from purser.core.errors import Invalid
 
 CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
 MOST_CHOICES = 128
+PRIORITY_TIER = "priority"
 COMPLETION_DEFAULT_TOKENS = 16  # what engines that follow OpenAI generate for a completion that names no cap
 _CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 
@@ -37,7 +38,18 @@ _NO_TEXT = frozenset(
     "encoding_format dimensions prompt_cache_key prompt_cache_isolation_key safety_identifier ignore_eos min_tokens "
     "skip_special_tokens request_id modalities".split()
 )
-_BILLED = ("model", "messages", "prompt", "input", "stream", "stream_options", "n", "best_of", *_CAP_FIELDS)
+_BILLED = (
+    "model",
+    "messages",
+    "prompt",
+    "input",
+    "stream",
+    "stream_options",
+    "service_tier",
+    "n",
+    "best_of",
+    *_CAP_FIELDS,
+)
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -66,6 +78,7 @@ class Body:
     stream: bool
     usage_asked: bool
     counts_asked: bool  # running counts on every chunk too
+    priority: bool = False  # service_tier "priority" (P4); any other tier is the ordinary one
 
 
 def read(kind: str, raw: bytes) -> Body:
@@ -90,7 +103,10 @@ def read(kind: str, raw: bytes) -> Body:
         raise Invalid("stream must be true or false", field="stream")
     if stream and kind == EMBEDDINGS:
         raise Invalid("embeddings cannot be streamed", field="stream")
-    return Body(kind, raw, fields, model, bool(stream), *_usage_asked(fields))
+    tier = _get(fields, "service_tier")
+    if tier is not None and not isinstance(tier, str):
+        raise Invalid('service_tier must be a text such as "priority"', field="service_tier")
+    return Body(kind, raw, fields, model, bool(stream), *_usage_asked(fields), tier == PRIORITY_TIER)
 
 
 def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:

@@ -12,11 +12,11 @@ from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
 from purser.core.errors import Broken
 from purser.core.money import Rate, format_usd
 from purser.core.rating import Charge, rate
-from purser.core.usage import OUTPUT, Inconsistent, Measured
+from purser.core.usage import OUTPUT, Inconsistent, Measured, with_priority
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
-from purser.gateway.bodies import EMBEDDINGS, Body
+from purser.gateway.bodies import EMBEDDINGS, PRIORITY_TIER, Body
 from purser.gateway.cashier import Cashier
 from purser.gateway.models import Served
 from purser.gateway.refusals import Headers, Refusal
@@ -64,7 +64,8 @@ class Passage:
     served: Served
     body: Body
     ask: Ask
-    rates: Mapping[str, Rate]
+    rates: Mapping[str, Rate]  # what the hold is reckoned at: the dearest that the request may get
+    book_rates: Mapping[str, Rate]
     hold: Hold
     held: Held
     occurred_at: int
@@ -90,12 +91,14 @@ class Passage:
             self.answer.cancel()
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────
-    def bill(self, measured: Measured) -> tuple[Charge, asyncio.Future[None]]:
-        """Settle what was used; the future is done when that is durable."""
+    def bill(self, measured: Measured, tier: str | None = None) -> tuple[Charge, asyncio.Future[None]]:
+        """Settle what was used at the service tier that the answer names; the future is done when that is durable."""
         quantities = measured.quantities
         if self.body.kind == EMBEDDINGS and OUTPUT in quantities:
             quantities = {unit: count for unit, count in quantities.items() if unit != OUTPUT}
-        charge = rate(quantities, self.rates, self.hold.amount)
+        if self.rates is not self.book_rates and tier in (None, PRIORITY_TIER):
+            quantities = with_priority(quantities)
+        charge = rate(quantities, self.book_rates, self.hold.amount)
         self.counters.settled += 1
         if measured.estimated:
             self.counters.estimated += 1

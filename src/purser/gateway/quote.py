@@ -12,7 +12,7 @@ from purser.core.errors import Invalid
 from purser.core.explain import CREDIT, LIMIT
 from purser.core.money import format_usd
 from purser.core.policy import Policy
-from purser.core.pricebook import PriceBook
+from purser.core.pricebook import PriceBook, priority_rates
 from purser.core.standing import strictest
 from purser.gateway import bodies, refusals
 from purser.gateway.directory import Standing
@@ -60,6 +60,7 @@ async def quote(
     if model is None or rates is None or book is None:
         raise refusals.no_model(body.model)
     ask = bodies.ask(body, model.terms)
+    rates = (priority_rates(rates) if body.priority else None) or rates
     constraint, left = await left_of(account)
     held = fit(rates, ask, left, left, policy.slice_tokens)
     admitted = held is not None and not standing.causes

@@ -114,7 +114,8 @@ async def _relay_whole(passage: Passage, answer: Answer) -> None:
         await passage.quarantine(why)
         measured, cost = Measured({}, estimated=False), 0
     else:
-        charge, settled = passage.bill(measured)
+        tier = body.get("service_tier")
+        charge, settled = passage.bill(measured, tier if isinstance(tier, str) else None)
         await settled
         cost = charge.amount_nanos
     headers = passage.answer_headers(answer)

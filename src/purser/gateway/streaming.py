@@ -60,7 +60,7 @@ def _bill_what_came(stream: _Stream) -> None:
         passage.quarantine(why)
         return
     if measured is not None:
-        passage.bill(measured)
+        passage.bill(measured, stream.tally.tier)
 
 
 async def _relay_to_its_end(stream: _Stream) -> None:
@@ -187,7 +187,7 @@ async def _settle(stream: _Stream, *, whole: bool) -> None:
     if measured is None:
         passage.void()
         return
-    charge, settled = passage.bill(measured)
+    charge, settled = passage.bill(measured, tally.tier)
     await settled
     cost_usd = format_usd(charge.amount_nanos)
     if stream.cut:

@@ -50,6 +50,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: dict[str, Any] | None = None
     model: str | None = None
+    service_tier: Any = None
     error: msgspec.Raw | None = None
 
 
@@ -110,6 +111,7 @@ class Tally:
     finished: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
     last: bytes = b""
+    tier: str | None = None  # the service tier that the answer names
 
     @property
     def produced(self) -> int:
@@ -167,6 +169,8 @@ def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool, cou
 
 
 def _count(chunk: _Chunk, tally: Tally) -> None:
+    if isinstance(chunk.service_tier, str):
+        tally.tier = chunk.service_tier
     for choice in chunk.choices:
         tally.seen.add(choice.index)
         if choice.finish_reason is not None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
 from types import FrameType
 
 _PAUSE_SECONDS = 0.2
@@ -34,8 +35,11 @@ class Supervisor:
             signal.signal(name, self._stop)
         for index in range(self._count):
             self._start(index)
-        on_ready()
+        ready = False
         while not self._stopping:
+            if not ready and self._answers():
+                ready = True
+                on_ready()
             time.sleep(_PAUSE_SECONDS)
             self._revive()
             if self._quick >= _QUICK_DEATHS * self._count:
@@ -44,6 +48,19 @@ class Supervisor:
                 return 1
         self._end()
         return 0
+
+    def _answers(self) -> bool:
+        """Whether a worker answers on the port; a worker that starts takes no more than the pause to be asked again."""
+        host, port = self._listener.getsockname()[:2]
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        line = HTTPConnection(local, port, timeout=_PAUSE_SECONDS)
+        try:
+            line.request("GET", "/healthz")
+            return line.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            line.close()
 
     def _start(self, index: int) -> None:
         descriptor = self._listener.fileno()

@@ -10,7 +10,7 @@ from litestar.params import JSONBody
 from purser.core.errors import Invalid
 from purser.core.money import Rate, format_usd
 from purser.core.period import DAY, format_instant, parse_instant, parse_month
-from purser.core.pricebook import PRICE_FIELDS, PriceBook, in_force, per_million
+from purser.core.pricebook import MULTIPLIER, PRICE_FIELDS, PriceBook, in_force, multiplier_of, per_million
 from purser.flows import audit, pricing
 from purser.inbound.api.auth import OPERATOR
 from purser.inbound.api.call import Call
@@ -136,7 +136,9 @@ class LeaseList(View):
 
 
 def _price(rates: dict[str, Rate]) -> dict[str, str]:
-    return {_FIELD_OF[unit]: format_usd(per_million(rate)) for unit, rate in rates.items() if unit in _FIELD_OF}
+    shown = {_FIELD_OF[unit]: format_usd(per_million(rate)) for unit, rate in rates.items() if unit in _FIELD_OF}
+    times = multiplier_of(rates)
+    return shown if times is None else {**shown, MULTIPLIER: times}
 
 
 def _view(book: PriceBook) -> PricesView:

@@ -18,6 +18,7 @@ _COLUMNS = (
     Column("INPUT", "input", MONEY),
     Column("CACHED INPUT", "cached_input", MONEY),
     Column("OUTPUT", "output", MONEY),
+    Column("PRIORITY ×", "priority"),
 )
 Dollars = Annotated[str, Parameter(allow_leading_hyphen=True, help="Dollars per million tokens, such as 0.20.")]
 
@@ -65,6 +66,9 @@ def publish(
     cached_input: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="Dollars per million; half of --input if not given.")
     ] = None,
+    priority: Annotated[
+        str | None, Parameter(help='What service_tier "priority" multiplies every rate by, such as 1.25.')
+    ] = None,
     effective_at: Annotated[str | None, Parameter(help="From when, such as 2026-04-01; at once if not given.")] = None,
     reach: Reach = UNSAID,
 ) -> None:
@@ -72,7 +76,10 @@ def publish(
 
     Example: purser prices publish --model tiny --input 0.20 --output 0.80
     """
-    price = {"input": input, "output": output_price, **({} if cached_input is None else {"cached_input": cached_input})}
+    price = {"input": input, "output": output_price}
+    price |= {
+        name: given for name, given in (("cached_input", cached_input), ("priority", priority)) if given is not None
+    }
     body = {"models": {model: price}, **({} if effective_at is None else {"effectiveAt": effective_at})}
     book = reach.call_as_operator().post("/operator/v1/prices", body)
     _show(reach, book, book)
