@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from purser.main.process import raise_file_limit
 from tests.demo.program import Program, demo
+
+
+@pytest.fixture(scope="session", autouse=True)
+def many_connections() -> None:
+    """The crowd of clients is larger than a laptop's usual limit of open files."""
+    raise_file_limit()
 
 
 @pytest.fixture(scope="module")

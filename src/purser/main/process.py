@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import platform
+import resource
 import signal
 import socket
 import threading
@@ -148,10 +149,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: every connection is one, and the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def serve_until_stopped(
     settings: Settings, listener: socket.socket, *, first: bool = True, on_ready: Callable[[], None] = lambda: None
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
+    raise_file_limit()
 
     async def run() -> None:
         stopped = asyncio.Event()
