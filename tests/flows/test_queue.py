@@ -68,12 +68,12 @@ def test_a_settlement_that_cannot_be_written_ends_the_queue_and_everybody_hears(
     fatal: list[BaseException] = []
     with a_queue(on_fatal=fatal.append) as queue:
 
-        def settle(tx: Tx, events: Any) -> None:
+        def settle(tx: Tx, events: Any, asked: Any) -> None:
             raise OSError("disk full")
 
         hold = threading.Event()
         queue.submit(lambda tx: hold.wait(10), lambda *_: None)
-        monkeypatch.setattr(requests, "settle", settle)
+        monkeypatch.setattr(requests, "settle_and_take", settle)
         ends = Ends(2)
         queue.settle(event("r1"), ends.done)
         queue.submit(lambda tx: 1, ends.done)

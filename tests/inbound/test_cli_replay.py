@@ -114,7 +114,7 @@ def test_nothing_is_billed_from_a_trace_with_a_wrong_row(tmp_path: Path, name: s
         ("--accounts", "0", "--accounts must be from 1"),
         ("--account", "Ada", "--account must be 3 to 63"),
         ("--model", "", "--model must have"),
-        ("--database-url", "mysql://x/y", "database_url must start with"),
+        ("--database-url", "mysql://x/y", "database_url must be like"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path: Path, option: str, value: str, says: str) -> None:

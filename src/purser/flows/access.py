@@ -60,7 +60,7 @@ def create_user(
     service_account: bool = False,
 ) -> None:
     """Add a user to an account; raises Invalid, NotFound, Conflict."""
-    standing.require(tx.conn, account)
+    standing.lock(tx, account)
     check_name(user, "userId")
     _check_role(role)
     if accounts.get_user(tx.conn, account, user) is not None:
@@ -80,6 +80,7 @@ def create_user(
 
 def update_user(tx: Tx, account: str, user: str, *, role: str | None = None, display_name: str | None = None) -> None:
     """Change a user's role or name; raises Invalid, NotFound."""
+    standing.lock(tx, account)
     if accounts.get_user(tx.conn, account, user) is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
     values: dict[str, object] = {"updated_at": tx.now}
@@ -101,6 +102,7 @@ def create_key(
     tx: Tx, account: str, user: str, *, display_name: str = "default", expires_at: int | None = None
 ) -> NewKey:
     """Make an API key for a user; its secret is in the answer and nowhere else (X2). Raises Invalid, NotFound."""
+    standing.lock(tx, account)
     if accounts.get_user(tx.conn, account, user) is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
     if expires_at is not None and expires_at <= tx.now:
@@ -125,6 +127,7 @@ def create_key(
 
 def revoke_key(tx: Tx, account: str, user: str | None, key: str) -> None:
     """End a key at once; raises NotFound unless it is a live key of that user (any user where None)."""
+    standing.lock(tx, account)
     row = accounts.get_key(tx.conn, account, key)
     if row is None or (user is not None and row.user != user) or not accounts.revoke_key(tx.conn, account, key, tx.now):
         raise NotFound(f"there is no live key {key!r:.60}", field="keyId")

@@ -47,9 +47,7 @@ def open_account(
     mode = billing_mode if billing_mode is not None else tx.policy.mode_for(tx.now)
     if mode not in MODES:
         raise Invalid(f"billingMode must be one of {', '.join(MODES)}, not {mode!r:.40}", field="billingMode")
-    if accounts.get_account(tx.conn, account) is not None:
-        raise Conflict(f"account {account} exists already", field="id")
-    accounts.insert_account(
+    new = accounts.insert_account(
         tx.conn,
         id=account,
         email=email,
@@ -58,6 +56,8 @@ def open_account(
         created_at=tx.now,
         updated_at=tx.now,
     )
+    if not new:
+        raise Conflict(f"account {account} exists already", field="id")
     headroom.insert_row(tx.conn, credit_key(account), lease.Headroom(0, credit_required(mode, False)))
     standing.ensure_month_row(tx, account, month_of(tx.now))
     access.create_user(tx, account, "owner", role="admin", email=email)
@@ -83,7 +83,7 @@ def set_limit(tx: Tx, account: str, value: object) -> int | None:
     Answers the instant from which it holds fully, None while money leased before may still be spent.
     Raises Invalid above the tier's maximum; the old value then stays.
     """
-    row = standing.require(tx.conn, account)
+    row = standing.lock(tx, account)
     tier = standing.footing(tx.conn, row, tx.policy.tiers).tier
     most = None if tier is None or row.billing_mode == PREPAID else tier.limit_nanos
     nanos = check_limit(value, most)
@@ -98,14 +98,14 @@ def set_limit(tx: Tx, account: str, value: object) -> int | None:
 
 def set_unlimited(tx: Tx, account: str, unlimited: bool) -> None:
     """Lift an account out of the tiers, or put it back (L2)."""
-    standing.require(tx.conn, account)
+    standing.lock(tx, account)
     accounts.update_account(tx.conn, account, unlimited=int(unlimited), updated_at=tx.now)
     standing.refresh(tx, account)
 
 
 def suspend(tx: Tx, account: str, cause: object, reason: object) -> None:
     """An operator blocks an account under an abuse rule; raises Invalid for any other cause."""
-    standing.require(tx.conn, account)
+    standing.lock(tx, account)
     if cause != BLOCKED:
         raise Invalid(
             f"cause must be {BLOCKED}: the other causes follow from the account's own facts, not {cause!r:.60}",
@@ -119,7 +119,7 @@ def suspend(tx: Tx, account: str, cause: object, reason: object) -> None:
 
 def reinstate(tx: Tx, account: str, cause: object = BLOCKED) -> None:
     """An operator lifts a block; causes that follow from facts are refused with what lifts them (Conflict)."""
-    row = standing.require(tx.conn, account)
+    row = standing.lock(tx, account)
     derived = [open_.cause for open_ in accounts.list_open_causes(tx.conn, account) if open_.cause != BLOCKED]
     if cause not in STRICTEST_FIRST:
         raise Invalid(f"cause must be one of {', '.join(STRICTEST_FIRST)}, not {cause!r:.60}", field="cause")

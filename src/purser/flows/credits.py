@@ -8,7 +8,7 @@ import msgspec
 
 from purser.core import credits, journal, lease
 from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
-from purser.core.errors import Invalid, NotFound
+from purser.core.errors import Broken, Invalid, NotFound
 from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
 from purser.core.money import LARGEST_NANOS, format_usd
 from purser.core.payment import Allocation, Owed, allocate
@@ -33,6 +33,7 @@ class Given:
 
 def draw_usage(tx: Tx, account: str) -> None:
     """Pay settled usage from credit grants in order; what no grant covers becomes owed (unbilled)."""
+    standing.lock(tx, account)
     for name, pending in ledger.get_balances(tx.conn, account, journal.usage_account("")).items():
         if pending <= 0:
             continue
@@ -47,7 +48,7 @@ def draw_usage(tx: Tx, account: str) -> None:
 
 def _grow_credit(tx: Tx, account: str, amount: int) -> None:
     key = credit_key(account)
-    row = headroom.get_row(tx.conn, key)
+    row = headroom.lock_row(tx.conn, key)
     if row is None:
         headroom.insert_row(tx.conn, key, lease.Headroom(amount, True))
         return
@@ -69,7 +70,7 @@ def give_credit(
 
     Purchased money pays what is owed first. Raises Invalid, NotFound.
     """
-    standing.require(tx.conn, account)
+    standing.lock(tx, account)
     if kind not in credits.KINDS:
         raise Invalid(f'kind must be "promotional" or "purchased", not {kind!r:.40}', field="kind")
     if amount <= 0:
@@ -201,7 +202,7 @@ def write_receipt(tx: Tx, account: str, amount: int) -> str:
 
 def next_number(tx: Tx, account: str) -> str:
     """The account's next document number, without gaps."""
-    sequence = standing.require(tx.conn, account).invoices + 1
+    sequence = standing.lock(tx, account).invoices + 1
     accounts.update_account(tx.conn, account, invoices=sequence)
     return invoice_number(account, sequence)
 
@@ -213,10 +214,13 @@ def expire(tx: Tx, account: str) -> int:
     """
     draw_usage(tx, account)
     key, total = credit_key(account), 0
-    held = headroom.get_spare(tx.conn, key)
+    row = headroom.lock_row(tx.conn, key)
+    if row is None:
+        raise Broken(f"no headroom row {key}")
+    # Not the leases' spare: requests settle meanwhile, and what they used is drawn from these grants, too, only later.
+    held = row.taken - ledger.sum_credits(tx.conn, account, journal.usage_account(""))
     for grant in credits.order(rows.list_grants(tx.conn, account)):
-        row = headroom.get_row(tx.conn, key)
-        if row is None or grant.expires_at is None or grant.expires_at > tx.now:
+        if grant.expires_at is None or grant.expires_at > tx.now:
             break
         kept = min(held, grant.remaining_nanos)
         held -= kept

@@ -45,8 +45,10 @@ def once(tx: Tx, request: Repeatable, work: Callable[[Tx], Kept]) -> Kept:
     known = recall(tx.conn, request)
     if known is not None:
         return known
+    if not _insert(tx, request, Kept(UNDER_WAY, "")):  # another process has answered it in this very moment
+        return once(tx, request, work)
     kept = work(tx)
-    _insert(tx, request, kept)
+    finish(tx, request, kept)
     return kept
 
 
@@ -76,10 +78,10 @@ def recall(conn: Connection, request: Repeatable) -> Kept | None:
     return Kept(status, _mix(hidden, request, salt, status).decode())
 
 
-def _insert(tx: Tx, request: Repeatable, kept: Kept) -> None:
+def _insert(tx: Tx, request: Repeatable, kept: Kept) -> bool:
     salt = pepper(tx.conn)
     name, body = _name(request, salt), _seal(request, salt, kept)
-    rows.insert_kept(tx.conn, request.scope, name, request.digest, kept.status, body, tx.world.wall())
+    return rows.insert_kept(tx.conn, request.scope, name, request.digest, kept.status, body, tx.world.wall())
 
 
 def _name(request: Repeatable, salt: bytes) -> str:

@@ -27,6 +27,7 @@ from purser.flows.metering import CLOSED_THROUGH
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import month_key
+from purser.store.presence import SHARED, lock_one
 from purser.store.writers import Tx
 
 CONTRACT_TERMS_DAYS = 30
@@ -65,12 +66,13 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
 
     Safe to run again: a closed month stays as it is. Raises Conflict while requests of that month still run.
     """
-    row = standing.require(tx.conn, account)
+    row = standing.lock(tx, account)
     if month_end(month) > tx.now:
         raise Conflict(f"{month} has not ended yet", code="FAILED_PRECONDITION")
     if row.closed_through is not None and row.closed_through >= month:
         return None
     key = month_key(account, month)
+    headroom.lock_row(tx.conn, key)
     if headroom.get_spare(tx.conn, key):
         headroom.set_wanted(tx.conn, key, tx.now)
         raise Conflict(f"requests of {month} are still running for {account}", code="ABORTED")
@@ -131,15 +133,19 @@ def month_to_close(conn: Connection, now: int) -> str | None:
 
 
 def list_to_close(conn: Connection, month: str) -> list[str]:
-    """The accounts with usage on a month's bill that is not closed yet."""
-    return usage.list_unclosed(conn, month)
+    """The accounts with usage on a month's bill that is not closed yet, or whose requests of it still run."""
+    return sorted({*usage.list_unclosed(conn, month), *headroom.list_leasing(conn, month)})
 
 
-def finish_month(tx: Tx, month: str) -> None:
-    """Mark a month closed for everybody, once every account with usage in it is."""
+def finish_month(tx: Tx, month: str) -> bool:
+    """Mark a month closed for everybody; answers False where an account with usage in it is not closed yet."""
+    lock_one(tx.conn, SHARED)  # from here on nobody begins to use anything of it
+    if list_to_close(tx.conn, month):
+        return False
     closed = accounts.get_meta(tx.conn, CLOSED_THROUGH) or ""
     if month > closed:
         accounts.set_meta(tx.conn, CLOSED_THROUGH, month)
+    return True
 
 
 def start_months(tx: Tx) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from purser.core import journal, lease
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.money import LARGEST_NANOS, format_usd
-from purser.core.period import DAY, month_of
+from purser.core.period import DAY, MINUTE, month_end, month_of
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import rate
 from purser.core.usage import Quantities
 from purser.flows import standing
 from purser.store import accounts, headroom, ledger, prices, usage
 from purser.store.headroom import credit_key, month_key
+from purser.store.presence import SHARED, lock_one
 from purser.store.usage import Event
 from purser.store.writers import Tx
 
 CLOSED_THROUGH = "closed_through"
+_CLOCKS_APART = 5 * MINUTE  # more than the clocks of two hosts may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,27 @@ class Reported:
 
 def bill_month(tx: Tx, account: str, month: str) -> str:
     """The month on whose invoice usage of `month` goes: itself, or the open one where it is closed (D6)."""
-    row = standing.require(tx.conn, account)
-    closed = max(row.closed_through or "", accounts.get_meta(tx.conn, CLOSED_THROUGH) or "")
-    return month if month > closed else max(month_of(tx.now), month)
+    lock_one(tx.conn, SHARED, shared=True)
+    standing.lock(tx, account)
+    return month_of(tx.now + _CLOCKS_APART) if is_closed(tx, account, month) else month
+
+
+def is_closed(tx: Tx, account: str, month: str) -> bool:
+    """Whether an account's month is closed. By this process's clock it may have some moments to go."""
+    if month_end(month) > tx.now + _CLOCKS_APART:
+        return False
+    closed = accounts.get_closed_through(tx.conn, account) or "", accounts.get_meta(tx.conn, CLOSED_THROUGH) or ""
+    return month <= max(closed)
+
+
+def lock_accounts(tx: Tx, ids: Iterable[str]) -> None:
+    """Before events of several accounts are recorded in one transaction: in the order in which every flow locks them.
+
+    Unknown ids are passed over.
+    """
+    lock_one(tx.conn, SHARED, shared=True)
+    for account in sorted(ids):
+        accounts.lock_account(tx.conn, account)
 
 
 def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, judge: bool = True) -> bool:
@@ -51,7 +72,7 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
     occurred_at = tx.now if event.occurred_at is None else event.occurred_at
     if occurred_at > tx.now + DAY:
         raise Invalid("occurredAt lies more than a day in the future", field="occurredAt")
-    standing.require(tx.conn, event.account)
+    billed_on = bill_month(tx, event.account, month_of(occurred_at))
     known = usage.get_known(tx.conn, event.account, event.source, event.id)
     book = in_force(books if books is not None else prices.list_books(tx.conn), occurred_at)
     if book is None or event.model not in book.models:
@@ -67,7 +88,7 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
         key=event.key,
         occurred_at=occurred_at,
         month=month,
-        bill_month=bill_month(tx, event.account, month),
+        bill_month=billed_on,
         version=book.version,
         quantities=event.quantities,
         parts=charge.parts,
@@ -94,7 +115,7 @@ def _same(tx: Tx, digest: bytes, row: Event, event: Reported) -> bool:
 
 
 def _check_countable(tx: Tx, event: Event) -> None:
-    row = headroom.get_row(tx.conn, credit_key(event.account))
+    row = headroom.lock_row(tx.conn, credit_key(event.account))
     taken = 0 if row is None else row.taken
     if taken + event.cost_nanos > LARGEST_NANOS:
         raise Invalid(
@@ -115,6 +136,6 @@ def _post(tx: Tx, event: Event) -> None:
         ledger.post(tx, event.account, journal.settled(txn, {event.bill_month: event.cost_nanos}))
     standing.ensure_month_row(tx, event.account, event.month)
     for key in (credit_key(event.account), month_key(event.account, event.month)):
-        row = headroom.get_row(tx.conn, key)
+        row = headroom.lock_row(tx.conn, key)
         if row is not None:
             headroom.put_row(tx.conn, key, lease.use_after(row, event.cost_nanos))

@@ -37,7 +37,7 @@ def add_method(tx: Tx, account: str, card: Card, method: str | None = None) -> s
 
     With an id given as `method`, doing it again changes nothing.
     """
-    standing.require(tx.conn, account)
+    standing.lock(tx, account)
     if method is not None and payments.get_method(tx.conn, account, method) is not None:
         return method
     method = method or tx.new_id("pm")
@@ -73,7 +73,7 @@ def remove_method(tx: Tx, account: str, method: str) -> None:
 
 def choose_method(tx: Tx, account: str, method: str | None) -> str:
     """The method asked for, or the default one; raises NotFound, Conflict where none is on file."""
-    row = standing.require(tx.conn, account)
+    row = standing.lock(tx, account)
     if method is not None:
         if payments.get_method(tx.conn, account, method) is None:
             raise NotFound(f"account {account} has no payment method {method!r:.60}", field="paymentMethod")
@@ -88,6 +88,7 @@ def start_purchase(tx: Tx, account: str, amount: int, method: str | None, paymen
 
     A `payment` that exists already is answered as it is, whatever became of it. Raises Invalid, NotFound, Conflict.
     """
+    standing.lock(tx, account)
     if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
         return payment
     chosen = choose_method(tx, account, method)
@@ -109,6 +110,7 @@ def start_invoice_payment(
 
     A `payment` that exists already is answered as it is, whatever became of it.
     """
+    standing.lock(tx, account)
     if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
         return payment
     row = invoices.get_invoice(tx.conn, account, invoice)
@@ -126,12 +128,20 @@ def start_due_charges(tx: Tx) -> int:
 
     Where a grace of days is over by now, the account is suspended (U6).
     """
-    if tx.policy.payment_grace_days:
-        for account in invoices.list_out_of_grace(tx.conn, tx.now - tx.policy.payment_grace_days * DAY):
+    grace = tx.policy.payment_grace_days * DAY
+    late = set(invoices.list_out_of_grace(tx.conn, tx.now - grace)) if grace else set()
+    count = 0
+    for account in sorted({*late, *(row.account for row in invoices.list_to_charge(tx.conn, tx.now))}):
+        method = standing.lock(tx, account).default_payment_method
+        if account in late:
             standing.rejudge(tx, account)
-    due = invoices.list_to_charge(tx.conn, tx.now)
+        count += _start_charges(tx, account, method)
+    return count
+
+
+def _start_charges(tx: Tx, account: str, method: str | None) -> int:
+    due = invoices.list_to_charge(tx.conn, tx.now, account)
     for row in due:
-        method = standing.require(tx.conn, row.account).default_payment_method
         if row.payment is not None:
             invoices.update_invoice(tx.conn, row.account, row.id, next_attempt_at=None)
         elif method is None:
@@ -168,6 +178,7 @@ def _insert(
 
 def mark_sent(tx: Tx, account: str, payment: str) -> Row:
     """Note that the provider is about to be called; answers the card to charge. Raises Conflict where it ended."""
+    standing.lock(tx, account)
     row = payments.get_payment(tx.conn, account, payment)
     if row is None or row.state not in (PENDING, SENT):
         raise Conflict(f"payment {payment} has ended", code="ABORTED")
@@ -177,6 +188,7 @@ def mark_sent(tx: Tx, account: str, payment: str) -> Row:
 
 def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None:
     """The provider took the money: post it once, pay what is owed, grant the rest, lift what it lifts (D4, D5)."""
+    standing.lock(tx, account)
     row = payments.get_payment(tx.conn, account, payment)
     if row is None:
         raise NotFound(f"there is no payment {payment}")
@@ -221,6 +233,7 @@ def _receive_for_invoice(tx: Tx, account: str, row: Row) -> tuple[str | None, st
 
 def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
     """The provider declined: a purchase changes nothing, an invoice fails and is charged again by schedule (U6)."""
+    standing.lock(tx, account)
     row = payments.get_payment(tx.conn, account, payment)
     if row is None or row.state in (SUCCEEDED, DECLINED):
         return

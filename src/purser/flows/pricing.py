@@ -5,6 +5,7 @@ from __future__ import annotations
 from purser.core.errors import Invalid
 from purser.core.pricebook import PriceBook, in_force, read_price, revise
 from purser.store import prices
+from purser.store.presence import SHARED, lock_one
 from purser.store.writers import Tx
 
 
@@ -27,6 +28,7 @@ def publish(tx: Tx, models: object, effective_at: int | None = None) -> PriceBoo
     changed = {
         name: read_price(name, price, cached_is_input=tx.policy.cached_is_input) for name, price in models.items()
     }
+    lock_one(tx.conn, SHARED)
     books = prices.list_books(tx.conn)
     before = max(books, key=lambda book: (book.effective_at, book.version), default=None)
     if before is not None and before.effective_at > at:
@@ -39,6 +41,7 @@ def publish(tx: Tx, models: object, effective_at: int | None = None) -> PriceBoo
 
 def seed(tx: Tx, models: dict[str, dict[str, str]]) -> None:
     """Publish the configured prices of models that no version prices yet; later changes go through `publish`."""
+    lock_one(tx.conn, SHARED)
     books = prices.list_books(tx.conn)
     known = {name for book in books for name in book.models}
     new = {name: price for name, price in models.items() if name not in known}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from purser.core.errors import Broken
 from purser.flows import requests
-from purser.flows.requests import Need, Taken
+from purser.flows.requests import Need
 from purser.store import usage
 from purser.store.usage import Event
 from purser.store.writers import Fenced, Tx, Writer
@@ -139,13 +139,10 @@ class WriteQueue:
         events = [job.event for job in jobs if isinstance(job, _Settle)]
         takes = [job for job in jobs if isinstance(job, _Take)]
 
-        def work(tx: Tx) -> list[Taken]:
-            if events:
-                requests.settle(tx, events)
-            return [requests.take_headroom(tx, job.needs) for job in takes]
-
         try:
-            taken, touched = self.writer.run_touching(work)
+            taken, touched = self.writer.run_touching(
+                lambda tx: requests.settle_and_take(tx, events, [job.needs for job in takes])
+            )
         except (Broken, Fenced):
             raise
         except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
@@ -12,9 +12,10 @@ from purser.core.money import LARGEST_NANOS
 from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, standing
-from purser.flows.metering import bill_month
+from purser.flows.metering import bill_month, is_closed
 from purser.store import accounts, headroom, ledger, usage
 from purser.store.headroom import RowKey, credit_key, month_key
+from purser.store.presence import SHARED, lock_one
 from purser.store.usage import Event
 from purser.store.writers import Tx
 
@@ -55,8 +56,11 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
     Raises Invalid for more than can be counted, Unavailable for a month that is closed.
     """
     account = needs[0].key.account
-    for need in needs:
-        _refuse_closed_month(tx, need.key)
+    months = [need.key.window for need in needs if need.key.kind == MONTH]
+    if months:
+        lock_one(tx.conn, SHARED, shared=True)  # so that none of them is closed for everybody meanwhile
+    for month in months:
+        standing.ensure_month_row(tx, account, month)
     due = accounts.get_account(tx.conn, account)
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
         credits.expire(tx, account)
@@ -65,9 +69,7 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
     writes = []
     short = None
     for need in sorted(needs, key=lambda item: item.key):
-        if need.key.kind == MONTH:
-            standing.ensure_month_row(tx, account, need.key.window)
-        row = headroom.get_row(tx.conn, need.key)
+        row = headroom.lock_row(tx.conn, need.key)
         if row is None:
             raise Broken(f"no headroom row {need.key}")
         held = headroom.get_lease(tx.conn, need.key, tx.owner)
@@ -83,6 +85,7 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
         row, held, given[need.key] = granted
         left[need.key] = row.available if row.enforced else None
         writes.append((need.key, row, held))
+    _refuse_closed(tx, account, months)
     if short is not None:
         own = headroom.get_lease(tx.conn, short, tx.owner)
         others = headroom.get_spare(tx.conn, short) > own.spare
@@ -95,16 +98,20 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
     return Taken(given, left)
 
 
-def _refuse_closed_month(tx: Tx, key: RowKey) -> None:
-    """What is used of a month must be on its bill; a request of its last instant may come too late for that."""
-    if key.kind == MONTH and key.window < month_of(tx.now) and bill_month(tx, key.account, key.window) != key.window:
-        raise Unavailable(f"{key.window} has just been closed; sent again, the request belongs to the month after")
+def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:
+    """What is used of a month must be on its bill; a request of its last instant may come too late for that.
+
+    Looked at with the months' rows locked, as the closing of a month locks them, whatever this process's clock says.
+    """
+    late = next((month for month in months if is_closed(tx, account, month)), None)
+    if late is not None:
+        raise Unavailable(f"{late} has just been closed; sent again, the request belongs to the month after")
 
 
 def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
     """Return spare of this writer's leases (transition 5)."""
     for key, spare in sorted(returns):
-        row, held = headroom.get_row(tx.conn, key), headroom.get_lease(tx.conn, key, tx.owner)
+        row, held = headroom.lock_row(tx.conn, key), headroom.get_lease(tx.conn, key, tx.owner)
         if row is None:
             raise Broken(f"no headroom row {key}")
         row, held = lease.give_back(row, held, spare)
@@ -119,9 +126,33 @@ def settle(tx: Tx, events: Sequence[Event]) -> None:
     Every event's cost lies within a hold on this writer's own leases, so no row is shared with other writers.
     Where a lease runs dry, standing is judged in the same commit.
     """
+    for account in sorted(_settle(tx, events)):
+        standing.rejudge(tx, account)
+
+
+def settle_and_take(tx: Tx, events: Sequence[Event], asked: Sequence[Sequence[Need]]) -> list[Taken]:
+    """What many requests want of one commit: some are settled, for others headroom is taken, which is answered.
+
+    Accounts are gone through in the order in which every flow locks them.
+    """
+    dry = _settle(tx, events) if events else set()
+    takes: dict[str, list[int]] = {}
+    for n, needs in enumerate(asked):
+        takes.setdefault(needs[0].key.account, []).append(n)
+    taken: dict[int, Taken] = {}
+    for account in sorted({*dry, *takes}):
+        if account in dry:
+            standing.rejudge(tx, account)
+        for n in takes.get(account, ()):
+            taken[n] = take_headroom(tx, asked[n])
+    return [taken[n] for n in range(len(asked))]
+
+
+def _settle(tx: Tx, events: Sequence[Event]) -> set[str]:
+    """Answers the accounts of which a lease ran dry."""
     by_account: dict[str, list[Event]] = {}
     for event in events:
-        by_account.setdefault(event.account, []).append(event)
+        by_account.setdefault(event.account, []).append(_on_open_bill(tx, event))
     entries, posted = [], []
     for account, own in sorted(by_account.items()):
         sums: dict[str, int] = {}
@@ -133,11 +164,18 @@ def settle(tx: Tx, events: Sequence[Event]) -> None:
         posted += [(event, txn if event.cost_nanos else None) for event in own]
     usage.insert_events(tx, posted)
     ledger.post_all(tx, entries)
-    for account, own in sorted(by_account.items()):
-        _use_leases(tx, account, own)
+    return {account for account, own in sorted(by_account.items()) if _use_leases(tx, account, own)}
 
 
-def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> None:
+def _on_open_bill(tx: Tx, event: Event) -> Event:
+    """A request that held nothing does not keep its month open: where that is closed, it goes on the open bill."""
+    if event.held_nanos or event.month >= month_of(tx.now):
+        return event
+    return replace(event, bill_month=bill_month(tx, event.account, event.month))
+
+
+def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> bool:
+    """Answers whether one of them ran dry."""
     costs: dict[RowKey, int] = {}
     for event in events:
         for key in path(account, event.month) if event.cost_nanos else ():  # nothing held: there may be no such row
@@ -147,5 +185,4 @@ def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> None:
         held = lease.settle(headroom.get_lease(tx.conn, key, tx.owner), cost)
         headroom.put_lease(tx.conn, key, tx.owner, held)
         dry = dry or held.spare < DUST_NANOS
-    if dry:
-        standing.rejudge(tx, account)
+    return dry

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from purser.flows import access, invoicing, pricing
+from purser.store.presence import SHARED, lock_one
 from purser.store.writers import Tx
 
 
 def prepare(tx: Tx, prices: dict[str, dict[str, str]], operator_key: str | None) -> None:
     """Make a database ready to serve; running it again changes nothing that exists."""
+    lock_one(tx.conn, SHARED)
     access.set_up_pepper(tx)
     invoicing.start_months(tx)
     pricing.seed(tx, prices)

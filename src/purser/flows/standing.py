@@ -37,6 +37,17 @@ def require(conn: Connection, account: str) -> Row:
     return row
 
 
+def lock(tx: Tx, account: str) -> Row:
+    """The account's row, and until this transaction ends no other flow changes what the account is and has.
+
+    Every flow begins with it but those of the hot path, which lock single headroom rows. Raises NotFound.
+    """
+    row = accounts.lock_account(tx.conn, account)
+    if row is None:
+        raise NotFound(f"there is no account {account!r:.70}", field="account")
+    return row
+
+
 def footing(conn: Connection, row: Row, tiers: tuple[Tier, ...]) -> Footing:
     """Derive tier, limit and need for credit from historical spend, payment methods and billing mode (L1–L3)."""
     has_method = bool(payments.list_methods(conn, row.id))
@@ -50,16 +61,16 @@ def ensure_month_row(tx: Tx, account: str, month: str) -> None:
     """Create the month's headroom row with the limit now in force."""
     key = month_key(account, month)
     if headroom.get_row(tx.conn, key) is None:
-        limit = footing(tx.conn, require(tx.conn, account), tx.policy.tiers).limit_nanos
+        limit = footing(tx.conn, lock(tx, account), tx.policy.tiers).limit_nanos
         headroom.insert_row(tx.conn, key, lease.Headroom(limit or 0, limit is not None))
 
 
 def refresh(tx: Tx, account: str) -> None:
     """Apply whatever changed for an account: credit enforcement, this month's limit, then standing."""
-    row = require(tx.conn, account)
+    row = lock(tx, account)
     stands = footing(tx.conn, row, tx.policy.tiers)
     key = credit_key(account)
-    credit = headroom.get_row(tx.conn, key)
+    credit = headroom.lock_row(tx.conn, key)
     if credit is not None and credit.enforced != stands.needs_credit:
         headroom.put_row(tx.conn, key, lease.change(credit, credit.amount, stands.needs_credit))
         headroom.set_refused(tx.conn, key, False)
@@ -74,7 +85,7 @@ def refresh(tx: Tx, account: str) -> None:
 
 def _apply_limit(tx: Tx, account: str, month: str, limit: int | None) -> None:
     key = month_key(account, month)
-    row = headroom.get_row(tx.conn, key)
+    row = headroom.lock_row(tx.conn, key)
     if row is None or (row.enforced, row.amount) == (limit is not None, limit or 0):
         return
     headroom.put_row(tx.conn, key, lease.change(row, limit or 0, limit is not None))
@@ -85,13 +96,14 @@ def _apply_limit(tx: Tx, account: str, month: str, limit: int | None) -> None:
 
 def gather(tx: Tx, account: str) -> Facts:
     """The facts that standing depends on, at this instant."""
-    row = require(tx.conn, account)
+    row = lock(tx, account)
     stands = footing(tx.conn, row, tx.policy.tiers)
-    credit = headroom.get_row(tx.conn, credit_key(account))
+    credit = headroom.lock_row(tx.conn, credit_key(account))
     credit_left = 0 if credit is None else credit.amount - headroom.get_used(tx.conn, credit_key(account))
     limit = None
     if stands.limit_nanos is not None:
         key = month_key(account, month_of(tx.now))
+        headroom.lock_row(tx.conn, key)
         used = headroom.get_used(tx.conn, key)
         limit = Room(stands.limit_nanos - used, headroom.get_refused(tx.conn, key))
     grace = tx.policy.payment_grace_days * DAY

@@ -19,6 +19,7 @@ from purser.outbound.provider import Declined, PaymentProvider, Unreachable
 from purser.store import accounts, invoices
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
+from purser.store.presence import Lead
 from purser.store.writers import Fenced, Tx
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Worker:
         self._turn = threading.RLock()
         self._wake = threading.Event()
         self._stop = False
+        self._lead = Lead(db)
         self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
 
     def write(self, work: Callable[[Tx], T]) -> T:
@@ -178,8 +180,9 @@ class Worker:
                     log.info("%s", running)
                     waiting.append(account)
                 progress(n, len(todo))
-            if not waiting:
-                self.write(lambda tx: invoicing.finish_month(tx, month))
+            if not waiting and not self.write(lambda tx: invoicing.finish_month(tx, month)):
+                with self.db.read() as conn:  # requests of it began and are settled just now
+                    waiting = invoicing.list_to_close(conn, month)
         return waiting
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,10 +236,11 @@ class Worker:
         self._wake.set()
 
     def run(self, every_seconds: int = 1) -> None:
-        """Do what is due, once a second and when poked, until stopped."""
+        """Do what is due, once a second and when poked, until stopped; of several processes one at a time does it."""
         while not self._stop:
             try:
-                self.run_due()
+                if self._lead.take():
+                    self.run_due()
             except (Broken, Fenced):
                 raise
             except PurserError as error:
@@ -245,3 +249,4 @@ class Worker:
                 log.exception("the worker will try again")
             self._wake.wait(every_seconds)
             self._wake.clear()
+        self._lead.release()

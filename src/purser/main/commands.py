@@ -28,7 +28,9 @@ def serve(
     host: Annotated[str | None, Parameter(help="address to listen on")] = None,
     port: Annotated[int | None, Parameter(help="port to listen on")] = None,
     workers: Annotated[int | None, Parameter(help="serving processes")] = None,
-    database_url: Annotated[str | None, Parameter(help="such as sqlite:///purser.db")] = None,
+    database_url: Annotated[
+        str | None, Parameter(help="such as sqlite:///purser.db or postgresql://user@host/purser")
+    ] = None,
     clock: Annotated[
         str | None, Parameter(help="system, or manual (billing time stands still until it is set)")
     ] = None,
@@ -62,8 +64,7 @@ def run_server(config: Path | None, overrides: dict[str, Any]) -> int:
     set_up_log()
     if supervisor.LISTEN_FD in os.environ:
         supervisor.stop_with_parent()
-        first = os.environ[supervisor.WORKER] == "0"
-        serve_until_stopped(settings, supervisor.inherited_listener(), first=first)
+        serve_until_stopped(settings, supervisor.inherited_listener())
         return 0
     try:
         listener = listen(settings.host, settings.port)

@@ -72,7 +72,7 @@ class Running:
     server: Server
     gateway: Gateway
     worker: Worker
-    working: threading.Thread | None
+    working: threading.Thread
     queue: WriteQueue
     writer: Writer
     db: Database
@@ -84,8 +84,8 @@ def die(error: BaseException) -> None:
     os._exit(_FATAL_EXIT)
 
 
-async def start(settings: Settings, sockets: Sequence[socket.socket], *, first: bool) -> Running:
-    """Start serving on the given sockets; `first` says that this process runs what falls due."""
+async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running:
+    """Start serving on the given sockets."""
     db, world, policy = open_books(settings)
     writer = open_writer(db, world, policy)
     hearers: list[Callable[[set[str]], None]] = []
@@ -120,9 +120,8 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], *, first: 
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
     server = Server(answer, limits=limits)
     await server.start(sockets=sockets)
-    working = threading.Thread(target=worker.run, name="purser-worker", daemon=True) if first else None
-    if working is not None:
-        working.start()
+    working = threading.Thread(target=worker.run, name="purser-worker", daemon=True)
+    working.start()
     return Running(server, gateway, worker, working, queue, writer, db)
 
 
@@ -131,8 +130,9 @@ async def stop(running: Running, grace_seconds: float) -> None:
     await running.server.close(grace_seconds)
     await running.gateway.close()
     running.worker.stop()
-    if running.working is not None:  # it may be in the middle of what is due, and needs the queue for that
-        await asyncio.to_thread(running.working.join)
+    await asyncio.to_thread(
+        running.working.join
+    )  # it may be in the middle of what is due, and needs the queue for that
     await asyncio.to_thread(running.queue.stop)
     running.writer.close()
     running.db.dispose()
@@ -157,7 +157,7 @@ def raise_file_limit() -> None:
 
 
 def serve_until_stopped(
-    settings: Settings, listener: socket.socket, *, first: bool = True, on_ready: Callable[[], None] = lambda: None
+    settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None] = lambda: None
 ) -> None:
     """Serve until SIGTERM or SIGINT."""
     raise_file_limit()
@@ -167,7 +167,7 @@ def serve_until_stopped(
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopped.set)
-        running = await start(settings, [listener], first=first)
+        running = await start(settings, [listener])
         on_ready()
         await stopped.wait()
         await stop(running, settings.shutdown_grace_seconds)

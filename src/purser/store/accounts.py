@@ -9,12 +9,23 @@ import sqlalchemy as sa
 from purser.core.period import NEVER, month_start
 from purser.core.standing import LIMIT_EXCEEDED
 from purser.store import schema as t
-from purser.store.db import Connection, Row
+from purser.store.db import Connection, Row, insert_new
 
 
 def get_account(conn: Connection, account: str) -> Row | None:
     """One account's row."""
     return conn.execute(sa.select(t.accounts).where(t.accounts.c.id == account)).first()
+
+
+def get_closed_through(conn: Connection, account: str) -> str | None:
+    """The last month of this account that is closed."""
+    value = conn.execute(sa.select(t.accounts.c.closed_through).where(t.accounts.c.id == account)).scalar()
+    return None if value is None else str(value)
+
+
+def lock_account(conn: Connection, account: str) -> Row | None:
+    """One account's row; until this transaction ends no other one changes what the account is and has."""
+    return conn.execute(sa.select(t.accounts).where(t.accounts.c.id == account).with_for_update()).first()
 
 
 def list_accounts(
@@ -38,9 +49,9 @@ def count_accounts(conn: Connection, **equal: str) -> int:
     return int(conn.execute(query.where(*(c[name] == value for name, value in equal.items()))).scalar_one())
 
 
-def insert_account(conn: Connection, **values: Any) -> None:
-    """A new account."""
-    conn.execute(sa.insert(t.accounts).values(**values))
+def insert_account(conn: Connection, **values: Any) -> bool:
+    """A new account; answers False, and changes nothing, where there is one with this id."""
+    return insert_new(conn, t.accounts, values)
 
 
 def update_account(conn: Connection, account: str, **values: Any) -> None:

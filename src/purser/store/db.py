@@ -2,67 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 
-from purser.core.errors import Broken, Invalid
+from purser.core.errors import Broken, Invalid, Unavailable
 
 Row = sa.Row[Any]
 Connection = sa.Connection
 
+_POOL = {"pool_size": 8, "max_overflow": 16}
+# Commits are durable whatever the server's default; and a process or host that is gone loses its locks soon: the
+# server notices an ended process within a second, a host that fell silent within a quarter of a minute.
+_SESSION = {
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "5s",
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+    "timezone": "UTC",
+}
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_TRY_AGAIN = ("40001", "40P01")  # serialization failure, deadlock: the server has undone everything
+
 
 class Database:
-    """A database by its URL; knows how to open connections with durable commits, and where its lock files are."""
+    """A database by its URL; knows how to open connections with durable commits, and where its lock files are.
+
+    Raises Invalid for a URL that names neither SQLite nor PostgreSQL.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            raise Invalid(
-                f'database_url must be like "sqlite:///purser.db", not {url!r:.80}', field="database_url"
-            ) from None
+        parsed = _parse(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        if not self.is_sqlite:
-            raise Invalid(
-                f'database_url must start with "sqlite:///", not {parsed.get_backend_name()}',
-                field="database_url",
-            )
         self.path = Path(parsed.database or ":memory:")
-        self.in_memory = parsed.database in (None, "", ":memory:")
-        if self.in_memory:
-            self.engine = sa.create_engine(
-                "sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
-            )
-        else:
-            self.engine = sa.create_engine(
-                url, connect_args={"check_same_thread": False, "timeout": 30}, pool_size=8, max_overflow=16
-            )
-        event.listen(self.engine, "connect", self._set_up)
-        event.listen(self.engine, "begin", _begin_deferred)
+        self.in_memory = self.is_sqlite and parsed.database in (None, "", ":memory:")
+        self.name = str(self.path) if self.is_sqlite else parsed.set(drivername="postgresql").render_as_string()
+        self.engine = _sqlite(parsed, self.in_memory) if self.is_sqlite else _postgresql(parsed)
 
-    def _set_up(self, connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun by us, not by the driver
-        for pragma in ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=0", "foreign_keys=on"):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+    def reach(self) -> None:
+        """Connect once; raises Unavailable where that fails."""
+        try:
+            self.engine.connect().close()
+        except sa.exc.DBAPIError as error:
+            raise Unavailable(f"the database {self.name} cannot be reached: {reason(error)}") from None
 
     def assert_durable(self) -> None:
         """Check that a commit survives a power cut; raises Broken where the database says otherwise."""
         with self.engine.connect() as connection:
-            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-            level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
-            if level != 2 or (mode != "wal" and not self.in_memory):
-                raise Broken(f"SQLite must run with journal_mode=wal and synchronous=FULL, not {mode} and {level}")
+            if self.is_sqlite:
+                mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+                level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+                if level != 2 or (mode != "wal" and not self.in_memory):
+                    raise Broken(f"SQLite must run with journal_mode=wal and synchronous=FULL, not {mode} and {level}")
+                return
+            for name, safe in (("fsync", ("on",)), ("synchronous_commit", ("on", "remote_apply"))):
+                value = connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+                if value not in safe:
+                    raise Broken(f"PostgreSQL must run with {name}={safe[0]}, not {value}: commits could be lost")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent snapshot and changes nothing."""
         with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 
     def dispose(self) -> None:
@@ -70,6 +82,87 @@ class Database:
         self.engine.dispose()
 
 
-def _begin_deferred(connection: Connection) -> None:
+def insert_new(conn: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row; answers False, and changes nothing, where there is one with its key.
+
+    One that another transaction is about to commit is waited for.
+    """
+    insert = _INSERTS[conn.dialect.name](table).values(**values).on_conflict_do_nothing()
+    return conn.execute(insert.inline(), execution_options={"preserve_rowcount": True}).rowcount == 1
+
+
+def reason(error: sa.exc.DBAPIError) -> str:
+    """What the driver says, in one line."""
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+
+
+def may_try_again(error: BaseException) -> bool:
+    """Whether the database undid a transaction only because of others beside it, so that it can simply run again."""
+    return isinstance(error, sa.exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN
+
+
+def _parse(url: str) -> sa.URL:
+    expected = 'database_url must be like "sqlite:///purser.db" or "postgresql://user@host/purser"'
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise Invalid(f"{expected}, not {url!r:.80}", field="database_url") from None
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        if not parsed.database:
+            raise Invalid(f"{expected}: {url!r:.80} names no database", field="database_url")
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "sqlite":
+        raise Invalid(f"{expected}, not {parsed.drivername!r:.40}", field="database_url")
+    return parsed
+
+
+def _sqlite(url: sa.URL, in_memory: bool) -> sa.Engine:
+    if in_memory:
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, **_POOL)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by us, not by the driver
+    for pragma in ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=0", "foreign_keys=on"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _begin_sqlite(connection: Connection) -> None:
     immediate = connection.get_execution_options().get("immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _postgresql(url: sa.URL) -> sa.Engine:
+    options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    given = url.query.get("options")
+    engine = sa.create_engine(
+        url,
+        connect_args={
+            "options": f"{given} {options}" if given else options,
+            "application_name": "purser",
+            "connect_timeout": 10,
+            "tcp_user_timeout": 10_000,
+        },
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        **_POOL,
+    )
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    from psycopg.adapt import Loader
+
+    class Whole(Loader):
+        """Sums of whole numbers: numeric to PostgreSQL, int to us; anything else is no amount of ours."""
+
+        def load(self, data: Any) -> int:
+            return int(bytes(data))
+
+    connection.adapters.register_loader("numeric", Whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,10 +33,12 @@ def month_key(account: str, month: str) -> RowKey:
     return RowKey(account, MONTH, month)
 
 
-_GET = sa.text(
+_SELECT = (
     "SELECT amount, enforced, taken, used, over, unbilled FROM headroom "
     'WHERE account = :account AND kind = :kind AND "window" = :window'
 )
+_GET = sa.text(_SELECT)
+_LOCK = {"sqlite": _GET, "postgresql": sa.text(f"{_SELECT} FOR UPDATE")}
 _PUT = sa.text(
     "UPDATE headroom SET amount = :amount, enforced = :enforced, taken = :taken, used = :used, over = :over, "
     'unbilled = :unbilled WHERE account = :account AND kind = :kind AND "window" = :window'
@@ -53,13 +55,27 @@ _PUT_LEASE = sa.text(
 
 def get_row(conn: Connection, key: RowKey) -> Headroom | None:
     """One headroom row, None where it does not exist yet."""
-    row = conn.execute(_GET, key._asdict()).first()
+    return _row(conn.execute(_GET, key._asdict()).first())
+
+
+def lock_row(conn: Connection, key: RowKey) -> Headroom | None:
+    """One headroom row as it is and stays until this transaction writes it or ends; None where there is none yet."""
+    return _row(conn.execute(_LOCK[conn.dialect.name], key._asdict()).first())
+
+
+def _row(row: Any) -> Headroom | None:
     return Headroom(row[0], bool(row[1]), row[2], row[3], row[4], row[5]) if row else None
 
 
+_INSERT = sa.text(
+    'INSERT INTO headroom (account, kind, "window", amount, enforced) '
+    'VALUES (:account, :kind, :window, :amount, :enforced) ON CONFLICT (account, kind, "window") DO NOTHING'
+)
+
+
 def insert_row(conn: Connection, key: RowKey, row: Headroom) -> None:
-    """A new headroom row."""
-    conn.execute(sa.insert(t.headroom).values(**key._asdict(), amount=row.amount, enforced=int(row.enforced)))
+    """A new headroom row; nothing where it is there already."""
+    conn.execute(_INSERT, {**key._asdict(), "amount": row.amount, "enforced": int(row.enforced)})
 
 
 def put_row(conn: Connection, key: RowKey, row: Headroom) -> None:
@@ -123,6 +139,13 @@ def get_spare(conn: Connection, key: RowKey) -> int:
     """What all leases on a row have set aside and not used."""
     used, share = conn.execute(_LEASED, key._asdict()).one()
     return int(share) - int(used)
+
+
+def list_leasing(conn: Connection, month: str) -> list[str]:
+    """The accounts of whose month something is leased and not used."""
+    c = t.leases.c
+    spare = sa.and_(c.kind == MONTH, c.window == month, c.share > c.used)
+    return [str(row[0]) for row in conn.execute(sa.select(c.account).distinct().where(spare))]
 
 
 def list_windows(conn: Connection, account: str, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from purser.core.period import DAY
 from purser.store import schema as t
-from purser.store.db import Connection, Row
+from purser.store.db import Connection, Row, insert_new
 
 KEPT_FOR = 2 * DAY
 
@@ -17,13 +17,15 @@ def get_kept(conn: Connection, scope: str, key: str) -> Row | None:
     return conn.execute(sa.select(t.idempotency).where(c.scope == scope, c.key == key)).first()
 
 
-def insert_kept(conn: Connection, scope: str, key: str, digest: bytes, status: int, answer: str, at: int) -> None:
-    """Keep an answer, or that one is under way; `at` is wall-clock time. What is past its time is dropped."""
+def insert_kept(conn: Connection, scope: str, key: str, digest: bytes, status: int, answer: str, at: int) -> bool:
+    """Keep an answer, or that one is under way; `at` is wall-clock time. What is past its time is dropped.
+
+    Answers False, and changes nothing, where the key is taken.
+    """
     c = t.idempotency.c
     conn.execute(sa.delete(t.idempotency).where(c.at < at - KEPT_FOR))
-    conn.execute(
-        sa.insert(t.idempotency).values(scope=scope, key=key, digest=digest, status=status, answer=answer, at=at)
-    )
+    row = {"scope": scope, "key": key, "digest": digest, "status": status, "answer": answer, "at": at}
+    return insert_new(conn, t.idempotency, row)
 
 
 def update_kept(conn: Connection, scope: str, key: str, status: int, answer: str) -> None:

@@ -114,16 +114,13 @@ def list_out_of_grace(conn: Connection, issued_by: int) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def list_to_charge(conn: Connection, now: int) -> list[Row]:
-    """Unpaid invoices whose next attempt is due, with no payment under way."""
+def list_to_charge(conn: Connection, now: int, account: str | None = None) -> list[Row]:
+    """Unpaid invoices, of every account or of one, whose next attempt is due."""
     c = t.invoices.c
-    return list(
-        conn.execute(
-            sa.select(t.invoices)
-            .where(c.next_attempt_at <= now, c.state.in_((ISSUED, FAILED)))
-            .order_by(c.next_attempt_at, c.account, c.number)
-        )
-    )
+    query = sa.select(t.invoices).where(c.next_attempt_at <= now, c.state.in_((ISSUED, FAILED)))
+    if account is not None:
+        query = query.where(c.account == account)
+    return list(conn.execute(query.order_by(c.next_attempt_at, c.account, c.number)))
 
 
 def get_next_attempt(conn: Connection, after: int) -> int | None:

@@ -100,6 +100,13 @@ def get_turnover(conn: Connection, account: str, ledger: str) -> tuple[int, int]
     return int(row[0]), int(row[1])
 
 
+def sum_credits(conn: Connection, account: str, prefix: str) -> int:
+    """All credits ever posted to the ledger accounts that start with `prefix`."""
+    c = t.balances.c
+    ours = (c.account == account, c.ledger >= prefix, c.ledger < prefix + "\uffff")
+    return int(conn.execute(sa.select(sa.func.coalesce(sa.func.sum(c.credits), 0)).where(*ours)).scalar_one())
+
+
 def get_balance(conn: Connection, account: str, ledger: str) -> int:
     """One ledger account's balance on its natural side, nano-dollars."""
     return _natural(ledger, *get_turnover(conn, account, ledger))

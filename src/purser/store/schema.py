@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table, Text
+from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table
 
 Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # STRICT tables know INTEGER only
+Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared byte by byte, as SQLite does
 Blob = sa.LargeBinary()
 
 metadata = MetaData(

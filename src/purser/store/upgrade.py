@@ -13,33 +13,41 @@ from alembic.script import ScriptDirectory
 
 from purser.core.errors import Broken
 from purser.store.db import Connection, Database
+from purser.store.presence import UPGRADE, lock_one, open_lock_file
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def upgrade(db: Database) -> None:
-    """Create or migrate the tables; raises Broken where the database is not durable or newer than this program."""
-    if db.in_memory:
-        _upgrade(db)
-    else:
+    """Create or migrate the tables while nobody writes.
+
+    Raises Unavailable where the database cannot be reached, Broken where it is not durable or newer than this program.
+    """
+    if db.is_sqlite and not db.in_memory:
         db.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(f"{db.path}.queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock_file(db, ".queue")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # the writers' own queue: nobody writes while tables change
             _upgrade(db)
         finally:
             os.close(descriptor)
+    else:
+        db.reach()
+        _upgrade(db)
     db.assert_durable()
 
 
 def _upgrade(db: Database) -> None:
     with db.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        lock_one(connection, UPGRADE)
         config = _config(connection)
         script = ScriptDirectory.from_config(config)
         at = MigrationContext.configure(connection).get_current_revision()
         if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
             raise Broken(f"the database is at version {at}, which this program does not know: install a newer Purser")
         if at != script.get_current_head():
+            if at is not None and not db.is_sqlite:  # every transaction begins with an update of this table
+                connection.exec_driver_sql("LOCK TABLE writers IN EXCLUSIVE MODE")
             command.upgrade(config, "head")
 
 

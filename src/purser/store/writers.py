@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -21,10 +18,12 @@ from purser.core.ids import make_id
 from purser.core.policy import Policy
 from purser.store import headroom as rows
 from purser.store import schema as t
-from purser.store.db import Connection, Database
+from purser.store.db import Connection, Database, may_try_again
+from purser.store.presence import CHANGES, lock_one, presence
 
 T = TypeVar("T")
 _CHECKPOINT_EVERY = 200
+_TRIES = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,8 +96,7 @@ class Writer:
     def __init__(self, db: Database, world: World, policy: Policy, *, host: str, pid: int) -> None:
         self.db, self.world, self.policy = db, world, policy
         self._lock = threading.RLock()
-        self._queue = _open_lock_file(db, ".queue")
-        self._alive = _open_lock_file(db, ".alive")
+        self._presence = presence(db)
         self._conn = db.engine.connect().execution_options(immediate=True)
         self._since_checkpoint = 0
         self.seq = self.n = 0
@@ -109,7 +107,7 @@ class Writer:
             values = {"host": host, "pid": pid, "hash": self.hash, "heard_at": world.wall()}
             inserted = self._conn.execute(sa.insert(t.writers).values(values))
             self.id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
-            _lock_byte(self._alive, self.id)
+            self._presence.show(self._conn, self.id)
         self.close_dead()
 
     @property
@@ -117,42 +115,60 @@ class Writer:
         """This writer's name as an owner of leases."""
         return owner_name(self.id)
 
-    def _turn(self) -> _Turn:
-        return _Turn(self._lock, self._queue)
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """A place in the one fair queue of writers: a thread lock within the process, then among the processes."""
+        with self._lock:
+            self._presence.take_turn()
+            try:
+                yield
+            finally:
+                self._presence.end_turn()
 
     def run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in one durable transaction; its exceptions undo everything and are raised again.
 
-        Raises Fenced where this writer was closed, Broken where the database failed to commit: the outcome is then
-        unknown and the process must stop.
+        Where the database undid it for the sake of others beside it, it is done again. Raises Fenced where this
+        writer was closed, Broken where the database failed to commit: the outcome is then unknown and the process
+        must stop.
         """
         return self.run_touching(work)[0]
 
     def run_touching(self, work: Callable[[Tx], T]) -> tuple[T, set[str]]:
         """As `run`; answers also the accounts whose control state changed."""
         with self._turn():
-            tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1)
-            link, n = self.hash, self.n
-            transaction = self._conn.begin()
-            try:
-                self._step()
-                result = work(tx)
-                if tx.touched:
-                    self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
-                if tx.facts:
-                    link, n = chain(link, tx.seq, tx.facts), n + 1
-                    self._conn.execute(_LINK, {"writer": self.id, "n": n, "seq": tx.seq, "hash": link, "at": tx.now})
-                    self._conn.execute(_TIP, {"id": self.id, "n": n, "hash": link})
-            except BaseException:
-                transaction.rollback()
-                raise
-            try:
-                transaction.commit()
-            except Exception as error:
-                raise Broken(f"a commit failed, its outcome is unknown: {error}") from error
-            self.seq, self.hash, self.n = tx.seq, link, n
-            self._checkpoint()
-            return result, tx.touched
+            for _ in range(_TRIES - 1):
+                try:
+                    return self._run_once(work)
+                except sa.exc.DBAPIError as error:
+                    if not may_try_again(error):
+                        raise
+            return self._run_once(work)
+
+    def _run_once(self, work: Callable[[Tx], T]) -> tuple[T, set[str]]:
+        tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1)
+        link, n = self.hash, self.n
+        transaction = self._conn.begin()
+        try:
+            self._step()
+            result = work(tx)
+            if tx.facts:
+                link, n = chain(link, tx.seq, tx.facts), n + 1
+                self._conn.execute(_LINK, {"writer": self.id, "n": n, "seq": tx.seq, "hash": link, "at": tx.now})
+                self._conn.execute(_TIP, {"id": self.id, "n": n, "hash": link})
+            if tx.touched:
+                lock_one(self._conn, CHANGES)  # last: numbers become visible in their order, so none is overlooked
+                self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
+        except BaseException:
+            transaction.rollback()
+            raise
+        try:
+            transaction.commit()
+        except Exception as error:
+            raise Broken(f"a commit failed, its outcome is unknown: {error}") from error
+        self.seq, self.hash, self.n = tx.seq, link, n
+        self._checkpoint()
+        return result, tx.touched
 
     def _step(self) -> None:
         stepped = self._conn.execute(_STEP, {"id": self.id, "seq": self.seq, "heard": self.world.wall()})
@@ -162,7 +178,7 @@ class Writer:
 
     def _checkpoint(self) -> None:
         self._since_checkpoint += 1
-        if self._since_checkpoint >= _CHECKPOINT_EVERY and not self.db.in_memory:
+        if self._since_checkpoint >= _CHECKPOINT_EVERY and self.db.is_sqlite and not self.db.in_memory:
             self._since_checkpoint = 0
             driver = self._conn.connection.driver_connection
             if driver is not None:
@@ -172,13 +188,9 @@ class Writer:
                     raise Broken(f"a checkpoint failed: {error}") from error
 
     def close_dead(self) -> list[int]:
-        """Close the open writers of this host whose process is gone; answers their ids."""
+        """Close the open writers whose process is gone; answers their ids."""
         with self.db.read() as read:
-            others = sa.select(t.writers.c.id).where(
-                t.writers.c.state == "open", t.writers.c.host == self.host, t.writers.c.id != self.id
-            )
-            candidates = [int(row.id) for row in read.execute(others)]
-        dead = [writer for writer in candidates if not _byte_is_locked(self._alive, writer)]
+            dead = self._presence.list_gone(read, self.id, self.host)
         for writer in dead:
             self.run(lambda tx, writer=writer: close_writer(tx, writer))  # type: ignore[misc]
         return dead
@@ -189,10 +201,10 @@ class Writer:
             if self.open:
                 self.run(lambda tx: close_writer(tx, self.id))
                 self.open = False
+            if not self.db.is_sqlite:
+                self._conn.invalidate()  # the session ends, and with it the lock it holds
             self._conn.close()
-            for descriptor in (self._queue, self._alive):
-                if descriptor is not None:
-                    os.close(descriptor)
+            self._presence.close()
 
 
 _STEP = sa.text("UPDATE writers SET seq = seq + 1, heard_at = :heard WHERE id = :id AND seq = :seq AND state = 'open'")
@@ -217,7 +229,7 @@ def close_writer(tx: Tx, writer: int) -> int:
         return 0
     spare = 0
     for key, held in rows.list_leases_of(tx.conn, owner_name(writer)):
-        row = rows.get_row(tx.conn, key)
+        row = rows.lock_row(tx.conn, key)
         if row is None:
             raise Broken(f"lease without headroom row: {key}")
         if writer == tx.writer:
@@ -228,42 +240,3 @@ def close_writer(tx: Tx, writer: int) -> int:
         tx.touch(key.account)
     tx.conn.execute(sa.update(t.writers).where(t.writers.c.id == writer).values(unbilled=spare))
     return spare
-
-
-class _Turn:
-    """A place in the one fair queue of writers: a thread lock within the process, a file lock between processes."""
-
-    def __init__(self, lock: threading.RLock, queue: int | None) -> None:
-        self.lock, self.queue = lock, queue
-
-    def __enter__(self) -> None:
-        self.lock.acquire()
-        if self.queue is not None:
-            fcntl.flock(self.queue, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        if self.queue is not None:
-            fcntl.flock(self.queue, fcntl.LOCK_UN)
-        self.lock.release()
-
-
-def _open_lock_file(db: Database, suffix: str) -> int | None:
-    if db.in_memory:
-        return None
-    return os.open(Path(f"{db.path}{suffix}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _flock_record(kind: int, byte: int) -> bytes:
-    return struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)
-
-
-def _lock_byte(descriptor: int | None, byte: int) -> None:
-    if descriptor is not None:  # open-file-description locks: held by this descriptor until it or its process ends
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock_record(fcntl.F_WRLCK, byte))
-
-
-def _byte_is_locked(descriptor: int | None, byte: int) -> bool:
-    if descriptor is None:
-        return True
-    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock_record(fcntl.F_WRLCK, byte))
-    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)

@@ -139,24 +139,33 @@ def _chunks(items: list[T], size: int) -> Iterator[tuple[int, list[T]]]:
         yield start, items[start : start + size]
 
 
-def record_all(tx: Tx, start: int, events: list[object], into: Metered) -> None:
+def record_all(tx: Tx, start: int, events: list[object]) -> Metered:
     """Bill events one by one; one that is rejected undoes none of the others."""
-    books = prices.list_books(tx.conn)
-    touched = set()
+    result = Metered(0, 0, [])
+    read: list[tuple[int, object, Reported]] = []
     for index, given in enumerate(events, start):
         try:
-            event = read_event(given)
+            read.append((index, given, read_event(given)))
+        except PurserError as error:
+            result.rejected.append(_rejected(index, given, error))
+    books = prices.list_books(tx.conn)
+    metering.lock_accounts(tx, {event.account for _, _, event in read})
+    touched = set()
+    for index, given, event in read:
+        try:
             new = metering.record(tx, event, books, judge=False)
         except PurserError as error:
-            into.rejected.append(_rejected(index, given, error))
+            result.rejected.append(_rejected(index, given, error))
             continue
         if new:
             touched.add(event.account)
-            into.accepted += 1
+            result.accepted += 1
         else:
-            into.duplicates += 1
+            result.duplicates += 1
     for account in sorted(touched):
         standing.rejudge(tx, account)
+    result.rejected.sort(key=lambda rejected: rejected.index)
+    return result
 
 
 def _rejected(index: int, given: object, error: PurserError) -> RejectedView:
@@ -191,8 +200,7 @@ def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any]]) -> R
             return request.desk.write(lambda tx: _record_lone(tx, data))
         result = Metered(0, 0, [])
         for start, some in _chunks(data, _AT_ONCE):
-            part = Metered(0, 0, [])
-            request.desk.write(lambda tx, start=start, some=some, part=part: record_all(tx, start, some, part))  # type: ignore[misc]
+            part = request.desk.write(lambda tx, start=start, some=some: record_all(tx, start, some))  # type: ignore[misc]
             result.accepted += part.accepted
             result.duplicates += part.duplicates
             result.rejected += part.rejected
