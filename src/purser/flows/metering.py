@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from purser.core import journal, lease
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.money import LARGEST_NANOS, format_usd
-from purser.core.period import DAY, MINUTE, month_end, month_of
+from purser.core.period import DAY, month_of, next_month
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import rate
 from purser.core.usage import Quantities
 from purser.flows import standing
 from purser.store import accounts, headroom, ledger, prices, usage
+from purser.store.db import Connection
 from purser.store.headroom import credit_key, month_key
 from purser.store.presence import SHARED, lock_one
 from purser.store.usage import Event
 from purser.store.writers import Tx
 
 CLOSED_THROUGH = "closed_through"
-_CLOCKS_APART = 5 * MINUTE  # more than the clocks of two hosts may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,13 @@ def bill_month(tx: Tx, account: str, month: str) -> str:
     """The month on whose invoice usage of `month` goes: itself, or the open one where it is closed (D6)."""
     lock_one(tx.conn, SHARED, shared=True)
     standing.lock(tx, account)
-    return month_of(tx.now + _CLOCKS_APART) if is_closed(tx, account, month) else month
+    closed = closed_through(tx.conn, account)
+    return month if month > closed else max(month_of(tx.now), next_month(closed))
 
 
-def is_closed(tx: Tx, account: str, month: str) -> bool:
-    """Whether an account's month is closed. By this process's clock it may have some moments to go."""
-    if month_end(month) > tx.now + _CLOCKS_APART:
-        return False
-    closed = accounts.get_closed_through(tx.conn, account) or "", accounts.get_meta(tx.conn, CLOSED_THROUGH) or ""
-    return month <= max(closed)
+def closed_through(conn: Connection, account: str) -> str:
+    """The last month whose bill is made, for this account or for everybody; empty where none is."""
+    return max(accounts.get_closed_through(conn, account) or "", accounts.get_meta(conn, CLOSED_THROUGH) or "")
 
 
 def lock_accounts(tx: Tx, ids: Iterable[str]) -> None:

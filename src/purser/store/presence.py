@@ -27,7 +27,7 @@ _GONE = sa.text(
     "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :space AND l.objid = w.id "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY w.id"
 )
-_LIVE_HERE = sa.text("SELECT id FROM writers WHERE state = 'open' AND host = :host AND id <> :me ORDER BY id")
+_OPEN = sa.text("SELECT id FROM writers WHERE state = 'open' AND id <> :me ORDER BY id")
 
 
 class Presence(Protocol):
@@ -42,7 +42,7 @@ class Presence(Protocol):
     def show(self, conn: Connection, writer: int) -> None:
         """Show from now on that this writer's process lives, until it ends or `close`."""
 
-    def list_gone(self, conn: Connection, me: int, host: str) -> list[int]:
+    def list_gone(self, conn: Connection, me: int) -> list[int]:
         """The open writers whose process is gone."""
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class _Alone:
     def show(self, conn: Connection, writer: int) -> None:
         return
 
-    def list_gone(self, conn: Connection, me: int, host: str) -> list[int]:
+    def list_gone(self, conn: Connection, me: int) -> list[int]:
         return []
 
     def close(self) -> None:
@@ -91,8 +91,9 @@ class _Files:
         # An open-file-description lock: held by this descriptor until it is closed or its process ends.
         fcntl.fcntl(self._alive, fcntl.F_OFD_SETLK, _flock_record(fcntl.F_WRLCK, writer))
 
-    def list_gone(self, conn: Connection, me: int, host: str) -> list[int]:
-        others = [int(row[0]) for row in conn.execute(_LIVE_HERE, {"host": host, "me": me})]
+    def list_gone(self, conn: Connection, me: int) -> list[int]:
+        # Whatever their host is called: who has this file open shares its locks, and a container's name changes.
+        others = [int(row[0]) for row in conn.execute(_OPEN, {"me": me})]
         return [writer for writer in others if not self._is_locked(writer)]
 
     def _is_locked(self, writer: int) -> bool:
@@ -116,7 +117,7 @@ class _Sessions:
     def show(self, conn: Connection, writer: int) -> None:
         conn.execute(_LOCK, {"space": _WRITERS, "id": writer})
 
-    def list_gone(self, conn: Connection, me: int, host: str) -> list[int]:
+    def list_gone(self, conn: Connection, me: int) -> list[int]:
         return [int(row[0]) for row in conn.execute(_GONE, {"me": me, "space": _WRITERS})]
 
     def close(self) -> None:

@@ -101,7 +101,6 @@ class Writer:
         self._since_checkpoint = 0
         self.seq = self.n = 0
         self.hash = bytes(32)
-        self.host = host
         self.open = True
         with self._turn(), self._conn.begin():
             values = {"host": host, "pid": pid, "hash": self.hash, "heard_at": world.wall()}
@@ -190,7 +189,7 @@ class Writer:
     def close_dead(self) -> list[int]:
         """Close the open writers whose process is gone; answers their ids."""
         with self.db.read() as read:
-            dead = self._presence.list_gone(read, self.id, self.host)
+            dead = self._presence.list_gone(read, self.id)
         for writer in dead:
             self.run(lambda tx, writer=writer: close_writer(tx, writer))  # type: ignore[misc]
         return dead
