@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -116,9 +117,16 @@ def test_a_checkpoint_that_fails_is_no_reason_to_write_again(monkeypatch: pytest
     with open_books() as (writer, _):
         writer.run(lambda tx: open_account(tx, "ada"))
 
+        real = writer._conn.connection.driver_connection
+
         class Failing:
-            def execute(self, statement: str) -> None:
-                raise OSError("disk full")
+            def execute(self, statement: str, *values: Any) -> Any:
+                if "wal_checkpoint" in statement:
+                    raise OSError("disk full")
+                return real.execute(statement, *values)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
 
         monkeypatch.setattr(writer.db, "in_memory", False)
         monkeypatch.setattr(writer, "_since_checkpoint", 10**6)

@@ -265,11 +265,15 @@ def test_what_cannot_be_posted_is_not_acknowledged_and_stops_the_process(
         fatal: list[BaseException] = []
         rig.queue._on_fatal = fatal.append
 
-        def settle(tx: Tx, events: Any) -> None:
-            raise error
+        real = requests.settle_and_take
+
+        def settle_and_take(tx: Tx, events: Any, asked: Any) -> Any:
+            if events:
+                raise error
+            return real(tx, events, asked)
 
         with monkeypatch.context() as patch:
-            patch.setattr(requests, "settle", settle)
+            patch.setattr(requests, "settle_and_take", settle_and_take)
             if stream:
                 assert not is_whole(rig, "hi [[tokens=5]]")
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
-from purser.core.lease import MONTH
+from purser.core.lease import MONTH, Lease
 from purser.core.money import LARGEST_NANOS
 from purser.core.period import MINUTE, month_end, month_of
 from purser.core.standing import DUST_NANOS
@@ -20,6 +20,7 @@ from purser.store.usage import Event
 from purser.store.writers import Tx
 
 _CLOCKS_APART = 5 * MINUTE  # more than the clocks of two hosts may differ
+_NONE = Lease()
 _SHARE_OF_REST = 4  # a lease beyond the need takes at most this fraction of what is left, so that others find some
 
 
@@ -167,7 +168,7 @@ def _settle(tx: Tx, events: Sequence[Event]) -> set[str]:
         posted += [(event, txn if event.cost_nanos else None) for event in own]
     usage.insert_events(tx, posted)
     ledger.post_all(tx, entries)
-    return {account for account, own in sorted(by_account.items()) if _use_leases(tx, account, own)}
+    return _use_leases(tx, posted)
 
 
 def _on_open_bill(tx: Tx, event: Event) -> Event:
@@ -177,15 +178,15 @@ def _on_open_bill(tx: Tx, event: Event) -> Event:
     return replace(event, bill_month=bill_month(tx, event.account, event.month))
 
 
-def _use_leases(tx: Tx, account: str, events: Sequence[Event]) -> bool:
-    """Answers whether one of them ran dry."""
+def _use_leases(tx: Tx, posted: Sequence[tuple[Event, str | None]]) -> set[str]:
+    """Answers the accounts of which a lease ran dry."""
     costs: dict[RowKey, int] = {}
-    for event in events:
-        for key in path(account, event.month) if event.cost_nanos else ():  # nothing held: there may be no such row
+    for event, _ in posted:
+        for key in path(event.account, event.month) if event.cost_nanos else ():  # nothing held: there may be no row
             costs[key] = costs.get(key, 0) + event.cost_nanos
-    dry = False
-    for key, cost in sorted(costs.items()):
-        held = lease.settle(headroom.get_lease(tx.conn, key, tx.owner), cost)
-        headroom.put_lease(tx.conn, key, tx.owner, held)
-        dry = dry or held.spare < DUST_NANOS
-    return dry
+    if not costs:
+        return set()
+    held = headroom.get_leases(tx.conn, costs, tx.owner)
+    used = {key: lease.settle(held.get(key, _NONE), cost) for key, cost in costs.items()}
+    headroom.use_leases(tx.conn, used, tx.owner)
+    return {key.account for key, left in used.items() if left.spare < DUST_NANOS}

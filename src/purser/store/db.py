@@ -98,7 +98,7 @@ def reason(error: sa.exc.DBAPIError) -> str:
 
 def may_try_again(error: BaseException) -> bool:
     """Whether the database undid a transaction only because of others beside it, so that it can simply run again."""
-    return isinstance(error, sa.exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRY_AGAIN
+    return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
 
 
 def _parse(url: str) -> sa.URL:

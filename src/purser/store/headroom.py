@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from purser.core.lease import CREDIT, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
+from purser.store.bulk import INT, TEXT, ForEach
 from purser.store.db import Connection
 
 _AT_ONCE = 500  # values in one statement
@@ -45,6 +46,19 @@ _PUT = sa.text(
 )
 _GET_LEASE = sa.text(
     'SELECT share, used FROM leases WHERE account = :account AND kind = :kind AND "window" = :window AND owner = :owner'
+)
+_GET_LEASES = ForEach(
+    (TEXT, TEXT, TEXT, TEXT),
+    sqlite='SELECT account, kind, "window", share, used FROM leases '
+    'WHERE account = ? AND kind = ? AND "window" = ? AND owner = ?',
+    postgresql='SELECT l.account, l.kind, l."window", l.share, l.used FROM leases l, {v} '
+    'WHERE l.account = v.c1 AND l.kind = v.c2 AND l."window" = v.c3 AND l.owner = v.c4',
+)
+_USE_LEASES = ForEach(
+    (INT, TEXT, TEXT, TEXT, TEXT),
+    sqlite='UPDATE leases SET used = ? WHERE account = ? AND kind = ? AND "window" = ? AND owner = ?',
+    postgresql="UPDATE leases l SET used = v.c1 FROM {v} "
+    'WHERE l.account = v.c2 AND l.kind = v.c3 AND l."window" = v.c4 AND l.owner = v.c5',
 )
 _PUT_LEASE = sa.text(
     'INSERT INTO leases (account, kind, "window", owner, share, used) '
@@ -97,6 +111,17 @@ def get_lease(conn: Connection, key: RowKey, owner: str) -> Lease:
     return Lease(row[0], row[1]) if row else Lease()
 
 
+def get_leases(conn: Connection, keys: Iterable[RowKey], owner: str) -> dict[RowKey, Lease]:
+    """One owner's leases on these rows, as far as there are any."""
+    found = _GET_LEASES.fetch(conn, [(*key, owner) for key in keys])
+    return {RowKey(row[0], row[1], row[2]): Lease(row[3], row[4]) for row in found}
+
+
+def use_leases(conn: Connection, leases: Mapping[RowKey, Lease], owner: str) -> None:
+    """Write how much is used of one owner's leases, which are there."""
+    _USE_LEASES.run(conn, [(lease.used, *key, owner) for key, lease in leases.items()])
+
+
 def put_lease(conn: Connection, key: RowKey, owner: str, lease: Lease) -> None:
     """Write one owner's lease."""
     conn.execute(_PUT_LEASE, {**key._asdict(), "owner": owner, "share": lease.share, "used": lease.used})
@@ -139,6 +164,34 @@ def get_spare(conn: Connection, key: RowKey) -> int:
     """What all leases on a row have set aside and not used."""
     used, share = conn.execute(_LEASED, key._asdict()).one()
     return int(share) - int(used)
+
+
+_LEFT = """
+SELECT h.account, h.kind, h."window", h.enforced, h.amount - h.taken, (
+    SELECT COALESCE(SUM(l.share - l.used), 0) FROM leases l
+    WHERE l.account = h.account AND l.kind = h.kind AND l."window" = h."window" AND l.owner <> {owner}
+) FROM headroom h{v} WHERE h.account = {account} AND h.kind = {kind} AND h."window" = {window}
+"""
+_LIST_LEFT = ForEach(
+    (TEXT, TEXT, TEXT, TEXT),
+    sqlite=_LEFT.format(v="", owner="?", account="?", kind="?", window="?"),
+    postgresql=_LEFT.format(v=", {v}", owner="v.c1", account="v.c2", kind="v.c3", window="v.c4"),
+)
+
+
+def list_left(conn: Connection, keys: Iterable[RowKey], owner: str) -> list[tuple[RowKey, int | None, int]]:
+    """Of each of these rows that is there: what is neither used nor leased, and what others than `owner` have spare.
+
+    The first is below zero where more is taken than there is by now, and None where the row is not enforced.
+    """
+    found = _LIST_LEFT.fetch(conn, [(owner, *key) for key in keys])
+    return [(RowKey(row[0], row[1], row[2]), int(row[4]) if row[3] else None, int(row[5])) for row in found]
+
+
+def is_shared(conn: Connection, writer: int) -> bool:
+    """Whether other writers than this one are open, who take and give back headroom too."""
+    c = t.writers.c
+    return conn.execute(sa.select(c.id).where(c.state == "open", c.id != writer).limit(1)).first() is not None
 
 
 def list_leasing(conn: Connection, month: str) -> list[str]:

@@ -9,21 +9,20 @@ import sqlalchemy as sa
 
 from purser.core.journal import DEBIT_NORMAL, Transaction
 from purser.store import schema as t
+from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection
 from purser.store.writers import Tx
 
-_INSERT = sa.text(
-    "INSERT INTO transactions (account, key, kind, at, corrects, writer, seq) "
-    "VALUES (:account, :key, :kind, :at, :corrects, :writer, :seq)"
+_INSERT = Insert(
+    "transactions",
+    {"account": TEXT, "key": TEXT, "kind": TEXT, "at": INT, "corrects": TEXT, "writer": INT, "seq": INT},
 )
-_POST = sa.text(
-    "INSERT INTO postings (account, key, n, ledger, side, amount) VALUES (:account, :key, :n, :ledger, :side, :amount)"
-)
-_BALANCE = sa.text(
-    "INSERT INTO balances (account, ledger, writer, debits, credits) "
-    "VALUES (:account, :ledger, :writer, :debits, :credits) "
-    "ON CONFLICT (account, ledger, writer) DO UPDATE SET "
-    "debits = balances.debits + excluded.debits, credits = balances.credits + excluded.credits"
+_POST = Insert("postings", {"account": TEXT, "key": TEXT, "n": INT, "ledger": TEXT, "side": TEXT, "amount": INT})
+_BALANCE = Insert(
+    "balances",
+    {"account": TEXT, "ledger": TEXT, "writer": INT, "debits": INT, "credits": INT},
+    key=("account", "ledger", "writer"),
+    adding=("debits", "credits"),
 )
 
 
@@ -34,47 +33,21 @@ def post(tx: Tx, account: str, transaction: Transaction, *, corrects: str | None
 
 def post_all(tx: Tx, entries: Iterable[tuple[str, Transaction]], *, corrects: str | None = None) -> None:
     """Append several transactions at once."""
-    heads, postings, balances = [], [], []
+    heads: list[tuple[object, ...]] = []
+    postings: list[tuple[object, ...]] = []
+    sums: dict[tuple[str, str], list[int]] = {}
     for account, entry in entries:
-        heads.append(
-            {
-                "account": account,
-                "key": entry.key,
-                "kind": entry.kind,
-                "at": tx.now,
-                "corrects": corrects,
-                "writer": tx.writer,
-                "seq": tx.seq,
-            }
-        )
+        heads.append((account, entry.key, entry.kind, tx.now, corrects, tx.writer, tx.seq))
         tx.cover("transaction", account, entry.key, entry.kind, tx.now, corrects)
         for n, posting in enumerate(entry.postings):
-            side = "D" if posting.debit else "C"
-            amount = posting.amount_nanos
-            postings.append(
-                {
-                    "account": account,
-                    "key": entry.key,
-                    "n": n,
-                    "ledger": posting.ledger,
-                    "side": side,
-                    "amount": amount,
-                }
-            )
-            tx.cover("posting", account, entry.key, n, posting.ledger, side, amount)
-            balances.append(
-                {
-                    "account": account,
-                    "ledger": posting.ledger,
-                    "writer": tx.writer,
-                    "debits": amount if posting.debit else 0,
-                    "credits": 0 if posting.debit else amount,
-                }
-            )
-    if heads:
-        tx.conn.execute(_INSERT, heads)
-        tx.conn.execute(_POST, postings)
-        tx.conn.execute(_BALANCE, balances)
+            values = (account, entry.key, n, posting.ledger, "D" if posting.debit else "C", posting.amount_nanos)
+            postings.append(values)
+            tx.cover("posting", *values)
+            sides = sums.setdefault((account, posting.ledger), [0, 0])
+            sides[0 if posting.debit else 1] += posting.amount_nanos
+    _INSERT.run(tx.conn, heads)
+    _POST.run(tx.conn, postings)
+    _BALANCE.run(tx.conn, [(account, ledger, tx.writer, *sides) for (account, ledger), sides in sums.items()])
 
 
 def get_balances(conn: Connection, account: str, prefix: str) -> dict[str, int]:
@@ -114,6 +87,13 @@ def get_balance(conn: Connection, account: str, ledger: str) -> int:
 
 def _natural(ledger: str, debits: int, credits: int) -> int:
     return debits - credits if ledger.split(":")[0] in DEBIT_NORMAL else credits - debits
+
+
+def list_credited(conn: Connection, account: str, key: str) -> list[tuple[str, int]]:
+    """What a transaction credited, in order: ledger accounts and amounts; nothing where there is no such one."""
+    c = t.postings.c
+    query = sa.select(c.ledger, c.amount).where(c.account == account, c.key == key, c.side == "C").order_by(c.n)
+    return [(str(row[0]), int(row[1])) for row in conn.execute(query)]
 
 
 def list_transactions(

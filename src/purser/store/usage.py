@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from purser.core.rating import Part
 from purser.core.usage import Quantities
 from purser.store import schema as t
+from purser.store.bulk import BYTES, INT, TEXT, Insert
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
@@ -47,18 +48,39 @@ class Event:
         return hashlib.blake2b(_encode(body), digest_size=16).digest()
 
 
-_INSERT = sa.text(
-    'INSERT INTO usage_events (account, source, id, model, "user", key, occurred_at, recorded_at, month, bill_month, '
-    "version, quantities, cost, held, clamped, estimated, state, digest, txn, writer, seq) VALUES (:account, :source, "
-    ":id, :model, :user, :key, :occurred_at, :recorded_at, :month, :bill_month, :version, :quantities, :cost, :held, "
-    ":clamped, :estimated, :state, :digest, :txn, :writer, :seq)"
+_INSERT = Insert(
+    "usage_events",
+    {
+        "account": TEXT,
+        "source": TEXT,
+        "id": TEXT,
+        "model": TEXT,
+        "user": TEXT,
+        "key": TEXT,
+        "occurred_at": INT,
+        "recorded_at": INT,
+        "month": TEXT,
+        "bill_month": TEXT,
+        "version": INT,
+        "quantities": TEXT,
+        "cost": INT,
+        "held": INT,
+        "clamped": INT,
+        "estimated": INT,
+        "state": TEXT,
+        "txn": TEXT,
+        "digest": BYTES,
+        "writer": INT,
+        "seq": INT,
+    },
 )
-_ROLL = sa.text(
-    "INSERT INTO rollups (account, bill_month, month, hour_at, model, unit, version, writer, quantity, amount, events) "
-    "VALUES (:account, :bill_month, :month, :hour_at, :model, :unit, :version, :writer, :quantity, :amount, :events) "
-    "ON CONFLICT (account, bill_month, month, hour_at, model, unit, version, writer) DO UPDATE SET "
-    "quantity = rollups.quantity + excluded.quantity, amount = rollups.amount + excluded.amount, "
-    "events = rollups.events + excluded.events"
+_ROLL_KEY = ("account", "bill_month", "month", "hour_at", "model", "unit", "version", "writer")
+_ROLL = Insert(
+    "rollups",
+    dict(zip(_ROLL_KEY, (TEXT, TEXT, TEXT, INT, TEXT, TEXT, INT, INT), strict=True))
+    | {"quantity": INT, "amount": INT, "events": INT},
+    key=_ROLL_KEY,
+    adding=("quantity", "amount", "events"),
 )
 _KNOWN = sa.text(
     "SELECT digest, cost, state FROM usage_events WHERE account = :account AND source = :source AND id = :id"
@@ -79,97 +101,54 @@ def get_occurred_at(conn: Connection, account: str, source: str, id_: str) -> in
     return int(conn.execute(known).scalar_one())
 
 
-def fact_of(event: Event, recorded_at: int, txn: str | None) -> tuple[object, ...]:
-    """The values of an event that its writer's hash chain covers."""
-    return (
-        "usage",
-        event.account,
-        event.source,
-        event.id,
-        event.model,
-        event.user,
-        event.key,
-        event.occurred_at,
-        recorded_at,
-        event.month,
-        event.bill_month,
-        event.version,
-        event.quantities,
-        event.cost_nanos,
-        event.held_nanos,
-        event.clamped_nanos,
-        int(event.estimated),
-        event.state,
-        txn,
-    )
-
-
 def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
-    """Insert new events, each with the key of the transaction that posts it, and add them to the roll-ups."""
-    rows = []
+    """Insert new events, each with the key of the transaction that posts it, and add them to the roll-ups.
+
+    The hash chain covers an event's values under the name "usage", in the order of the table's columns.
+    """
+    rows: list[tuple[object, ...]] = []
     sums: dict[tuple[object, ...], list[int]] = {}
     for event, txn in events:
-        rows.append(
-            {
-                "account": event.account,
-                "source": event.source,
-                "id": event.id,
-                "model": event.model,
-                "user": event.user,
-                "key": event.key,
-                "occurred_at": event.occurred_at,
-                "recorded_at": tx.now,
-                "month": event.month,
-                "bill_month": event.bill_month,
-                "version": event.version,
-                "quantities": _encode(event.quantities).decode(),
-                "cost": event.cost_nanos,
-                "held": event.held_nanos,
-                "clamped": event.clamped_nanos,
-                "estimated": int(event.estimated),
-                "state": event.state,
-                "digest": event.digest(),
-                "txn": txn,
-                "writer": tx.writer,
-                "seq": tx.seq,
-            }
+        quantities = _encode(event.quantities)
+        values = (
+            event.account,
+            event.source,
+            event.id,
+            event.model,
+            event.user,
+            event.key,
+            event.occurred_at,
+            tx.now,
+            event.month,
+            event.bill_month,
+            event.version,
+            msgspec.Raw(quantities),
+            event.cost_nanos,
+            event.held_nanos,
+            event.clamped_nanos,
+            int(event.estimated),
+            event.state,
+            txn,
         )
-        tx.cover(*fact_of(event, tx.now, txn))
-        if event.state != SETTLED:
-            continue
-        hour_at = event.occurred_at - event.occurred_at % _HOUR
-        for part in event.parts:
-            key = (
-                event.account,
-                event.bill_month,
-                event.month,
-                hour_at,
-                event.model,
-                part.unit,
-                event.version,
-            )
-            total = sums.setdefault(key, [0, 0, 0])
+        tx.cover("usage", *values)
+        rows.append((*values[:11], quantities.decode(), *values[12:], event.digest(), tx.writer, tx.seq))
+        if event.state == SETTLED:
+            _add_to_sums(sums, event, tx.writer)
+    _INSERT.run(tx.conn, rows)
+    _ROLL.run(tx.conn, [(*key, *total) for key, total in sums.items()])
+
+
+def _add_to_sums(sums: dict[tuple[object, ...], list[int]], event: Event, writer: int) -> None:
+    hour_at = event.occurred_at - event.occurred_at % _HOUR
+    for part in event.parts:
+        key = (event.account, event.bill_month, event.month, hour_at, event.model, part.unit, event.version, writer)
+        total = sums.get(key)
+        if total is None:
+            sums[key] = [part.quantity, part.amount_nanos, 1]
+        else:
             total[0] += part.quantity
             total[1] += part.amount_nanos
             total[2] += 1
-    tx.conn.execute(_INSERT, rows)
-    if sums:
-        _add_to_rollups(tx, sums)
-
-
-def _add_to_rollups(tx: Tx, sums: dict[tuple[object, ...], list[int]]) -> None:
-    names = ("account", "bill_month", "month", "hour_at", "model", "unit", "version")
-    rows = [
-        {
-            **dict(zip(names, key, strict=True)),
-            "writer": tx.writer,
-            "quantity": total[0],
-            "amount": total[1],
-            "events": total[2],
-        }
-        for key, total in sums.items()
-    ]
-    tx.conn.execute(_ROLL, rows)
 
 
 def sum_rollups(conn: Connection, account: str, bill_month: str) -> list[Row]:

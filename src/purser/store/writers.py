@@ -18,12 +18,14 @@ from purser.core.ids import make_id
 from purser.core.policy import Policy
 from purser.store import headroom as rows
 from purser.store import schema as t
+from purser.store.bulk import Statement
 from purser.store.db import Connection, Database, may_try_again
 from purser.store.presence import CHANGES, lock_one, presence
 
 T = TypeVar("T")
 _CHECKPOINT_EVERY = 200
 _TRIES = 5
+_CHANCE_BITS = 26  # of an id's 80 bits below its instant; those above are the moment when it was made
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +44,23 @@ class World(Protocol):
 
 class Fenced(Exception):
     """Another process closed this writer: whatever it still holds in memory is void."""
+
+
+class _Moments:
+    """Moments of wall-clock time, microseconds, each later than the one before, whatever the clock does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self, wall: int) -> int:
+        """This moment, or the next that is free."""
+        with self._lock:
+            self._last = max(wall, self._last + 1)
+            return self._last
+
+
+_moments = _Moments()
 
 
 @dataclass(slots=True)
@@ -63,8 +82,9 @@ class Tx:
         return owner_name(self.writer)
 
     def new_id(self, kind: str) -> str:
-        """A fresh id of a kind."""
-        return make_id(kind, self.now, self.world.entropy(80))
+        """A fresh id of a kind; of those of one instant, which may last while the clock stands, the newest sorts last."""
+        moment = _moments.next(self.world.wall())
+        return make_id(kind, self.now, (moment << _CHANCE_BITS) + self.world.entropy(_CHANCE_BITS))
 
     def cover(self, *fact: object) -> None:
         """Put a row's values under the hash chain."""
@@ -139,7 +159,7 @@ class Writer:
             for _ in range(_TRIES - 1):
                 try:
                     return self._run_once(work)
-                except sa.exc.DBAPIError as error:
+                except Exception as error:
                     if not may_try_again(error):
                         raise
             return self._run_once(work)
@@ -153,8 +173,8 @@ class Writer:
             result = work(tx)
             if tx.facts:
                 link, n = chain(link, tx.seq, tx.facts), n + 1
-                self._conn.execute(_LINK, {"writer": self.id, "n": n, "seq": tx.seq, "hash": link, "at": tx.now})
-                self._conn.execute(_TIP, {"id": self.id, "n": n, "hash": link})
+                _LINK.run(self._conn, self.id, n, tx.seq, link, tx.now)
+                _TIP.run(self._conn, n, link, self.id)
             if tx.touched:
                 lock_one(self._conn, CHANGES)  # last: numbers become visible in their order, so none is overlooked
                 self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
@@ -170,8 +190,7 @@ class Writer:
         return result, tx.touched
 
     def _step(self) -> None:
-        stepped = self._conn.execute(_STEP, {"id": self.id, "seq": self.seq, "heard": self.world.wall()})
-        if stepped.rowcount != 1:
+        if _STEP.run(self._conn, self.world.wall(), self.id, self.seq).rowcount != 1:
             self.open = False
             raise Fenced(f"writer {self.id} was closed")
 
@@ -206,9 +225,9 @@ class Writer:
             self._presence.close()
 
 
-_STEP = sa.text("UPDATE writers SET seq = seq + 1, heard_at = :heard WHERE id = :id AND seq = :seq AND state = 'open'")
-_TIP = sa.text("UPDATE writers SET n = :n, hash = :hash WHERE id = :id")
-_LINK = sa.text("INSERT INTO commits (writer, n, seq, hash, at) VALUES (:writer, :n, :seq, :hash, :at)")
+_STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? AND seq = ? AND state = 'open'")
+_TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
+_LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
 
 
 def list_tips(conn: Connection) -> dict[int, int]:
