@@ -167,7 +167,7 @@ def situations(draw: st.DrawFn) -> tuple[dict[str, Rate], Ask, int, int]:
     """Rates, a request, what can be held now (often near one of its own bounds) and all that is left."""
     rates, wish = draw(RATES), draw(ASKS)
     if draw(st.booleans()):
-        wish = Ask(**{**{name: getattr(wish, name) for name in Ask.__slots__}, "requested": wish.cap})
+        wish = Ask(**{**{name: getattr(wish, name) for name in Ask.__struct_fields__}, "requested": wish.cap})
     near = draw(st.sampled_from([0, min(16, wish.cap), wish.cap // 2, min(wish.cap, 1_024), wish.cap]))
     bound = math.ceil(exact_hold(rates, wish.input_tokens, near * wish.choices))
     spare = draw(st.one_of(st.integers(0, 10**10), st.integers(-2, 2).map(lambda off: max(0, bound + off))))

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_fails_is_no_reason_to_write_again(monkeypatch: pytest
     with open_books() as (writer, _):
         writer.run(lambda tx: open_account(tx, "ada"))
 
-        real = writer._conn.connection.driver_connection
+        real: Any = writer._conn.connection.driver_connection
 
         class Failing:
             def execute(self, statement: str, *values: Any) -> Any:

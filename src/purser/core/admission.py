@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from purser.core.money import Rate
 from purser.core.usage import CACHED, INPUT, OUTPUT
@@ -15,8 +16,7 @@ FEWEST_TOKENS = 16  # fitting never goes below this, or below what was asked whe
 FIT, REFUSE = "fit", "refuse"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """What a request could use at most: tokens of input, tokens of output per choice, and choices.
 
     `requested` is the cap the client named, None where it named none; `cap` is that or the model's own maximum.
@@ -33,8 +33,7 @@ class Ask:
     policy: str = FIT
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True, gc=False):
     """An admitted request's hold: how many output tokens per choice it covers and what it may cost."""
 
     amount_nanos: int

@@ -13,8 +13,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
 _REQUEST = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z", re.ASCII)
 
 
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+
+
 def _base32(value: int, digits: int) -> str:
-    return "".join(_ALPHABET[(value >> (5 * place)) & 31] for place in reversed(range(digits)))
+    """An even number of digits, two at a time."""
+    return "".join([_PAIRS[(value >> place) & 1023] for place in range(5 * (digits - 2), -1, -10)])
 
 
 def make_id(kind: str, at: int, entropy: int) -> str:

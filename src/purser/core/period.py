@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from purser.core.errors import Invalid
 
@@ -31,7 +32,12 @@ def moment(at: int) -> datetime:
 
 def month_of(at: int) -> str:
     """The calendar month an instant falls in, as "2026-03"."""
-    when = moment(at)
+    return _month_of_day(at // DAY)
+
+
+@lru_cache(maxsize=64)
+def _month_of_day(day: int) -> str:
+    when = moment(day * DAY)
     return f"{when.year:04d}-{when.month:02d}"
 
 

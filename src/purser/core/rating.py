@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from purser.core.errors import Broken
 from purser.core.money import LARGEST_NANOS, Rate, round_half_even
 from purser.core.usage import UNITS, Quantities
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, gc=False):
     """One unit's share of a charge."""
 
     unit: str
@@ -19,8 +19,7 @@ class Part:
     amount_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True, gc=False):
     """What a request costs; the parts' amounts sum to `amount_nanos`; `clamped_nanos` was forgiven.
 
     An engine may report any number of tokens: what is forgiven is counted up to LARGEST_NANOS, so that it can be kept.
@@ -40,7 +39,7 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
     Raises Broken where a unit has no rate: a book without it must have been refused when it was published (P1).
     """
     numerator, denominator, before = 0, 1, 0
-    parts = []
+    parts: list[Part] = []
     for unit in UNITS:
         quantity = quantities.get(unit, 0)
         if not quantity:
@@ -48,8 +47,11 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
         price = rates.get(unit)
         if price is None:
             raise Broken(f"no rate for {unit}")
-        numerator = numerator * price.per + quantity * price.nanos * denominator
-        denominator *= price.per
+        if price.per == denominator or not parts:  # mostly all rates are for the same number of units
+            numerator, denominator = numerator + quantity * price.nanos, price.per
+        else:
+            numerator = numerator * price.per + quantity * price.nanos * denominator
+            denominator *= price.per
         total = round_half_even(numerator, denominator)
         if most_nanos is not None and total > most_nanos:
             parts.append(Part(unit, quantity, max(0, most_nanos - before)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from purser.core.errors import Invalid
 
@@ -23,8 +24,7 @@ class Inconsistent(Exception):
     """An engine's usage contradicts itself: it is quarantined and never billed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True, gc=False):
     """What a request used and whether it was counted by the engine or estimated by us."""
 
     quantities: Quantities

@@ -20,8 +20,7 @@ SETTLED, QUARANTINED = "settled", "quarantined"
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One request's usage as rated: what it used, under which price version, and what it cost."""
 
     account: str
