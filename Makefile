@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt
-CODE := src tests tools
+CODE := src tests tools bench
 
 .PHONY: help
 help: ## List the targets
@@ -69,6 +69,17 @@ left-out:
 .PHONY: wheel-test
 wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
 	@$(PY) tests/wheel/check_wheel.py
+
+# Benchmarks: figures, not checks; `make test` runs none of them. ARGS=--quick for a first impression.
+
+.PHONY: bench-gateway
+bench-gateway: .venv/.run-time ## What a request costs through Purser beside nginx (about four minutes)
+	@$(PY) -m bench.gateway $(ARGS)
+
+.PHONY: bench
+bench: .venv/.dev ## Every benchmark: the parts, then bench-gateway (about eight minutes)
+	@$(PY) -m bench.parts $(ARGS)
+	@$(PY) -m bench.gateway $(ARGS)
 
 # Building and upkeep
 

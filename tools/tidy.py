@@ -27,7 +27,7 @@ BANNED_WORDS = frozenset(
 # Words of the compatible API and its ecosystem that contain a banned one and keep their names.
 API_WORDS = (("service", "account"), ("service", "tier"), ("base", "url"), ("base", "model"))
 
-FOLDERS = ("src", "tests", "tools", "docs", ".ci")
+FOLDERS = ("src", "tests", "tools", "bench", "docs", ".ci")
 TOP_FILES = ("*.md", "*.toml", "*.txt", "Makefile", ".gitignore")
 TEXT_SUFFIXES = frozenset(
     "py md toml txt sql mako ini cfg sh yml yaml json story html jinja j2 css js".split()
@@ -292,8 +292,8 @@ def text_of_ours(path: str) -> bool:
 
 ALL = python("")
 SOURCE = python("src/purser/")
-SOURCE_AND_TOOLS = python("src/purser/", "tools/")
-SIZED = python("src/purser/", "tools/", without=("/migrations/versions/",))
+SOURCE_AND_TOOLS = python("src/purser/", "tools/", "bench/")
+SIZED = python("src/purser/", "tools/", "bench/", without=("/migrations/versions/",))
 TOLD = python("src/purser/core/", "src/purser/store/", "src/purser/flows/")
 SILENT = python("src/purser/", without=("purser/inbound/cli", "purser/main"))
 

@@ -13,6 +13,7 @@ from purser.core.limits import (
     Tier,
     check_limit,
     effective_limit,
+    spans_of,
     tier_of,
 )
 
@@ -108,3 +109,17 @@ def test_anything_but_whole_dollars_is_refused_by_field(value: object) -> None:
     with pytest.raises(Invalid, match="monthlyLimit must be whole dollars") as refused:
         check_limit(value, None, "monthlyLimit")
     assert refused.value.field == "monthlyLimit"
+
+
+@pytest.mark.parametrize("tiers", [DEFAULT_TIERS, OLDER_TIERS, OLDER_TIERS[::-1], (Tier(1, 0, 5 * USD),)])
+def test_the_spans_of_the_tiers_are_where_spend_is_in_them(tiers: tuple[Tier, ...]) -> None:
+    steps = [tier.spend_nanos for tier in tiers]
+    for spend in {-USD, 10**15, *steps, *(step - 1 for step in steps), *(step + 1 for step in steps)}:
+        within = [
+            number
+            for number in range(1, len(tiers) + 1)
+            for start, end in spans_of(tiers, number)
+            if (start is None or start <= spend) and (end is None or spend < end)
+        ]
+        assert within == [tier_of(tiers, spend, True).number], spend
+    assert spans_of(tiers, 9) == []

@@ -15,6 +15,7 @@ from purser.core.pricebook import (
     per_million,
     priority_rates,
     read_price,
+    reschedule,
     revise,
 )
 from purser.core.rating import rate
@@ -23,6 +24,7 @@ from tests.core.rates import MILLION
 
 TINY = read_price("tiny", {"input": "0.20", "output": "0.80"})
 DEAR = read_price("dear", {"input": "0.95", "cached_input": "0.16", "output": "4.00"})
+EVEN = read_price("even", {"input": "2.00", "output": "2.00"})
 
 
 def test_prices_are_read_as_dollars_per_million() -> None:
@@ -111,24 +113,87 @@ def test_the_dearest_price_allowed_is_a_million_dollars_per_million() -> None:
 def test_a_revision_keeps_what_it_does_not_change_and_leaves_the_old_version_alone() -> None:
     first = revise(None, {"tiny": TINY, "dear": DEAR}, 1, 0)
     second = revise(first, {"tiny": DEAR, "new": TINY}, 2, 1_000)
-    assert first == PriceBook(1, 0, {"tiny": TINY, "dear": DEAR})
-    assert second == PriceBook(2, 1_000, {"tiny": DEAR, "dear": DEAR, "new": TINY}), "P1"
+    assert first == PriceBook(1, 0, {"tiny": TINY, "dear": DEAR}, frozenset(["tiny", "dear"]))
+    expected = PriceBook(2, 1_000, {"tiny": DEAR, "dear": DEAR, "new": TINY}, frozenset(["tiny", "new"]))
+    assert second == expected, "P1"
+
+
+def test_a_revision_at_the_same_instant_names_what_that_instant_changes() -> None:
+    first = revise(None, {"tiny": TINY}, 1, 7)
+    assert revise(first, {"dear": DEAR}, 2, 7).named == {"tiny", "dear"}
+    assert revise(first, {"dear": DEAR}, 2, 8).named == {"dear"}
+
+
+def test_what_is_scheduled_changes_only_what_it_named() -> None:
+    start = revise(None, {"tiny": TINY, "dear": DEAR}, 1, 0)
+    tiny_later = revise(start, {"tiny": DEAR}, 2, 100)
+    dear_later = revise(tiny_later, {"dear": TINY}, 3, 200)
+    new = revise(start, {"dear": EVEN, "new": TINY}, 4, 50)
+    fifth, sixth = reschedule(new, [start, tiny_later, dear_later])
+    assert fifth == PriceBook(5, 100, {"tiny": DEAR, "dear": EVEN, "new": TINY}, frozenset(["tiny"]))
+    assert sixth == PriceBook(6, 200, {"tiny": DEAR, "dear": TINY, "new": TINY}, frozenset(["dear"]))
+
+
+def test_a_model_that_is_named_again_later_keeps_its_later_price_even_where_that_is_its_first() -> None:
+    start = revise(None, {"tiny": TINY}, 1, 0)
+    back = revise(start, {"tiny": TINY}, 2, 100)
+    new = revise(start, {"tiny": DEAR}, 3, 50)
+    assert reschedule(new, [start, back]) == [], "at 100 tiny costs what version 2 says, and nothing else changes"
+    other = revise(new, {"new": DEAR}, 4, 60)
+    assert reschedule(other, [start, back, new]) == [
+        PriceBook(5, 100, {"tiny": TINY, "new": DEAR}, frozenset(["tiny"]))
+    ]
+
+
+Publishing = tuple[int, int, dict[str, int]]
+PUBLISHINGS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5), st.dictionaries(st.sampled_from("abc"), st.integers(1, 9))),
+    min_size=1,
+    max_size=7,
+)
+
+
+@given(PUBLISHINGS)
+def test_at_any_time_a_model_costs_what_was_last_said_of_it_up_to_then(publishings: list[Publishing]) -> None:
+    """Whatever was scheduled before: of all that has taken effect, the latest instant counts, then the latest word."""
+    books: list[PriceBook] = []
+    said: list[tuple[int, int, dict[str, int]]] = []
+    now = 0
+    for n, (later, ahead, prices) in enumerate(publishings):
+        now, at = now + later, now + later + ahead
+        said.append((at, n, prices))
+        rates = {name: {"input_tokens": Rate(price, 1)} for name, price in prices.items()}
+        new = revise(in_force([book for book in books if book.effective_at <= at], at), rates, len(books) + 1, at)
+        books += [new, *reschedule(new, books)]
+    assert [book.version for book in books] == list(range(1, len(books) + 1))
+    for at in range(now + 12):
+        expected: dict[str, int] = {}
+        for effective, _, prices in sorted(said, key=lambda word: word[:2]):
+            if effective <= at:
+                expected |= prices
+        book = in_force([book for book in books if book.effective_at <= at], at)
+        models = {} if book is None else book.models
+        assert {name: rates["input_tokens"].nanos for name, rates in models.items()} == expected, at
 
 
 BOOKS = [PriceBook(1, 100, {}), PriceBook(2, 200, {}), PriceBook(3, 200, {}), PriceBook(4, 150, {})]
 
 
-@pytest.mark.parametrize("at, version", [(99, None), (100, 1), (149, 1), (150, 4), (199, 4), (200, 3), (10**18, 3)])
-def test_the_book_in_force_is_the_newest_whose_time_has_come(at: int, version: int | None) -> None:
+@pytest.mark.parametrize(
+    "at, version", [(0, 1), (99, 1), (100, 1), (149, 1), (150, 4), (199, 4), (200, 3), (10**18, 3)]
+)
+def test_the_book_in_force_is_the_newest_whose_time_has_come_and_before_all_the_first(at: int, version: int) -> None:
     for books in (BOOKS, BOOKS[::-1]):
         book = in_force(iter(books), at)
-        assert (book.version if book else None) == version, "P1"
+        assert book is not None
+        assert book.version == version, "P1, H7"
 
 
 @given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 60))
 def test_the_book_in_force_is_found_by_looking_at_each(instants: list[int], at: int) -> None:
     books = [PriceBook(n, effective, {}) for n, effective in enumerate(instants)]
     expected = None
+    at = max([at, *sorted(instants)[:1]])
     for book in books:
         if book.effective_at <= at and (expected is None or book.effective_at >= expected.effective_at):
             expected = book

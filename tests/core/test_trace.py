@@ -123,6 +123,8 @@ WRONG = [
     (MOONCAKE, mooncake(input_length=1.5).encode(), 1, "input_length is 1.5"),
     (MOONCAKE, mooncake(output_length=-1).encode(), 1, "output_length is -1"),
     (MOONCAKE, b'{"timestamp": NaN}\n', 1, "NaN is not a number"),
+    (MOONCAKE, mooncake().encode()[:-1] + b', "input_length": 1}', 1, "'input_length' is there twice"),
+    (MOONCAKE, mooncake().encode()[:-1] + b', "x": {"y": 1, "y": 2}}', 1, "'y' is there twice"),
     (MOONCAKE, b'{"timestamp": -Infinity}\n', 1, "-Infinity is not a number"),
     (MOONCAKE, mooncake(timestamp="27482").encode(), 1, 'timestamp is "27482"; it must be milliseconds'),
     (MOONCAKE, mooncake().encode().replace(b"27482", b"1e400000000"), 1, "timestamp is 1e400000000"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from purser.store import usage
 from purser.store.db import Database
+from tests import databases
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 60
@@ -109,6 +110,7 @@ class Program:
             details[name] for name in ("base_url", "api_key", "operator_key")
         )
         self.port = int(self.base_url.rpartition(":")[2])
+        self.database_url = databases.at(data / "purser.db")
 
     @property
     def log(self) -> str:
@@ -160,8 +162,8 @@ class Program:
 
     # ── from outside ─────────────────────────────────────────────────────────────────────────────────────────────
     def booked(self, account: str) -> dict[str, Decimal]:
-        """The cost of each request in the books by its id, read from the database file; insists that ids are unique."""
-        db = Database(f"sqlite:///{self.data / 'purser.db'}")
+        """The cost of each request in the books by its id, read from the database; insists that ids are unique."""
+        db = Database(self.database_url)
         try:
             with db.read() as conn:
                 events = usage.list_events(conn, account, limit=1_000_000)
@@ -212,7 +214,12 @@ def demo(folder: Path, *options: str) -> Iterator[Program]:
     command += ["--credentials", str(credentials), "--data", str(data), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=folder,
+            env=environment(data / "purser.db"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     family: set[int] = set()
     try:
@@ -233,9 +240,12 @@ def demo(folder: Path, *options: str) -> Iterator[Program]:
     assert "Fatal Python error" not in program.log
 
 
-def environment() -> dict[str, str]:
-    """The surroundings without what would set Purser up in another way."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PURSER_")}
+def environment(path: Path | None = None) -> dict[str, str]:
+    """The surroundings without what would set Purser up in another way, but with a path's database on a server."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("PURSER_")}
+    if path is not None and not databases.is_sqlite():
+        found["PURSER_DATABASE_URL"] = databases.at(path)
+    return found
 
 
 def free_port() -> int:

@@ -30,6 +30,7 @@ from tests.demo.program import (
 
 UNREACHABLE = re.compile(r"Failed to establish a new connection|name resolution|Network is unreachable|ProxyError")
 CENT = Decimal("0.01")
+pytestmark = pytest.mark.once
 
 
 class Newcomer:

@@ -1,4 +1,4 @@
-"""Small books in memory: a writer, prices, and accounts that have used something."""
+"""Small books: a writer, prices, and accounts that have used something."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from purser.flows.payments import Card
 from purser.store.db import Database
 from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
+from tests import databases
 
 VISA = Card("pm_card_visa", "visa", "4242", 12, 2034, "fp")
 USD = 10**9
@@ -39,7 +40,7 @@ class World:
 @contextmanager
 def open_books(policy: Policy | None = None, *, audited: bool = True) -> Iterator[tuple[Writer, World]]:
     """Books with a model `tiny` at one dollar a token in and out; at the end every invariant is checked."""
-    db, world = Database("sqlite://"), World()
+    db, world = Database(databases.without_path()), World()
     upgrade(db)
     writer = Writer(db, world, policy or Policy(), host="here", pid=1)
     writer.run(lambda tx: setup.prepare(tx, {"tiny": {"input": "1000000.00", "output": "1000000.00"}}, None))

@@ -7,7 +7,7 @@ import pytest
 from purser.core.limits import DEFAULT_TIERS, Tier, tier_of
 from purser.core.period import DAY, parse_instant
 from purser.core.policy import Policy
-from purser.flows import credits, invoicing, payments
+from purser.flows import audit, credits, invoicing, payments
 from purser.flows.payments import start_due_charges
 from purser.store import accounts, invoices
 from purser.store import payments as rows
@@ -26,11 +26,18 @@ def billed(writer: Writer, world: World, mode: str) -> str:
     return invoice
 
 
+def pay(writer: Writer, invoice: str) -> str:
+    """Start to pay an invoice by hand; the payment's id."""
+    payment = writer.run(lambda tx: payments.start_invoice_payment(tx, "ada", invoice))
+    assert payment is not None
+    return payment
+
+
 @pytest.mark.parametrize("paid_meanwhile", [5, 2])
 def test_money_for_an_invoice_that_was_paid_meanwhile_is_credit_bought_and_has_a_receipt(paid_meanwhile: int) -> None:
     with open_books() as (writer, world):
         invoice = billed(writer, world, "postpaid")
-        assert writer.run(start_due_charges) == 1
+        assert writer.run(lambda tx: start_due_charges(tx, "ada")) == 1
         with writer.db.read() as conn:
             (charge,) = rows.list_to_send(conn)
         writer.run(lambda tx: credits.give_credit(tx, "ada", paid_meanwhile * USD, kind="purchased"))
@@ -54,7 +61,7 @@ def test_money_for_an_invoice_that_was_paid_meanwhile_is_credit_bought_and_has_a
 def test_a_charge_that_simply_pays_its_invoice_has_no_receipt_of_its_own() -> None:
     with open_books() as (writer, world):
         billed(writer, world, "postpaid")
-        writer.run(start_due_charges)
+        writer.run(lambda tx: start_due_charges(tx, "ada"))
         with writer.db.read() as conn:
             (charge,) = rows.list_to_send(conn)
         writer.run(lambda tx: payments.record_success(tx, "ada", charge.id, "ch_1"))
@@ -69,13 +76,13 @@ def test_a_payment_by_hand_that_declines_starts_dunning_only_where_there_is_any(
 ) -> None:
     with open_books() as (writer, world):
         invoice = billed(writer, world, mode)
-        payment = writer.run(lambda tx: payments.start_invoice_payment(tx, "ada", invoice))
+        payment = pay(writer, invoice)
         writer.run(lambda tx: payments.record_decline(tx, "ada", payment, "card_declined: no"))
         with writer.db.read() as conn:
             row = invoices.get_invoice(conn, "ada", invoice)
         assert row is not None
         assert (row.state, row.payment, row.next_attempt_at is not None) == (state, None, dunned)
-        again = writer.run(lambda tx: payments.start_invoice_payment(tx, "ada", invoice))
+        again = pay(writer, invoice)
         writer.run(lambda tx: payments.record_success(tx, "ada", again, "ch_2"))
         with writer.db.read() as conn:
             row = invoices.get_invoice(conn, "ada", invoice)
@@ -83,10 +90,33 @@ def test_a_payment_by_hand_that_declines_starts_dunning_only_where_there_is_any(
         assert row.state == "PAID"
 
 
+def test_the_audit_knows_what_an_invoice_carried_on_and_which_one_takes_it_up() -> None:
+    with open_books(audited=False) as (writer, world):
+        billed(writer, world, "postpaid")
+        writer.run(lambda tx: credits.give_credit(tx, "ada", 5 * USD - 1_000, kind="purchased"))
+        writer.run(lambda tx: use(tx, "ada", 2, "u2"))
+        world.at = parse_instant("2026-05-01T00:00:00Z")
+        april = writer.run(lambda tx: invoicing.close_account_month(tx, "ada", "2026-04"))
+
+        def broken() -> list[str]:
+            with writer.db.read() as conn:
+                return [found.check for found in audit.audit(conn).violations]
+
+        with writer.db.read() as conn:
+            row = invoices.get_invoice(conn, "ada", str(april))
+        assert row is not None
+        assert (row.carried_in, row.carried_out, row.amount_due, broken()) == (1_000, 1_000, 2 * USD, [])
+        for wrong in (0, 999, 1_001, 2_000):
+            out = 1_000 - row.carried_in + wrong
+            values = {"carried_in": wrong, "carried_out": out}
+            writer.run(lambda tx, values=values: invoices.update_invoice(tx.conn, "ada", str(april), **values))  # type: ignore[misc]
+            assert broken() == ["D1"], wrong
+
+
 def test_a_grace_ends_on_its_day_whatever_day_is_next_for_a_charge() -> None:
     with open_books(Policy(payment_grace_days=2)) as (writer, world):
         invoice = billed(writer, world, "postpaid")
-        payment = writer.run(lambda tx: payments.start_invoice_payment(tx, "ada", invoice))
+        payment = pay(writer, invoice)
         writer.run(lambda tx: payments.record_decline(tx, "ada", payment, "card_declined: no"))
 
         def causes() -> list[str]:
@@ -95,10 +125,10 @@ def test_a_grace_ends_on_its_day_whatever_day_is_next_for_a_charge() -> None:
 
         writer.run(lambda tx: invoices.update_invoice(tx.conn, "ada", invoice, next_attempt_at=None))
         world.at += 2 * DAY - 1
-        writer.run(start_due_charges)
+        writer.run(lambda tx: start_due_charges(tx, "ada"))
         assert causes() == []
         world.at += 1
-        writer.run(start_due_charges)
+        writer.run(lambda tx: start_due_charges(tx, "ada"))
         assert causes() == ["FAILED_PAYMENTS"], "U6"
 
 

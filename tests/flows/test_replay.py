@@ -28,6 +28,7 @@ from purser.store import invoices
 from purser.store.db import Database
 from purser.store.upgrade import upgrade
 from purser.store.writers import Writer
+from tests import databases
 from tests.flows.readding import PRICE, USD, add
 
 START = parse_instant("2026-03-10T09:00:00Z")
@@ -50,7 +51,7 @@ def replay(
     """Replay rows into the database at `path`, then check every invariant of the books."""
     trace = list(rows)
     found = survey([trace])
-    db = Database(f"sqlite:///{path}")
+    db = Database(databases.at(path))
     upgrade(db)
     clock = ManualWorld(found.first_at)
     try:
@@ -296,7 +297,7 @@ def test_accounts_of_an_earlier_replay_are_left_alone(tmp_path: Path) -> None:
     replay(tmp_path / "p.db", every(60, (5_000_000, 0)), plan())
     with pytest.raises(Conflict, match="ada exists"):
         replay(tmp_path / "p.db", every(60, (5_000_000, 0)), plan())
-    db = Database(f"sqlite:///{tmp_path}/p.db")
+    db = Database(databases.at(tmp_path / "p.db"))
     with db.read() as conn:
         assert [row.subtotal for row in invoices.list_invoices(conn, "ada")] == [USD]
     db.dispose()

@@ -1,4 +1,4 @@
-"""A gateway as served: real HTTP in front, the bundled model server behind, real SQLite beneath."""
+"""A gateway as served: real HTTP in front, the bundled model server behind, a real database beneath."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from purser.store import usage
 from purser.store.db import Database
 from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
+from tests import databases
 
 PRICES = {
     "tiny": {"input": "0.20", "cached_input": "0.10", "output": "0.80"},
@@ -84,7 +85,7 @@ class Rig:
 
     def __init__(self, folder: Path, policy: Policy, models: tuple[ModelSettings, ...] | None, engines: int) -> None:
         self.world, self.policy = World(), policy
-        self.db = Database(f"sqlite:///{folder / 'purser.db'}")
+        self.db = Database(databases.at(folder / "purser.db"))
         upgrade(self.db)
         self.writer = Writer(self.db, self.world, policy, host="here", pid=1)
         self._heard: list[Callable[[set[str]], None]] = []
@@ -148,26 +149,21 @@ class Rig:
     def write(self, work: Callable[[Tx], Any]) -> Any:
         return self.queue.run(work)
 
+    def run_on_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
     def on_loop(self, call: Callable[[], Any]) -> Any:
         async def run() -> Any:
             return call()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return self.run_on_loop(run())
 
     def send(
         self, path: str, body: Any, *, headers: dict[str, str] | None = None, method: str = "POST", key: str | None = ""
     ) -> Answered:
         """One request on a connection of its own; `body` is JSON unless it is bytes; key None sends none."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {"content-type": "application/json", **(headers or {})}
-        if key is not None:
-            sent["authorization"] = f"Bearer {key or self.key}"
-        with closing(line):
-            line.request(method, path, raw, sent)
-            with closing(line.getresponse()) as answer:
-                headers = {name.lower(): value for name, value in answer.getheaders()}
-                return Answered(answer.status, headers, answer.read())
+        key = self.key if key == "" else key
+        return sent(self.port, path, body, headers=headers, method=method, key=key)
 
     def chat(self, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answered:
         body = {"model": "tiny", "messages": [{"role": "user", "content": text}], **more}
@@ -191,6 +187,22 @@ class Rig:
                 return True
             time.sleep(0.01)
         return true()
+
+
+def sent(
+    port: int, path: str, body: Any, *, headers: dict[str, str] | None = None, method: str = "POST", key: str | None
+) -> Answered:
+    """One request on a connection of its own; `body` is JSON unless it is bytes; key None sends none."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    sends = {"content-type": "application/json", **(headers or {})}
+    if key is not None:
+        sends["authorization"] = f"Bearer {key}"
+    with closing(line):
+        line.request(method, path, raw, sends)
+        with closing(line.getresponse()) as answer:
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answered(answer.status, found, answer.read())
 
 
 def engine_log(rig: Rig) -> list[Any]:

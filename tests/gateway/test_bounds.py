@@ -141,6 +141,102 @@ def test_other_names_for_a_bound_are_refused(name: str) -> None:
         bodies.read(CHAT, raw)
 
 
+# Ways around a refused or reckoned field: inside another (fields, field named).
+CARRIED: list[tuple[dict[str, Any], str]] = [
+    ({"chat_template_kwargs": {"chat_template": "x" * 9}}, "chat_template_kwargs.chat_template"),
+    ({"chat_template_kwargs": {"enable_thinking": False, "chat_template": None}}, "chat_template_kwargs.chat_template"),
+    ({"extra_body": {"chat_template": "x"}}, "extra_body.chat_template"),
+    (
+        {"extra_body": {"chat_template_kwargs": {"chat_template": "x"}}},
+        "extra_body.chat_template_kwargs.chat_template",
+    ),
+    ({"extra_body": {"extra_body": {"n_predict": 9000}}}, "extra_body.extra_body.n_predict"),
+    ({"extra_body": {"max_tokens": 9000}}, "extra_body.max_tokens"),
+    ({"extra_body": {"n": 100}}, "extra_body.n"),
+    ({"options": {"num_predict": -1}}, "options.num_predict"),
+    ({"vllm_xargs": {"max_tokens": 9000}}, "vllm_xargs.max_tokens"),
+    ({"chat_template_kwargs": '{"chat_template": "x"}'}, "chat_template_kwargs"),
+    ({"extra_body": [{"chat_template": "x"}]}, "extra_body"),
+]
+
+
+@pytest.mark.parametrize("fields, named", CARRIED, ids=[named for _, named in CARRIED])
+@pytest.mark.parametrize("kind", [CHAT, COMPLETIONS])
+def test_what_is_refused_is_refused_inside_another_field_too(kind: str, fields: dict[str, Any], named: str) -> None:
+    raw = msgspec.json.encode({"model": "tiny", **OWN[kind], **fields})
+    with pytest.raises(Invalid) as refused:
+        bodies.read(kind, raw)
+    assert refused.value.field == named
+
+
+def test_a_field_of_fields_is_left_as_it_is_otherwise() -> None:
+    raw = msgspec.json.encode(
+        {
+            "model": "tiny",
+            **OWN[CHAT],
+            "chat_template_kwargs": {"enable_thinking": False, "n": 3, "model": "x"},
+            "extra_body": {"top_k": 5},
+            "options": None,
+        }
+    )
+    body = bodies.read(CHAT, raw)
+    sent = msgspec.json.decode(bodies.for_upstream(body, TERMS, 1000, "tiny"))
+    assert sent == {**msgspec.json.decode(raw), "max_tokens": 1000}
+
+
+def test_a_field_of_fields_given_twice_is_refused() -> None:
+    raw = b'{"model":"tiny","messages":[],"extra_body":{"chat_template":"x"},"extra_body":{}}'
+    with pytest.raises(Invalid, match="extra_body is given more than once"):
+        bodies.read(CHAT, raw)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_cap_beyond_the_models_most_is_fitted_and_beyond_its_context_refused(name: str) -> None:
+    terms = Terms(4096, 1024, 1, "vllm", "fit")
+
+    def asked(cap: int) -> int:
+        raw = msgspec.json.encode({"model": "tiny", **OWN[CHAT], name: cap})
+        return bodies.ask(bodies.read(CHAT, raw), terms).cap
+
+    assert [asked(cap) for cap in (1, 1024, 1025, 4096)] == [1, 1024, 1024, 1024]
+    for cap in (0, 4097):
+        with pytest.raises(Invalid, match=f"{name} must be a whole number from 1 to 4096") as refused:
+            asked(cap)
+        assert refused.value.field == name
+
+
+# Halves of surrogate pairs, and what only looks like one (in a text, the half named).
+HALVES: list[tuple[bytes, str | None]] = [
+    (rb"\ud800", r"\ud800"),
+    (rb"x\uDBFFx", r"\uDBFF"),
+    (rb"\udc00", r"\udc00"),
+    (rb"\ud83d\ude00\ude00", r"\ude00"),
+    (rb"\ud83d\ud83d\ude00", r"\ud83d"),
+    (rb"\\\ud800", r"\ud800"),
+    (rb"\ud83d\ude00", None),
+    (rb"\\ud800", None),
+    (rb"\u00e9", None),
+]
+
+
+@pytest.mark.parametrize("text, half", HALVES, ids=[text.decode() for text, _ in HALVES])
+def test_half_of_a_surrogate_pair_is_called_by_its_name(text: bytes, half: str | None) -> None:
+    raw = b'{"model":"tiny","messages":[{"role":"user","content":"' + text + b'"}]}'
+    if half is None:
+        assert bodies.read(CHAT, raw).model == "tiny"
+        return
+    with pytest.raises(Invalid) as refused:
+        bodies.read(CHAT, raw)
+    assert half in refused.value.message
+    assert "half of a surrogate pair" in refused.value.message
+    assert "truncated" not in refused.value.message
+
+
+def test_a_body_that_ends_too_early_is_truncated_still() -> None:
+    with pytest.raises(Invalid, match="truncated"):
+        bodies.read(CHAT, rb'{"model":"tiny","messages":[{"role":"user","content":"\\ud800')
+
+
 # Bodies on which a parser stumbles (what, body, field named).
 STUMBLES = [
     ("deep field", b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"tools":' + b"[" * 90_000, None),

@@ -6,6 +6,7 @@ import http.client
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,55 @@ ODD = [
     ("odd bytes in a header", answer(200, WHOLE, b"x-odd: \xff\xfe"), False, 200, 10 * 200 + 5 * 800),
     ("a stream of nothing", answer(200, b"", kind=SSE), True, 200, 0),
 ]
+
+
+CHUNK = b'data: {"model":"tiny","choices":[{"index":0,"delta":{"content":"Hi"}}],"usage":%s}\n\n'
+HUGE = json.dumps({"prompt_tokens": 10, "completion_tokens": 10**13}).encode()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_stream_cut_for_its_huge_counts_ends_as_streams_do(tmp_path: Path, asked: bool) -> None:
+    says = answer(200, CHUNK % HUGE + b"data: [DONE]\n\n", kind=SSE)
+    more: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
+    with saying(says) as url, running(tmp_path, models=(model("tiny", (url,)),)) as rig:
+        found = rig.chat("Hi", max_tokens=50, stream=True, **more)
+        assert found.status == 200
+        assert [choice["finish_reason"] for choice in found.chunks[-1]["choices"]] == ["length"]
+        assert found.is_done
+        assert [(event.state, event.cost) for event in rig.events()] == [("quarantined", 0)]
+        assert rig.balance().held == 0
+
+
+def endless(event: bytes) -> bytes:
+    """A stream that says the same for a megabyte, and never ends."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + event * (2**20 // len(event))
+
+
+FIRST = b'data: {"model":"tiny","choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+MANY = b"".join(
+    b'data: {"model":"tiny","choices":[{"index":%d,"delta":{"content":"Hi"}}]}\n\n' % index for index in range(20_000)
+)
+CLOSING = b'data: {"model":"tiny","choices":[],"usage":' + json.dumps(USAGE).encode() + b"}\n\n"
+
+# (what, answer, status, whether it ends with [DONE], output tokens of each event)
+ENDLESS = [
+    ("comments", endless(b": still there\n\n"), 200, False, [0]),
+    ("usage again and again", endless(CLOSING), 502, False, []),
+    ("ends again and again", endless(FIRST + CLOSING + b"data: [DONE]\n\n"), 200, True, [5]),
+    ("no end of an event", endless(b"data: x"), 502, False, []),
+    ("more choices than were asked for", answer(200, MANY, kind=SSE), 200, False, [1]),
+]
+
+
+@pytest.mark.parametrize("what, says, status, done, tokens", ENDLESS, ids=[endless[0] for endless in ENDLESS])
+def test_a_stream_without_end_is_not_kept_in_memory(
+    tmp_path: Path, what: str, says: bytes, status: int, done: bool, tokens: list[int]
+) -> None:
+    with saying(says) as url, running(tmp_path, models=(model("tiny", (url,)),)) as rig:
+        found = rig.chat("Hi", max_tokens=50, stream=True)
+        assert (found.status, found.is_done) == (status, done), what
+        assert [json.loads(event.quantities).get("output_tokens", 0) for event in rig.events()] == tokens
+        assert rig.balance().held == 0
 
 
 @pytest.mark.parametrize("what, says, streamed, status, cost", ODD, ids=[odd[0] for odd in ODD])

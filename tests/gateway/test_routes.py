@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from purser.core.period import parse_instant
+from purser.core.policy import Policy
 from purser.core.pricebook import read_price, revise
 from purser.flows import payments, pricing
 from purser.flows.payments import Card
-from tests.gateway.rig import Rig
+from tests.gateway.rig import Rig, running
 
 CHAT = "/v1/chat/completions"
 HI: dict[str, Any] = {"model": "tiny", "max_tokens": 3, "messages": [{"role": "user", "content": "Hi"}]}
@@ -53,7 +55,6 @@ ERRORS: list[tuple[str, str, Any, str | None, int, str, str | None, str]] = [
     ("OPTIONS", CHAT, None, "", 405, "invalid_request_error", None, "method_not_allowed"),
     ("DELETE", "/v1/models/tiny", None, "", 405, "invalid_request_error", None, "method_not_allowed"),
     ("GET", "/v1/models/no/such/model", None, "", 404, "not_found_error", "model", "model_not_found"),
-    ("POST", "/v1/quote", b"[]", "", 400, "invalid_request_error", None, "invalid_json"),
 ]
 
 
@@ -68,6 +69,46 @@ def test_every_error_is_an_error_object(
     error = answer.error
     assert error.pop("message")
     assert error == {"type": kind, "param": param, "code": code}
+
+
+# (method, body, key, status, field, code, more headers)
+QUOTE_ERRORS: list[tuple[str, Any, str | None, int, str | None, str, dict[str, str]]] = [
+    ("POST", b"[]", "", 400, None, "INVALID_ARGUMENT", {}),
+    ("POST", {"path": "/v1/nope", "body": {}}, "", 400, "path", "INVALID_ARGUMENT", {}),
+    ("POST", {"path": CHAT, "body": {**HI, "model": "nope"}}, "", 404, "model", "NOT_FOUND", {}),
+    ("POST", {"path": CHAT, "body": HI}, None, 401, None, "UNAUTHENTICATED", {"www-authenticate": "Bearer"}),
+    ("GET", None, "", 405, None, "INVALID_ARGUMENT", {"allow": "POST"}),
+]
+
+
+@pytest.mark.parametrize("path", ["/v1/quote", "/inference/v1/quote"])
+@pytest.mark.parametrize("method, body, key, status, field, code, headers", QUOTE_ERRORS)
+def test_a_quotes_errors_are_problems_as_in_the_rest_of_the_control_plane(
+    rig: Rig,
+    path: str,
+    method: str,
+    body: Any,
+    key: str | None,
+    status: int,
+    field: str | None,
+    code: str,
+    headers: dict[str, str],
+) -> None:
+    answer = rig.send(path, body, method=method, key=key)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert headers.items() <= answer.headers.items()
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+    assert answer.json["detail"]
+    assert (answer.json["status"], answer.json["code"]) == (status, code)
+    assert [error["field"] for error in answer.json["errors"]] == ([] if field is None else [field])
+
+
+def test_a_quote_over_the_rate_says_when_to_come_back(tmp_path: Path) -> None:
+    with running(tmp_path, Policy(requests_per_minute_unverified=1)) as rig:
+        answer = [rig.send("/v1/quote", {"path": CHAT, "body": HI}) for _ in range(2)][1]
+    assert (answer.status, answer.json["code"]) == (429, "RESOURCE_EXHAUSTED")
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["x-ratelimit-remaining-requests"] == "0"
 
 
 def test_a_query_is_no_part_of_the_path(rig: Rig) -> None:

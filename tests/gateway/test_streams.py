@@ -183,8 +183,16 @@ def test_an_engine_that_ignores_the_cap_is_cut_and_clamped(rig: Rig) -> None:
     answer = stream(rig, "hi", max_tokens=20, headers={"x-model-fail": "ignore-cap=500"})
     event = rig.events()[0]
     assert finish(answer) == ["length"]
-    assert event.cost <= event.held
-    assert json.loads(event.quantities)["output_tokens"] <= 40
+    assert json.loads(event.quantities)["output_tokens"] == 20
+    assert event.cost == cost(event) <= event.held
+    assert event.clamped == 0
+    assert answer.is_done
+
+
+def test_counts_beyond_all_bounds_are_cut_properly_and_free(rig: Rig) -> None:
+    answer = stream(rig, "hi [[tokens=20]]", max_tokens=20, headers={"x-model-fail": "bad-usage=huge"}, **USAGE)
+    assert answer.is_done
+    assert [(event.state, event.cost) for event in rig.events()] == [("quarantined", 0)]
 
 
 # ── hang-ups and failures ────────────────────────────────────────────────────────────────────────────────────────

@@ -208,12 +208,16 @@ def test_a_request_without_a_cap_takes_at_most_half(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_ignores_the_cap_is_the_operators_cost(rig: Rig) -> None:
-    answer = rig.chat("hi", max_tokens=20, headers={"x-model-fail": "ignore-cap=500"})
+    answer = rig.chat("hi [[tokens=500]]", max_tokens=20, n=3, headers={"x-model-fail": "ignore-cap=500"})
     assert answer.status == 200
+    used = answer.json["usage"]
+    assert used["completion_tokens"] == 1500
+    check_billed(rig, answer, used["prompt_tokens"], 0, 3 * 20)
     event = rig.events()[0]
-    assert event.cost == event.held
-    assert event.clamped > 0
-    assert rig.on_loop(lambda: rig.gateway.counters.clamped) == 1
+    assert usage_of(event) == {"input_tokens": used["prompt_tokens"], "output_tokens": 60}, "an invoice can show this"
+    assert event.clamped == 0
+    counted = rig.on_loop(lambda: (rig.gateway.counters.clamped, rig.gateway.counters.clamped_nanos))
+    assert counted == (1, (1500 - 60) * 800)
 
 
 def test_a_dollar_is_spent_to_the_last_tenth_of_a_cent_by_64_clients_and_never_exceeded(rig: Rig) -> None:

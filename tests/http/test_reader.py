@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from purser.http.exchange import Request
 from purser.http.limits import Limits
 from purser.http.reader import RequestReader
+from purser.http.room import Room
 
 HOST = b"Host: purser.test\r\n"
 MESSAGES = [
@@ -21,7 +22,7 @@ NAMES = {b"host", b"content-length", b"transfer-encoding", b"connection", b"x-na
 
 
 def read(pieces: list[bytes], limits: Limits) -> tuple[list[Request], tuple[int, str, str] | None]:
-    reader = RequestReader(limits, "127.0.0.1")
+    reader = RequestReader(limits, "127.0.0.1", Room(10**9))
     for piece in pieces:
         at = 0
         while at < len(piece):

@@ -476,13 +476,16 @@ def test_absolute_and_asterisk_targets(echoing: Running) -> None:
 
 
 def test_the_hook_words_the_refusals() -> None:
-    def refuse(status: int, code: str, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        return [(b"x-code", code.encode())], message.encode()
+    def refuse(status: int, code: str, message: str, target: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        return [(b"x-code", code.encode()), (b"x-target", target)], message.encode()
 
     with serving(echo, refuse=refuse) as running:
         reply = running.ask(b"nonsense\r\n\r\n")
         assert (reply.status, reply.headers["x-code"]) == (400, "malformed_request")
         assert reply.body == b"The request is not well-formed HTTP/1.1."
+        reply = running.ask(b"GET /a/%?b HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (reply.status, reply.headers["x-code"]) == (400, "malformed_target")
+        assert reply.headers["x-target"] == "/a/%?b"
 
 
 # Sizes
@@ -879,7 +882,7 @@ def test_the_known_names_are_bounded() -> None:
         split_target(b"/%d" % n)
     from purser.http import head
 
-    assert len(head._names) <= 1024
+    assert len(head._begins) <= 1024
     assert len(head._targets) <= 512
 
 

@@ -16,6 +16,7 @@ from purser.core.policy import Policy
 from purser.flows import setup
 from purser.flows.queue import WriteQueue
 from purser.http.asgi import answer_with
+from purser.http.problem import refuse_in_problem
 from purser.http.server import Server
 from purser.inbound.api import create_app, sign_in_token
 from purser.inbound.desk import Desk
@@ -25,6 +26,7 @@ from purser.outbound.testpay import TestProvider
 from purser.store.db import Database
 from purser.store.upgrade import upgrade
 from purser.store.writers import Writer
+from tests import databases
 
 OPERATOR_KEY = "operator-key-of-thirty-two-characters"
 PRICES = {
@@ -99,7 +101,7 @@ class House:
         self.counted: list[str] = []
         self.wait_seconds = 0
         self.world = ManualWorld(parse_instant("2026-03-01T09:00:00Z"))
-        self.db = Database(f"sqlite:///{folder / 'purser.db'}")
+        self.db = Database(databases.at(folder / "purser.db"))
         upgrade(self.db)
         self.writer = Writer(self.db, self.world, Policy(), host="here", pid=1)
         self.queue = WriteQueue(self.writer)
@@ -118,7 +120,7 @@ class House:
         return self.wait_seconds
 
     async def _start(self) -> Server:
-        server = Server(answer_with(create_app(self.desk)))
+        server = Server(answer_with(create_app(self.desk)), refuse=refuse_in_problem)
         await server.start()
         return server
 

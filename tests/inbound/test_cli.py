@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import databases
 from tests.inbound.house import OPERATOR_KEY, House
 from tests.inbound.terminal import PROGRAM, Terminal
 
@@ -259,16 +260,16 @@ def test_an_operator_suspends_and_reinstates(house: House, operator: Terminal) -
     assert again.code == 7
 
 
-def test_the_audit_through_the_server_and_of_the_file_say_the_same(
+def test_the_audit_through_the_server_and_of_the_database_say_the_same(
     house: House, ada: Terminal, operator: Terminal
 ) -> None:
     through = operator.json("audit")
     assert through["violations"] == []
-    before = Path(house.db.path).read_bytes()
-    direct = ada.json("audit", "--database-url", f"sqlite:///{house.db.path}")
+    before = databases.rows(house.db)
+    direct = ada.json("audit", "--database-url", house.db.url)
     assert direct == through
-    assert Path(house.db.path).read_bytes() == before
-    table = ada.run("audit", "--database-url", f"sqlite:///{house.db.path}")
+    assert databases.rows(house.db) == before
+    table = ada.run("audit", "--database-url", house.db.url)
     assert table.stdout.count(" ok ") == len(direct["checks"])
     assert "all of them hold" in table.stderr
 
@@ -278,7 +279,7 @@ def test_an_audit_that_finds_something_says_where_and_ends_with_1(
 ) -> None:
     with house.db.engine.begin() as conn:
         conn.exec_driver_sql("UPDATE balances SET debits = debits + 1 WHERE account = 'ada'")
-    for terminal, options in ((operator, []), (ada, ["--database-url", f"sqlite:///{house.db.path}"])):
+    for terminal, options in ((operator, []), (ada, ["--database-url", house.db.url])):
         done = terminal.run("audit", *options)
         assert done.code == 1
         assert "wrong" in done.stdout

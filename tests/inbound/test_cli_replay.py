@@ -18,6 +18,7 @@ from purser.store.db import Database
 from tests.flows.readding import PRICE, REAL, USD, add, real_rows
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.once
 
 
 def command(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

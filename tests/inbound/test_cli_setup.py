@@ -54,6 +54,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(terminal: Terminal, command: str) -> None:
     text = terminal.using(COLUMNS=100).ok(*command.split(), "--help")
@@ -61,6 +62,7 @@ def test_every_command_explains_itself_with_an_example(terminal: Terminal, comma
     assert f"Example: purser {command}" in text
 
 
+@pytest.mark.once
 def test_help_lists_the_commands_without_loading_what_they_need(terminal: Terminal) -> None:
     start = "import sys; from purser.inbound.cli.app import run_app; run_app(['--help']); print(*sys.modules)"
     done = subprocess.run(
@@ -84,6 +86,7 @@ def test_help_lists_the_commands_without_loading_what_they_need(terminal: Termin
     assert not loaded & heavy
 
 
+@pytest.mark.once
 def test_version(terminal: Terminal) -> None:
     assert terminal.ok("--version") == f"{__version__}\n"
 
@@ -109,6 +112,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("command, says", MISTAKES)
 def test_a_mistake_is_exit_code_2_and_names_what_would_be_right(terminal: Terminal, command: str, says: str) -> None:
     done = terminal.run(*command.split())
@@ -161,6 +165,7 @@ def response(body: bytes, status: str = "200 OK") -> bytes:
     return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n%s" % (status.encode(), len(body), body)
 
 
+@pytest.mark.once
 def test_a_server_that_is_not_running_is_said_with_its_address(terminal: Terminal) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = terminal.run("status", "--account", "ada", "--api-key", "k", "--url", url)
@@ -169,6 +174,7 @@ def test_a_server_that_is_not_running_is_said_with_its_address(terminal: Termina
     assert "purser serve" in done.stderr
 
 
+@pytest.mark.once
 def test_an_unknown_host(terminal: Terminal) -> None:
     done = terminal.run("status", "--account", "ada", "--api-key", "k", "--url", "http://nowhere.invalid")
     assert done.code == 1
@@ -185,6 +191,7 @@ def test_an_unknown_host(terminal: Terminal) -> None:
         (b"hello\r\n\r\n", 1, "cannot be reached"),
     ],
 )
+@pytest.mark.once
 def test_a_server_that_is_something_else(terminal: Terminal, answer: bytes, code: int, says: str) -> None:
     with answering(answer) as (port, _):
         done = terminal.run("status", "--account", "ada", "--api-key", "k", "--url", f"http://127.0.0.1:{port}")
@@ -192,6 +199,7 @@ def test_a_server_that_is_something_else(terminal: Terminal, answer: bytes, code
     assert says in done.stderr
 
 
+@pytest.mark.once
 def test_a_broken_connection_is_tried_once_more_under_the_same_idempotency_key(terminal: Terminal) -> None:
     bought = b'{"id": "pay_1", "amountUsd": "5.00", "allocation": [], "receipt": null}'
     with answering(b"", response(bought)) as (port, heard):
@@ -262,6 +270,7 @@ def test_a_flag_counts_before_the_environment_and_that_before_the_profile(house:
     assert who(other, "--api-key", keys["cyd"], "--account", "cyd") == "cyd"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", ["[default", "default = 1", "[default]\nurl = 1", '[default]\nkey = "x"'])
 def test_a_profile_file_that_is_not_right_is_named(terminal: Terminal, text: str) -> None:
     path = terminal.folder / "config" / "purser" / "profiles.toml"
@@ -274,6 +283,7 @@ def test_a_profile_file_that_is_not_right_is_named(terminal: Terminal, text: str
 
 
 # ── init ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.once
 def test_init_writes_the_configuration_the_database_and_a_key_that_works(terminal: Terminal) -> None:
     done = terminal.run("init", "--dir", "here/there", "-o", "json")
     assert done.code == 0, done
@@ -287,6 +297,7 @@ def test_init_writes_the_configuration_the_database_and_a_key_that_works(termina
     assert terminal.run("audit", "--config", folder / "purser.toml").code == 0
 
 
+@pytest.mark.once
 def test_init_overwrites_nothing(terminal: Terminal) -> None:
     assert terminal.run("init").code == 0
     before = {path.name: path.read_bytes() for path in terminal.folder.glob("purser.*")}
@@ -301,6 +312,7 @@ def test_init_overwrites_nothing(terminal: Terminal) -> None:
     assert not (terminal.folder / "purser.toml").exists()
 
 
+@pytest.mark.once
 def test_init_with_a_key_of_ones_own_does_not_print_it(terminal: Terminal) -> None:
     done = terminal.using(PURSER_OPERATOR_KEY=OPERATOR_KEY).run("init")
     assert done.code == 0
@@ -311,6 +323,7 @@ def test_init_with_a_key_of_ones_own_does_not_print_it(terminal: Terminal) -> No
     assert not list((terminal.folder / "other").iterdir())
 
 
+@pytest.mark.once
 def test_init_where_it_cannot_write(terminal: Terminal) -> None:
     (terminal.folder / "file").write_text("")
     done = terminal.run("init", "--dir", "file")
@@ -339,7 +352,7 @@ def states(terminal: Terminal, code: int) -> dict[str, tuple[str, str]]:
 def test_doctor_finds_everything_right_and_then_each_thing_wrong(house: House, terminal: Terminal) -> None:
     with process("--port", "0", "--models", "tiny") as child:
         upstream = f"http://127.0.0.1:{ready_port(child)}/v1"
-        configure(terminal.folder, free_port(), upstream, more=f'database_url = "sqlite:///{house.db.path}"\n')
+        configure(terminal.folder, free_port(), upstream, more=f'database_url = "{house.db.url}"\n')
         fine = states(terminal, 0)
         assert set(fine) == {"configuration", "database", "tables", "prices", "operator key", "model tiny", "port"}
         assert {state for state, _ in fine.values()} == {"ok"}
@@ -363,7 +376,7 @@ def test_doctor_finds_everything_right_and_then_each_thing_wrong(house: House, t
 
 
 def test_doctor_looks_into_the_database(house: House, terminal: Terminal) -> None:
-    more = f'database_url = "sqlite:///{house.db.path}"\n'
+    more = f'database_url = "{house.db.url}"\n'
     configure(terminal.folder, 0, "http://127.0.0.1:9/v1", more=more)
     path = terminal.folder / "purser.toml"
     path.write_text(path.read_text().replace('name = "tiny"', 'name = "unpriced"'))
@@ -383,6 +396,7 @@ def test_doctor_looks_into_the_database(house: House, terminal: Terminal) -> Non
     assert "cannot be read" in audited.stderr
 
 
+@pytest.mark.once
 def test_doctor_reports_what_is_wrong_in_the_configuration(terminal: Terminal) -> None:
     assert "there is no purser.toml here" in states(terminal, 1)["configuration"][1]
     (terminal.folder / "purser.toml").write_text('port = "many"\nprot = 1\n')

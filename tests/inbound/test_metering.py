@@ -136,6 +136,72 @@ def test_cloud_events_singly_and_in_batches(house: House) -> None:
     assert house.balance("ada")["spentThisMonthUsd"] == "0.000600000"
 
 
+# ── CloudEvents in HTTP's binary mode: the attributes are headers, the body is the data ──────────────────────────────
+USED = {"model": "tiny", "quantities": {"input_tokens": 1_000}}
+
+
+def attributes(id_: str, **more: str) -> dict[str, str]:
+    named = {"specversion": "1.0", "id": id_, "source": "/engines/1", "type": "com.example.usage", "subject": "ada"}
+    return {f"ce-{name}": value for name, value in {**named, "time": "2026-03-01T09:00:00Z", **more}.items()}
+
+
+def test_a_cloud_event_in_binary_mode_is_the_same_event_as_in_structured_mode(house: House) -> None:
+    house.open("ada")
+    assert house.operator.post("/v1/usage", USED, attributes("b1")).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b1")).json["duplicates"] == 1
+    assert house.operator.post("/v1/usage", cloud_event("b1"), SINGLE).json["duplicates"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b1", source="/engines/2")).json["accepted"] == 1
+    named = {**USED, "account": "ada"}
+    assert house.operator.post("/v1/usage", named, attributes("b2", subject="someone")).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b1", time="2026-03-01T08:00:00Z")).status == 409
+    assert house.balance("ada")["spentThisMonthUsd"] == "0.000600000"
+
+
+def test_attributes_in_headers_are_percent_encoded_and_may_be_quoted(house: House) -> None:
+    house.open("ada")
+    sent = attributes("%E2%82%AC%201", source='"/engines/\\"a\\""')
+    assert house.operator.post("/v1/usage", USED, sent).json["accepted"] == 1
+    same = cloud_event("€ 1", source='/engines/"a"')
+    assert house.operator.post("/v1/usage", same, SINGLE).json["duplicates"] == 1
+
+
+def test_a_structured_event_is_not_disturbed_by_such_headers(house: House) -> None:
+    house.open("ada")
+    assert house.operator.post("/v1/usage", cloud_event("b1"), SINGLE | {"ce-id": "b2"}).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b2")).json["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    "more, body, field",
+    [
+        ({"ce-specversion": "0.3"}, USED, "specversion"),
+        ({"ce-type": ""}, USED, "type"),
+        ({"ce-id": ""}, USED, "id"),
+        ({"ce-id": "%00"}, USED, "id"),
+        ({"ce-id": "%ff"}, USED, "ce-id"),
+        ({"ce-time": "yesterday"}, USED, "time"),
+        ({"ce-data_base64": "e30="}, USED, "data"),
+        ({}, [USED], "data"),
+        ({}, None, "data"),
+        ({}, {**USED, "colour": "red"}, "data.colour"),
+    ],
+)
+def test_what_is_wrong_in_binary_mode_is_named(house: House, more: dict[str, str], body: Any, field: str) -> None:
+    house.open("ada")
+    answer = house.operator.post("/v1/usage", body, attributes("b1") | more)
+    assert (answer.status, answer.json["errors"][0]["field"]) == (400, field), answer.text
+
+
+def test_one_key_for_two_events_that_differ_in_their_headers_alone_is_a_conflict(house: House) -> None:
+    """C7: what tells the events apart belongs to the request, wherever it stands."""
+    house.open("ada")
+    key = {"idempotency-key": "k1"}
+    assert house.operator.post("/v1/usage", USED, attributes("b1") | key).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b1") | key).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", USED, attributes("b2") | key).status == 409
+    assert house.balance("ada")["spentThisMonthUsd"] == "0.000200000"
+
+
 def test_sources_with_slashes_do_not_meet(house: House) -> None:
     house.open("ada")
     for source, id_ in (("a", "b/c"), ("a/b", "c"), ("a%2Fb", "c")):

@@ -63,6 +63,30 @@ def test_bought_credit_pays_what_is_owed_first(
     assert house.audit() == []
 
 
+def test_the_receipt_of_money_that_the_operator_received_shows_where_it_went(house: House) -> None:
+    """A7, D3: onto the invoice, the open month, and the rest into credit; or all of it onto what is owed."""
+    ada = house.open("ada", signupCreditUsd="0.00")
+    house.spend("ada", 10, "e1")
+    house.advance("2026-04-01T00:00:00Z")
+    house.spend("ada", 3, "e2")
+    (invoice,) = house.invoices("ada")
+    path = "/operator/v1/accounts/ada/grants"
+    first = house.operator.post(path, {"amountUsd": "4.00", "kind": "purchased"}).json
+    second = house.operator.post(path, {"amountUsd": "20.00", "kind": "purchased"}).json
+    receipts = ada.get("/v1/accounts/ada/receipts").json["receipts"]
+    assert [(row["id"], row["payment"], row["allocation"]) for row in receipts] == [
+        (second["receipt"], None, second["allocation"]),
+        (first["receipt"], None, first["allocation"]),
+    ]
+    assert receipts[1]["allocation"] == [{"to": "invoice", "amountUsd": "4.00", "id": invoice["id"]}]
+    assert receipts[0]["allocation"] == [
+        {"to": "invoice", "amountUsd": "6.00", "id": invoice["id"]},
+        {"to": "unbilled", "amountUsd": "3.00", "id": "2026-04"},
+        {"to": "credit", "amountUsd": "11.00"},
+    ]
+    assert house.audit() == []
+
+
 def test_credit_cannot_be_bought_without_a_payment_method(house: House) -> None:
     ada = house.open("ada")
     answer = ada.post("/v1/accounts/ada/credits:purchase", {"amountUsd": "5.00"})

@@ -205,7 +205,7 @@ def test_the_operator_is_told_of_accounts_that_are_not_there(peopled: House) -> 
         assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND"), path
 
 
-UNCOUNTED_PATHS = {"balance", "paymentMethods", "credits:purchase", "invoices", "receipts", "quotas"}
+UNCOUNTED_PATHS = {"balance", "paymentMethods", "credits", "invoices", "receipts", "quotas", "usage", "statement"}
 
 
 def test_what_counts_toward_the_rate(peopled: House) -> None:
@@ -215,6 +215,8 @@ def test_what_counts_toward_the_rate(peopled: House) -> None:
             noun = path.split("/")[4]
             free = any(noun == name or noun.startswith(f"{name}:") for name in UNCOUNTED_PATHS)
             assert counted != free, (method, path, who)
+        assert counted or path != "/v1/accounts", "what is managed counts"
+        assert not counted or path != "/v1/me", "programs ask whose key it is before they pay"
 
 
 def test_over_the_rate(peopled: House) -> None:
@@ -224,6 +226,12 @@ def test_over_the_rate(peopled: House) -> None:
         refused = ada.get("/v1/accounts/ada/users")
         assert (refused.status, refused.json["code"]) == (429, "RESOURCE_EXHAUSTED")
         assert refused.headers["retry-after"] == "7"
+        assert refused.headers["x-ratelimit-limit-requests"] == "6000"
+        assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+        assert "6000 requests per minute" in refused.json["detail"]
+        for path in ("credits", "usage", "statement", "receipts"):
+            assert ada.get(f"/v1/accounts/ada/{path}").status == 200
+        assert ada.get("/v1/me").status == 200
         assert ada.get("/v1/accounts/ada/balance").status == 200
         assert ada.post("/v1/accounts/ada/paymentMethods", {"token": "pm_card_visa"}).status == 200
         assert peopled.operator.get("/v1/accounts/ada/users").status == 200
@@ -232,6 +240,12 @@ def test_over_the_rate(peopled: House) -> None:
         assert peopled.counted == []
     finally:
         peopled.wait_seconds = 0
+
+
+def test_without_a_payment_method_the_rate_is_the_lower_one(house: House) -> None:
+    ada = house.open("ada")
+    house.wait_seconds = 3
+    assert ada.get("/v1/accounts/ada/users").headers["x-ratelimit-limit-requests"] == "10"
 
 
 def test_a_suspended_account_still_reads_and_pays(house: House) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from purser.core import rating
 from purser.core.credits import PURCHASED
@@ -24,6 +28,8 @@ from purser.store.db import Database, Row
 from purser.store.upgrade import upgrade
 from purser.store.usage import QUARANTINED, SETTLED, Event
 from purser.store.writers import Writer, close_writer
+from tests import databases
+from tests.store import dumps
 
 PRICES = {
     "tiny": {"input": "0.20", "output": "0.80"},
@@ -52,11 +58,11 @@ class World:
 class Books:
     """A database with one or more writers; requests go through leases as the gateway's do."""
 
-    def __init__(self, path: Path) -> None:
-        self.db = Database(f"sqlite:///{path}")
+    def __init__(self, url: str, pid: int = 1) -> None:
+        self.db = Database(url)
         upgrade(self.db)
         self.world = World()
-        self.writer = self.open_writer(1)
+        self.writer = self.open_writer(pid)
         self.lessee = Lessee()
         self.writer.run(lambda tx: setup.prepare(tx, PRICES, "x" * 32))
 
@@ -129,6 +135,11 @@ class Books:
             self.writer.run(lambda tx, account=account: invoicing.close_account_month(tx, account, month))  # type: ignore[misc]
         self.writer.run(lambda tx: invoicing.finish_month(tx, month))
 
+    def start_charges(self) -> None:
+        """Write the payments for the invoices whose charge is due."""
+        for account in self.writer.run(payments.list_due):
+            self.writer.run(lambda tx, account=account: payments.start_due_charges(tx, account))  # type: ignore[misc]
+
     def answer_payments(self, *, declining: str = "") -> None:
         """The provider answers every payment that waits; one account's card is declined."""
         with self.db.read() as conn:
@@ -190,7 +201,7 @@ def _april(books: Books) -> None:
     run = books.writer.run
     books.day("2026-04-01")
     books.close_month("2026-03")
-    run(payments.start_due_charges)
+    books.start_charges()
     books.answer_payments(declining="cyd")
     run(lambda tx: pricing.publish(tx, {"tiny": {"input": "0.10", "output": "0.70"}}))
     books.settle(books.event("ada", "r6", (333, 0, 77)), books.event("acme", "r7", (1_000, 0, 555)))
@@ -211,22 +222,40 @@ def _april(books: Books) -> None:
 def _may(books: Books) -> None:
     books.day("2026-05-01")
     books.close_month("2026-04")
-    books.writer.run(payments.start_due_charges)
+    books.start_charges()
     books.answer_payments(declining="cyd")
     books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
 
 
-def copy(db: Database, to: Path) -> Path:
+def copy(db: Database, to: Path) -> Database:
     """A copy of a database as it is now, leases, open writers and all."""
-    with closing(sqlite3.connect(db.path)) as source, closing(sqlite3.connect(to)) as target:
-        source.backup(target)
-    return to
+    if db.is_sqlite:
+        with closing(sqlite3.connect(db.path)) as source, closing(sqlite3.connect(to)) as target:
+            source.backup(target)
+        return Database(databases.at(to))
+    copied = Database(databases.at(to))
+    dumps.put(copied, dumps.take(db))
+    return copied
 
 
-def change(path: Path, *statements: str) -> None:
-    """Change a database behind everybody's back, no constraint in the way; each statement changes something."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
-        conn.execute("PRAGMA ignore_check_constraints = ON")
+@contextmanager
+def behind(db: Database) -> Iterator[sa.Connection]:
+    """A connection behind everybody's back, no constraint in the way."""
+    with db.engine.connect() as conn:
+        if db.is_sqlite:
+            conn.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        else:
+            checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c'"
+            for table, name in conn.exec_driver_sql(f"{checks} AND connamespace = 'public'::regnamespace").all():
+                conn.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        conn.commit()
+        yield conn
+
+
+def change(db: Database, *statements: str) -> None:
+    """Change a database behind everybody's back; each statement changes something."""
+    with behind(db) as conn, conn.begin():
         for statement in statements:
-            assert conn.execute(statement).rowcount, f"nothing changed by {statement}"
+            spelt = statement if db.is_sqlite else re.sub(r"x'(\w*)'", r"'\\x\1'", statement)
+            assert conn.exec_driver_sql(spelt).rowcount, f"nothing changed by {statement}"

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from purser.core.errors import Broken
+from purser.core.money import Rate
+from purser.core.usage import in_batch
+from purser.store import upgrade as upgrade_module
 from purser.store.db import Database
+from purser.store.prices import list_books
 from purser.store.schema import metadata
 from purser.store.upgrade import upgrade
+from tests import databases
 
 
 def tables(engine: sa.Engine) -> dict[str, list[str]]:
-    """The SQL of every table and index, its lines in any order."""
+    """The SQL of every table and index, its lines and columns in any order: those added later share a line."""
     with engine.connect() as conn:
         found = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     return {
-        name: sorted(line.strip().strip(",") for line in sql.splitlines())
+        name: sorted(part.strip().strip(",") for part in re.split(r"\n|, (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", sql))
         for name, sql in found
         if name not in ("alembic_version", "sqlite_sequence")
     }
@@ -96,3 +104,43 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(Broken, match="install a newer Purser"):
         upgrade(db)
     db.dispose()
+
+
+BEFORE_BATCHES = (
+    # version 1: tiny and large; 2: tiny from 100 on; 3, at once: large; 4: tiny from 200 on as it is at 100
+    "INSERT INTO price_books (version, effective_at, published_at) "
+    "VALUES (1, 0, 0), (2, 100, 1), (3, 2, 2), (4, 200, 3)",
+    "INSERT INTO rates (version, model, unit, nanos, per) VALUES "
+    + ", ".join(
+        f"({version}, '{model}', '{unit}', {nanos}, 1000000)"
+        for version, prices in ((1, (5, 7)), (2, (6, 7)), (3, (5, 8)), (4, (6, 8)))
+        for model, nanos in zip(("tiny", "large"), prices, strict=True)
+        for unit in ("input_tokens", "cached_input_tokens", "output_tokens")
+    ),
+)
+
+
+def test_old_prices_get_what_they_named_and_their_batch_rates(tmp_path: Path) -> None:
+    """P4: half. What a version named was not kept, so it is what that version changed."""
+    db = Database(databases.at(tmp_path / "purser.db", bare=True))
+    upgrade_to(db, "0002")
+    with db.engine.begin() as conn:
+        for statement in BEFORE_BATCHES:
+            conn.exec_driver_sql(statement)
+    upgrade(db)
+    with db.read() as conn:
+        books = list_books(conn)
+    assert [sorted(book.named) for book in books] == [["large", "tiny"], ["tiny"], ["large"], ["large"]]
+    assert in_batch({"input_tokens": 1}).keys() <= books[0].models["tiny"].keys()
+    assert books[0].models["tiny"]["batch_output_tokens"] == Rate(5, 2_000_000)
+    assert {len(rates) for book in books for rates in book.models.values()} == {6}
+    db.dispose()
+
+
+def upgrade_to(db: Database, revision: str) -> None:
+    """Bring a database to an older version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(upgrade_module.__file__).with_name("migrations")))
+    with db.engine.connect().execution_options(immediate=True) as conn, conn.begin():
+        config.attributes["connection"] = conn
+        command.upgrade(config, revision)

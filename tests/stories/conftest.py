@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import databases
 from tests.stories.runner import StoryFailed, play
 
 
@@ -28,8 +29,9 @@ class StoryCase(pytest.Item):
     """A story as a test case."""
 
     def runtest(self) -> None:
-        """Run the story in a file and in memory."""
-        play(self.path)
+        """Run the story in a file and in memory, or on a server."""
+        with databases.dropped_afterwards():
+            play(self.path)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The story's line for one that does not hold, the traceback for anything else."""

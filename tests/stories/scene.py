@@ -28,6 +28,7 @@ from purser.store import prices
 from purser.store.db import Database
 from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, close_writer
+from tests import databases
 from tests.stories.gateways import Gateway, Request
 from tests.stories.language import Wrong
 
@@ -95,7 +96,7 @@ class Scene:
     def begin(self, at: int) -> None:
         """Start the clock, make the database, and let the first gateway and the worker run."""
         self.world = StoryWorld(at, self.seed)
-        self.db = Database(f"sqlite:///{self.file}" if self.file else "sqlite:///:memory:")
+        self.db = Database(databases.at(self.file) if self.file else databases.without_path())
         upgrade(self.db)
         self.use_gateway("g1")
         self.worker = StoryWorker(self.db, self.write, self.world, TestProvider())

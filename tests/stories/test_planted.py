@@ -15,6 +15,7 @@ from purser.core.payment import Allocation, allocate
 from tests.stories.runner import FOLDER, play_once
 
 Plant = Callable[[pytest.MonkeyPatch], None]
+pytestmark = pytest.mark.once
 
 
 def _in_order_of_age(patch: pytest.MonkeyPatch) -> None:
@@ -26,7 +27,19 @@ def _purchased_first(patch: pytest.MonkeyPatch) -> None:
 
 
 def _carry_dropped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("purser.flows.invoicing.invoices.get_last_bill", lambda conn, account: None)
+    patch.setattr("purser.flows.invoicing.invoices.get_carried", lambda conn, account: 0)
+
+
+def _rest_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("purser.store.invoices.list_carried_on", lambda conn, account: {})
+
+
+def _fractions_of_a_cent_charged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("purser.flows.payments.floor_cents", lambda nanos: nanos)
+
+
+def _scheduled_prices_undo_others(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("purser.flows.pricing.reschedule", lambda new, books: [])
 
 
 def _rounded_up_to_cents(patch: pytest.MonkeyPatch) -> None:
@@ -155,11 +168,14 @@ PLANTED: list[tuple[Plant, str]] = [
     (_in_order_of_age, "grants"),
     (_purchased_first, "grants"),
     (_carry_dropped, "cents"),
+    (_rest_dropped, "rest_of_an_invoice"),
+    (_fractions_of_a_cent_charged, "rest_of_an_invoice"),
+    (_scheduled_prices_undo_others, "prices_ahead"),
     (_rounded_up_to_cents, "cents"),
     (_no_least_charge, "cents"),
     (_never_lifted, "failed_payment"),
     (_all_lifted_together, "causes"),
-    (_month_roll_forgotten, "prepaid"),
+    (_month_roll_forgotten, "month_start"),
     (_limit_may_be_reached, "spend_limit"),
     (_refusals_forgotten, "nearly_gone"),
     (_dust_is_a_cent, "nearly_gone"),

@@ -12,6 +12,7 @@ from tests.stories.expectations import AMOUNTS, CAUSES, LISTS, ON_COMMANDS, WORD
 from tests.stories.language import Wrong, read
 from tests.stories.runner import FOLDER, StoryFailed, play_once
 
+pytestmark = pytest.mark.once
 BEGIN = "at 2026-03-01 09:00\nopen ada\n"
 
 # (lines after BEGIN, the line blamed, what the failure says)

@@ -43,15 +43,17 @@ class Held(Struct, frozen=True, gc=False):
 
 def most_input_rate(rates: Mapping[str, Rate]) -> Rate:
     """The dearest rate an input token may get."""
-    rate, cached = rates[INPUT], rates.get(CACHED, rates[INPUT])
-    return cached if cached.nanos * rate.per > rate.nanos * cached.per else rate
+    rate, cached = rates[INPUT], rates.get(CACHED)
+    return cached if cached is not None and cached.nanos * rate.per > rate.nanos * cached.per else rate
 
 
 def hold_nanos(rates: Mapping[str, Rate], input_tokens: int, output_tokens: int) -> int:
     """The most these bounds can cost, rounded up: 580 input and 1,000 output tokens at 0.20/0.80 hold $0.000916."""
     most, out = most_input_rate(rates), rates.get(OUTPUT)
     numerator, denominator = input_tokens * most.nanos, most.per
-    if out is not None and output_tokens:
+    if out is not None and out.per == denominator:
+        numerator += output_tokens * out.nanos
+    elif out is not None and output_tokens:
         numerator = numerator * out.per + output_tokens * out.nanos * denominator
         denominator *= out.per
     return -(-numerator // denominator)

@@ -17,6 +17,7 @@ from purser.core.credits import PURCHASED, Draw
 from purser.core.errors import Broken
 
 CASH, PROMOTIONS, BREAKAGE = "cash", "promotions", "breakage"
+CARRIED_ON = "/carried"  # ends the key of what is carried on from an issued invoice
 DEBIT_NORMAL = ("cash", "usage", "unbilled", "invoiced", "promotions")
 
 
@@ -106,6 +107,12 @@ def received(key: str, amount_nanos: int, owed: Mapping[str, int], grant: str | 
             raise Broken(f"{key}: {rest} received beyond what is owed, with no grant to take it")
         credits[credit_account(grant)] = rest
     return balanced(key, PURCHASED if grant else "paid", {CASH: amount_nanos}, credits)
+
+
+def carried_on(invoice: str, month: str, amount_nanos: int) -> Transaction:
+    """The rest of an issued invoice, too little to charge, is owed as unbilled again until the next invoice (M4)."""
+    debits, credits = {unbilled_account(month): amount_nanos}, {invoiced_account(invoice): amount_nanos}
+    return balanced(f"{invoice}{CARRIED_ON}", "carried", debits, credits)
 
 
 def lapsed(key: str, grant: str, amount_nanos: int) -> Transaction:

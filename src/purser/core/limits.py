@@ -44,6 +44,22 @@ def tier_of(tiers: tuple[Tier, ...], historical_spend_nanos: int, has_payment_me
     return best
 
 
+def spans_of(tiers: tuple[Tier, ...], number: int) -> list[tuple[int | None, int | None]]:
+    """The spans of historical spend, half-open and in order, in which an account with a payment method is in a tier.
+
+    None at an end of a span means no bound.
+    """
+    steps = sorted({tier.spend_nanos for tier in tiers})
+    starts: list[int | None] = [None, *steps]
+    ends: list[int | None] = [*steps, None]
+    below = steps[0] - 1
+    return [
+        (start, end)
+        for start, end in zip(starts, ends, strict=True)
+        if tier_of(tiers, below if start is None else start, True).number == number
+    ]
+
+
 def effective_limit(mode: str, configured_nanos: int | None, tier_max_nanos: int | None) -> int | None:
     """The month's limit in force, or None where there is none.
 

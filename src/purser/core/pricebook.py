@@ -20,11 +20,15 @@ _LARGEST_RATE = 1_000_000 * NANOS_PER_USD
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """One version: in force from `effective_at` until the next; models map to a rate per unit."""
+    """One version: in force from `effective_at` until the next; models map to a rate per unit.
+
+    `named` are the models that were published to change at that instant; all others keep their rates of before.
+    """
 
     version: int
     effective_at: int
     models: Mapping[str, Mapping[str, Rate]]
+    named: frozenset[str] = frozenset()
 
 
 def read_price(model: str, given: object, *, cached_is_input: bool = False) -> dict[str, Rate]:
@@ -96,12 +100,36 @@ def revise(
     """A new version: `changed` models over those of `book`, which keep their rates."""
     models = dict(book.models) if book else {}
     models.update(changed)
-    return PriceBook(version, effective_at, models)
+    before = book.named if book and book.effective_at == effective_at else frozenset()
+    return PriceBook(version, effective_at, models, before.union(changed))
+
+
+def reschedule(new: PriceBook, books: Iterable[PriceBook]) -> list[PriceBook]:
+    """The versions scheduled after a `new` one, published anew over it: those that it makes different.
+
+    Each keeps its instant and the models that it named itself; every other model keeps the rates of before, which are
+    the new version's now. They are numbered on from it.
+    """
+    scheduled: dict[int, PriceBook] = {}
+    for book in sorted(books, key=lambda book: book.version):
+        if book.effective_at > new.effective_at:
+            scheduled[book.effective_at] = book
+    anew: list[PriceBook] = []
+    before = new
+    for at, book in sorted(scheduled.items()):
+        models = {**before.models, **{name: book.models[name] for name in book.named}}
+        if models != book.models:
+            book = PriceBook(new.version + len(anew) + 1, at, models, book.named)
+            anew.append(book)
+        before = book
+    return anew
 
 
 def in_force(books: Iterable[PriceBook], at: int) -> PriceBook | None:
-    """The newest version whose effective instant has come."""
-    due = [book for book in books if book.effective_at <= at]
+    """The newest version whose effective instant has come; the first one also for what was used before it (H7)."""
+    known = list(books)
+    first = min((book.effective_at for book in known), default=at)
+    due = [book for book in known if book.effective_at <= max(at, first)]
     return max(due, key=lambda book: (book.effective_at, book.version)) if due else None
 
 

@@ -10,6 +10,8 @@ from purser.core.errors import Broken
 from purser.core.money import LARGEST_NANOS, Rate, round_half_even
 from purser.core.usage import UNITS, Quantities
 
+_ORDER = {unit: place for place, unit in enumerate(UNITS)}.__getitem__
+
 
 class Part(Struct, frozen=True, gc=False):
     """One unit's share of a charge."""
@@ -38,10 +40,10 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
     cached, and 500 output tokens at 0.95/0.16/4.00 dollars per million cost $0.003675.
     Raises Broken where a unit has no rate: a book without it must have been refused when it was published (P1).
     """
-    numerator, denominator, before = 0, 1, 0
+    numerator, denominator, before, total = 0, 1, 0, 0
     parts: list[Part] = []
-    for unit in UNITS:
-        quantity = quantities.get(unit, 0)
+    for unit in sorted(quantities, key=_ORDER) if len(quantities) > 1 else quantities:
+        quantity = quantities[unit]
         if not quantity:
             continue
         price = rates.get(unit)
@@ -59,5 +61,4 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
             continue
         parts.append(Part(unit, quantity, total - before))
         before = total
-    true_total = round_half_even(numerator, denominator)
-    return Charge(before, tuple(parts), min(true_total - before, LARGEST_NANOS))
+    return Charge(before, tuple(parts), min(total - before, LARGEST_NANOS))

@@ -6,6 +6,7 @@ import csv
 import heapq
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -208,9 +209,17 @@ def _no_constant(text: str) -> NoReturn:
     raise _Wrong(f"{text} is not a number; every number must be finite")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise _Wrong(f"{twice!r:.60} is there twice; every field must be there once")
+    return found
+
+
 def _parse_json(line: str) -> Any:
     try:
-        return json.loads(line, parse_float=_Number, parse_constant=_no_constant)
+        return json.loads(line, parse_float=_Number, parse_constant=_no_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise _Wrong(f"this is not a whole JSON object ({error}); {_FIRST_LINES[MOONCAKE]}") from None
 

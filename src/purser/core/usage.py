@@ -69,6 +69,15 @@ def normalise(usage: Any) -> Measured | None:
     if not isinstance(usage, dict):
         return None
     prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    details = usage.get("prompt_tokens_details")
+    if (
+        type(prompt) is int
+        and type(output) is int
+        and details is None
+        and 0 <= prompt <= LARGEST_QUANTITY
+        and 0 <= output <= LARGEST_QUANTITY
+    ):  # as most are
+        return Measured(quantities(prompt, 0, output), estimated=False)
     if prompt is None and output is None:
         return None
     if prompt is None:
@@ -78,7 +87,6 @@ def normalise(usage: Any) -> Measured | None:
         total = usage.get("total_tokens")
         output = 0 if total is None else _count(total, "total_tokens") - prompt
     output = _count(output, "completion_tokens")
-    details = usage.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
     cached = 0 if cached is None else _count(cached, "cached_tokens")
     if cached > prompt:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
 from purser.flows import standing
 from purser.store import accounts
-from purser.store.db import Connection
+from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
-ROLES = ("admin", "user", "contributor", "inference-user")
+ADMIN = "admin"
+ROLES = (ADMIN, "user", "contributor", "inference-user")
+METERING = "metering"  # reports usage of its own account (interface §5)
+SCOPES = (METERING,)
 KEY_BITS = 200
 PREFIX_CHARACTERS = 11
 _PEPPER = "key_pepper"
@@ -28,7 +32,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: an account's user by key, or the operator."""
+    """Who is calling: an account's user by key, with the scopes beyond its role, or the operator."""
 
     account: str
     user: str
@@ -36,6 +40,7 @@ class Principal:
     role: str
     expires_at: int | None = None
     operator: bool = False
+    scopes: tuple[str, ...] = ()
 
 
 def pepper(conn: Connection) -> bytes:
@@ -58,11 +63,13 @@ def create_user(
     email: str = "",
     display_name: str = "",
     service_account: bool = False,
+    scopes: Sequence[str] = (),
 ) -> None:
     """Add a user to an account; raises Invalid, NotFound, Conflict."""
     standing.lock(tx, account)
     check_name(user, "userId")
     _check_role(role)
+    _check_scopes(scopes, service_account)
     if accounts.get_user(tx.conn, account, user) is not None:
         raise Conflict(f"account {account} has a user {user} already", field="userId")
     accounts.insert_user(
@@ -73,29 +80,61 @@ def create_user(
         display_name=display_name,
         role=role,
         service_account=int(service_account),
+        scopes=" ".join(scopes),
         created_at=tx.now,
         updated_at=tx.now,
+        made=tx.new_id("user"),
     )
 
 
-def update_user(tx: Tx, account: str, user: str, *, role: str | None = None, display_name: str | None = None) -> None:
-    """Change a user's role or name; raises Invalid, NotFound."""
+def update_user(
+    tx: Tx,
+    account: str,
+    user: str,
+    *,
+    role: str | None = None,
+    display_name: str | None = None,
+    email: str | None = None,
+    scopes: Sequence[str] | None = None,
+) -> None:
+    """Change a user; raises Invalid, NotFound, and Conflict where the account would be left without an admin."""
     standing.lock(tx, account)
-    if accounts.get_user(tx.conn, account, user) is None:
+    row = accounts.get_user(tx.conn, account, user)
+    if row is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
-    values: dict[str, object] = {"updated_at": tx.now}
+    values: dict[str, object] = {"display_name": display_name, "email": email, "role": role}
     if role is not None:
         _check_role(role)
-        values["role"] = role
-    if display_name is not None:
-        values["display_name"] = display_name
-    accounts.update_user(tx.conn, account, user, **values)
+        if row.role == ADMIN and role != ADMIN and accounts.count_admins(tx.conn, account) == 1:
+            raise Conflict(
+                f"{user} is the only admin of account {account}; make another user an admin first",
+                field="role",
+                code="FAILED_PRECONDITION",
+            )
+    if scopes is not None:
+        _check_scopes(scopes, bool(row.service_account))
+        values["scopes"] = " ".join(scopes)
+    changed = {name: value for name, value in values.items() if value is not None}
+    accounts.update_user(tx.conn, account, user, updated_at=tx.now, **changed)
     tx.touch(account)
 
 
 def _check_role(role: object) -> None:
     if role not in ROLES:
         raise Invalid(f"role must be one of {', '.join(ROLES)}, not {role!r:.40}", field="role")
+
+
+def scopes_of(row: Row) -> tuple[str, ...]:
+    """The scopes of a user's row."""
+    return tuple(row.scopes.split())
+
+
+def _check_scopes(scopes: Sequence[str], service_account: bool) -> None:
+    unknown = next((scope for scope in scopes if scope not in SCOPES), None)
+    if unknown is not None or len(set(scopes)) < len(scopes):
+        raise Invalid(f'scopes must be a list such as ["metering"]; known: {", ".join(SCOPES)}', field="scopes")
+    if scopes and not service_account:
+        raise Invalid("scopes are for service accounts only", field="scopes")
 
 
 def create_key(
@@ -151,7 +190,7 @@ def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Princi
     digest = digest_key(secret, salt)
     row = accounts.find_key(conn, digest)
     if row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now):
-        return Principal(row.account, row.user, row.id, row.role, row.expires_at)
+        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes_of(row))
     if row is None:
         operator = accounts.find_operator(conn, digest)
         if operator is not None:

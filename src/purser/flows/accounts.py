@@ -55,6 +55,7 @@ def open_account(
         billing_mode=mode,
         created_at=tx.now,
         updated_at=tx.now,
+        made=tx.new_id("acct"),
     )
     if not new:
         raise Conflict(f"account {account} exists already", field="id")

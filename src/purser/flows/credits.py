@@ -10,15 +10,18 @@ from purser.core import credits, journal, lease
 from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
 from purser.core.errors import Broken, Invalid, NotFound
 from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
-from purser.core.money import LARGEST_NANOS, format_usd
+from purser.core.money import LARGEST_NANOS, NANOS_PER_CENT, format_usd
 from purser.core.payment import Allocation, Owed, allocate
 from purser.core.period import month_of
 from purser.flows import standing
 from purser.store import accounts, headroom, invoices, ledger
 from purser.store import credits as rows
-from purser.store.db import Connection
+from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key
 from purser.store.writers import Tx
+
+_RECEIVED = "/received"  # ends the key of money received: after a payment's id, or a receipt's
+_ALLOCATED = {"invoiced": "invoice", "unbilled": "unbilled", "credit": "credit"}  # by kind of ledger account
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,20 @@ def _grow_credit(tx: Tx, account: str, amount: int) -> None:
         headroom.insert_row(tx.conn, key, lease.Headroom(amount, True))
         return
     if row.amount + amount > LARGEST_NANOS:
-        raise Invalid(f"${format_usd(amount)} more is beyond what one account can hold", field="amountUsd")
+        raise _too_much(amount)
     headroom.put_row(tx.conn, key, lease.change(row, row.amount + amount, row.enforced))
+
+
+def require_room(tx: Tx, account: str, amount: int, promised: int) -> None:
+    """Raises Invalid where the account could not hold so much more credit, with what is promised to it already."""
+    row = headroom.lock_row(tx.conn, credit_key(account))
+    held = 0 if row is None else max(row.amount, row.taken)
+    if held + promised + amount > LARGEST_NANOS:
+        raise _too_much(amount)
+
+
+def _too_much(amount: int) -> Invalid:
+    return Invalid(f"${format_usd(amount)} more is beyond what one account can hold", field="amountUsd")
 
 
 def give_credit(
@@ -79,8 +94,9 @@ def give_credit(
         raise Invalid("expiresAt must lie in the future", field="expiresAt")
     grant = CreditGrant(tx.new_id("grant"), kind, amount, amount, tx.now, expires_at)
     if kind == PURCHASED:
-        taken = receive_money(tx, account, amount, f"{grant.id}/received", grant.id, source, expires_at)
-        receipt = write_receipt(tx, account, amount)
+        receipt = tx.new_id("inv")
+        taken = receive_money(tx, account, amount, f"{receipt}{_RECEIVED}", grant.id, source, expires_at)
+        write_receipt(tx, account, amount, receipt)
         standing.refresh(tx, account)
         rest = sum(part.amount_nanos for part in taken if part.to == "credit")
         left = CreditGrant(grant.id, kind, rest, rest, tx.now, expires_at) if rest else None
@@ -170,13 +186,26 @@ def pay_down(tx: Tx, account: str, invoice: str, amount: int) -> None:
     paid = row.paid + amount
     if paid >= row.amount_due:
         invoices.update_invoice(tx.conn, account, invoice, paid=paid, state=PAID, paid_at=tx.now, next_attempt_at=None)
-    else:
-        invoices.update_invoice(tx.conn, account, invoice, paid=paid)
+        return
+    invoices.update_invoice(tx.conn, account, invoice, paid=paid)
+    if row.amount_due - paid < NANOS_PER_CENT:  # nobody can pay that by itself
+        carry_on(tx, row, row.amount_due - paid)
 
 
-def write_receipt(tx: Tx, account: str, amount: int) -> str:
+def carry_on(tx: Tx, row: Row, rest: int) -> None:
+    """What is left of an issued invoice is too little to charge: it goes on to the next one, and this one is paid (M4).
+
+    Meanwhile it is owed as unbilled, so that a purchase pays it, too.
+    """
+    ledger.post(tx, row.account, journal.carried_on(row.id, row.month, rest))
+    invoices.update_invoice(
+        tx.conn, row.account, row.id, paid=row.amount_due, state=PAID, paid_at=tx.now, next_attempt_at=None
+    )
+
+
+def write_receipt(tx: Tx, account: str, amount: int, receipt: str | None = None) -> str:
     """The receipt of a credit purchase: a PREPAID_CREDITS invoice, paid at once (D3). Answers its id."""
-    receipt = tx.new_id("inv")
+    receipt = receipt or tx.new_id("inv")
     invoices.insert_invoice(
         tx.conn,
         [],
@@ -237,6 +266,15 @@ def expire(tx: Tx, account: str) -> int:
         standing.rejudge(tx, account)
         tx.touch(account)
     return total
+
+
+def read_allocation(conn: Connection, account: str, receipt: str) -> list[Allocation]:
+    """Where money went that the operator received and recorded, by its receipt (A7)."""
+    parts = []
+    for name, amount in ledger.list_credited(conn, account, f"{receipt}{_RECEIVED}"):
+        kind, _, id_ = name.partition(":")
+        parts.append(Allocation(_ALLOCATED[kind], None if kind == "credit" else id_, amount))
+    return parts
 
 
 def encode_allocation(parts: list[Allocation]) -> str:

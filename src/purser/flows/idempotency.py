@@ -57,10 +57,11 @@ def claim(tx: Tx, request: Repeatable, kind: str) -> Kept:
     return once(tx, request, lambda tx: Kept(UNDER_WAY, tx.new_id(kind)))
 
 
-def finish(tx: Tx, request: Repeatable, kept: Kept) -> None:
-    """Keep the answer of a write that was claimed."""
+def finish(tx: Tx, request: Repeatable, kept: Kept) -> Kept:
+    """Keep the answer of a write that was claimed; answers what is kept: another's where one was quicker."""
     salt = pepper(tx.conn)
     rows.update_kept(tx.conn, request.scope, _name(request, salt), kept.status, _seal(request, salt, kept))
+    return recall(tx.conn, request) or kept
 
 
 def recall(conn: Connection, request: Repeatable) -> Kept | None:

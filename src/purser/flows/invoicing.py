@@ -18,12 +18,13 @@ from purser.core.invoice import (
     merge_lines,
     total_up,
 )
+from purser.core.lease import MONTH
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
 from purser.core.rating import Part, rate
 from purser.flows import credits, standing
-from purser.flows.metering import CLOSED_THROUGH
+from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import month_key
@@ -55,16 +56,15 @@ def draft(conn: Connection, account: str, month: str, minimum_charge: int) -> Bi
     owed = {name: nanos for name, nanos in credits.get_owed(conn, account).unbilled if name <= month}
     subtotal = sum(line.amount_nanos for line in lines)
     by_credit = subtotal - credits.beyond_credit(conn, account, month)
-    last = invoices.get_last_bill(conn, account)
-    carried_in = last.carried_out if last is not None else 0
-    totals = total_up(subtotal, by_credit, carried_in, sum(owed.values()), minimum_charge)
+    totals = total_up(subtotal, by_credit, invoices.get_carried(conn, account), sum(owed.values()), minimum_charge)
     return Bill(month, merge_lines(lines), totals, owed)
 
 
 def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     """Close one account's month; answers the invoice's id, or None where there is nothing to invoice.
 
-    Safe to run again: a closed month stays as it is. Raises Conflict while requests of that month still run.
+    Safe to run again: a closed month stays as it is. Raises Conflict while requests of that month still run, or where
+    an earlier one waits to be closed, whose bill comes first.
     """
     row = standing.lock(tx, account)
     if month_end(month) > tx.now:
@@ -76,14 +76,26 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     if headroom.get_spare(tx.conn, key):
         headroom.set_wanted(tx.conn, key, tx.now)
         raise Conflict(f"requests of {month} are still running for {account}", code="ABORTED")
+    earlier = _list_open_months(tx.conn, account, month)
+    if earlier:
+        raise Conflict(f"{earlier[0]} is not closed for {account}, and comes before {month}", code="ABORTED")
     credits.draw_usage(tx, account)
     accounts.update_account(tx.conn, account, closed_through=month)
-    if row.billing_mode == PREPAID:
-        return None
-    bill = draft(tx.conn, account, month, 0 if row.state == "DELETING" else tx.policy.minimum_charge_nanos)
-    if not bill.lines:
-        return None
-    return _issue(tx, row, bill)
+    invoice = None
+    if row.billing_mode != PREPAID:
+        bill = draft(tx.conn, account, month, 0 if row.state == "DELETING" else tx.policy.minimum_charge_nanos)
+        if bill.lines:
+            invoice = _issue(tx, row, bill)
+    standing.rejudge(tx, account)
+    return invoice
+
+
+def _list_open_months(conn: Connection, account: str, before: str) -> list[str]:
+    """The months before one whose bill an account has still to get, oldest first."""
+    closed = closed_through(conn, account)
+    billed = [month for month in usage.list_bill_months(conn, account, closed) if month < before]
+    begun = [month for month in headroom.list_windows(conn, account, MONTH) if closed < month < before]
+    return sorted({*billed, *(month for month in begun if headroom.get_spare(conn, month_key(account, month)))})
 
 
 def _issue(tx: Tx, row: Row, bill: Bill) -> str:
@@ -118,7 +130,6 @@ def _issue(tx: Tx, row: Row, bill: Bill) -> str:
         if sum(parts.values()) != totals.amount_due:
             raise Broken(f"invoice {invoice} is due {totals.amount_due} of {bill.owed}")
         ledger.post(tx, account, journal.invoiced(f"{invoice}/issued", invoice, parts))
-    standing.rejudge(tx, account)
     tx.touch(account)
     return invoice
 

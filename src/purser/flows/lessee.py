@@ -17,8 +17,9 @@ _FAR = 2**62
 class Share:
     """One lease as this process sees it, nano-dollars.
 
-    spare = share − used − held − returning; `left` is what the store still had to grant when last heard, None where
-    the row is not enforced.
+    spare = share − used − held − returning; `left` is what the store still had to grant when last heard (below zero
+    where more is taken than there is by now), None where the row is not enforced; it is `known` until something is
+    said to have changed. `others` is what other writers' leases had set aside and not used at `heard_at`.
     """
 
     share: int = 0
@@ -26,12 +27,33 @@ class Share:
     held: int = 0
     returning: int = 0
     left: int | None = 0
+    known: bool = False
+    others: int = 0
+    heard_at: int = 0
     quiet_since: int = 0
+    asking: int = 0  # questions to the store that are under way
+    turn: int = 0  # moves whenever `left` does
+
+    @property
+    def moving(self) -> bool:
+        """Whether a commit of this process that moves `left` is under way."""
+        return self.asking > 0 or self.returning > 0
+
+    @property
+    def remaining(self) -> int:
+        """What of an enforced row nobody has used and no request of this process holds, as last heard."""
+        return (self.left or 0) + self.others + self.share - self.used - self.held
 
     @property
     def spare(self) -> int:
         """What can be held at once."""
         return self.share - self.used - self.held - self.returning
+
+
+class Path(tuple[RowKey, ...]):
+    """The rows of a request's path with their shares beside them, so that these need not be looked up again."""
+
+    shares: tuple[Share, ...]
 
 
 @dataclass(slots=True)
@@ -44,6 +66,7 @@ class Hold:
     version: int
     amount: int
     keys: tuple[RowKey, ...]
+    shares: tuple[Share, ...]  # of these keys
 
 
 class Lessee:
@@ -51,6 +74,7 @@ class Lessee:
 
     def __init__(self) -> None:
         self._shares: dict[str, dict[RowKey, Share]] = {}  # by account
+        self._paths: dict[str, dict[str, Path]] = {}  # by account and month, as long as no share of it is dropped
         self._open: dict[str, dict[str, Hold]] = {}
 
     def share(self, key: RowKey) -> Share:
@@ -63,17 +87,40 @@ class Lessee:
             found = own[key] = Share()
         return found
 
+    def path(self, account: str, month: str) -> Path:
+        """The rows that a request must be held on."""
+        own = self._paths.get(account)
+        found = None if own is None else own.get(month)
+        if found is None:
+            found = Path(path(account, month))
+            found.shares = tuple(self.share(key) for key in found)
+            self._paths.setdefault(account, {})[month] = found
+        return found
+
+    def shares(self, keys: Iterable[RowKey]) -> Sequence[Share]:
+        """The leases on these rows."""
+        return keys.shares if type(keys) is Path else [self.share(key) for key in keys]
+
+    def spare_and_left(self, keys: Iterable[RowKey]) -> tuple[int, int]:
+        """What can be held on all these rows at once, and all the headroom left on them."""
+        spare = left = _FAR
+        for share in self.shares(keys):
+            here = share.share - share.used - share.held - share.returning
+            if here < spare:
+                spare = here
+            if not share.known:
+                left = min(left, here)
+            elif share.left is not None:
+                left = min(left, here + max(0, share.left))
+        return spare, left
+
     def spare(self, keys: Iterable[RowKey]) -> int:
         """What can be held on all these rows at once."""
-        return min(self.share(key).spare for key in keys)
+        return self.spare_and_left(keys)[0]
 
     def left(self, keys: Iterable[RowKey]) -> int:
         """All the headroom left on a path: this lease's spare and what the store may still grant."""
-        return min(self._left(self.share(key)) for key in keys)
-
-    @staticmethod
-    def _left(share: Share) -> int:
-        return _FAR if share.left is None else share.spare + share.left
+        return self.spare_and_left(keys)[1]
 
     def needs(self, keys: Sequence[RowKey], least: int, wanted: int, extra: int) -> list[Need]:
         """What to ask the store for so that `wanted` (at least `least`) can be held; `extra` more is welcome."""
@@ -84,6 +131,18 @@ class Lessee:
                 needs.append(Need(key, max(0, least - spare), wanted - spare, max(wanted - spare, extra)))
         return needs
 
+    def ask(self, needs: Iterable[Need]) -> None:
+        """The store is being asked; `end_ask` says that it has answered, or failed to."""
+        for need in needs:
+            self.share(need.key).asking += 1
+
+    def end_ask(self, needs: Iterable[Need]) -> None:
+        """The store has answered, or failed to."""
+        for need in needs:
+            share = self.share(need.key)
+            share.asking -= 1
+            share.turn += 1
+
     def apply(self, taken: Taken, now: int = 0) -> None:
         """Take in what the store granted; from `now` on it is not quiet, so that whoever asked can hold it."""
         for key, given in taken.given.items():
@@ -91,22 +150,41 @@ class Lessee:
             share.share += given
             share.quiet_since = max(share.quiet_since, now)
         for key, left in taken.left.items():
-            self.share(key).left = left
+            share = self.share(key)
+            share.left = left
+            share.known = left != 0 or bool(taken.given.get(key))  # nothing left may stand for less than nothing
+
+    def turns(self, account: str) -> dict[RowKey, int]:
+        """The turn of each row of an account of which no commit is under way: `hear` takes it with what was read."""
+        return {key: share.turn for key, share in self._shares.get(account, {}).items() if not share.moving}
+
+    def hear(self, key: RowKey, left: int | None, others: int, at: int, turn: int | None) -> None:
+        """Take in what was read of a row at `at`: of what is left only if nothing has moved since the `turn` then."""
+        share = self._shares.get(key.account, {}).get(key)
+        if share is None:
+            return
+        share.others, share.heard_at = others, at
+        if turn == share.turn and not share.moving:
+            share.left, share.known = left, True
 
     def hold(self, id_: str, account: str, month: str, version: int, amount: int) -> Hold:
         """Set `amount` aside on every row of the path; the caller has checked that it fits (Broken otherwise)."""
-        hold = Hold(id_, account, month, version, 0, path(account, month))
+        keys = self.path(account, month)
+        hold = Hold(id_, account, month, version, 0, keys, keys.shares)
         if not self.extend(hold, amount):
             raise Broken(f"hold {id_} of {amount} does not fit")
-        self._open.setdefault(account, {})[id_] = hold
+        own = self._open.get(account)
+        if own is None:
+            own = self._open[account] = {}
+        own[id_] = hold
         return hold
 
     def extend(self, hold: Hold, more: int) -> bool:
         """Add to a hold, on every row of its path or on none; answers whether it fitted."""
-        shares = [self.share(key) for key in hold.keys]
-        if more < 0 or any(share.spare < more for share in shares):
-            return False
-        for share in shares:
+        for share in hold.shares:
+            if more < 0 or share.share - share.used - share.held - share.returning < more:
+                return False
+        for share in hold.shares:
             share.held += more
         hold.amount += more
         return True
@@ -115,15 +193,16 @@ class Lessee:
         """After the commit: the cost is used, the rest of the hold is spare again."""
         if not 0 <= cost <= hold.amount:
             raise Broken(f"a cost of {cost} is outside hold {hold.id} of {hold.amount}")
-        for key in hold.keys:
-            share = self.share(key)
-            share.held -= hold.amount
+        amount = hold.amount
+        for share in hold.shares:
+            share.held -= amount
             share.used += cost
             share.quiet_since = now
-        own = self._open.get(hold.account, {})
-        own.pop(hold.id, None)
-        if not own:
-            self._open.pop(hold.account, None)
+        own = self._open.get(hold.account)
+        if own is not None:
+            own.pop(hold.id, None)
+            if not own:
+                del self._open[hold.account]
 
     def void(self, hold: Hold, now: int) -> None:
         """Release a hold with nothing to bill."""
@@ -153,17 +232,19 @@ class Lessee:
         recalled = set(wanted)
         returns = []
         for key, share in [pair for own in self._shares.values() for pair in own.items()]:
+            held = key.account in self._open  # maybe for nothing, but its holds know their shares
             spare = share.spare
             gone = key.kind == MONTH and key.window < month
             quiet = share.held == 0 and share.quiet_since <= quiet_before
             if spare > 0 and (gone or quiet or key in recalled):
                 share.returning += spare
                 returns.append((key, spare))
-            elif spare == 0 and share.held == 0 and share.returning == 0 and (gone or quiet):
+            elif spare == 0 and not held and not share.moving and (gone or quiet):
                 self._drop(key)  # nothing spare, nothing held: the store keeps what was used
         return returns
 
     def _drop(self, key: RowKey) -> None:
+        self._paths.pop(key.account, None)
         own = self._shares[key.account]
         del own[key]
         if not own:
@@ -172,7 +253,9 @@ class Lessee:
     def undo_returns(self, returns: Iterable[tuple[RowKey, int]]) -> None:
         """The store could not be told: what was to be returned is spare again."""
         for key, spare in returns:
-            self.share(key).returning -= spare
+            share = self.share(key)
+            share.returning -= spare
+            share.turn += 1
 
     def end_returns(self, returns: Iterable[tuple[RowKey, int]]) -> None:
         """The store has what was returned."""
@@ -180,10 +263,23 @@ class Lessee:
             share = self.share(key)
             share.returning -= spare
             share.share -= spare
+            share.turn += 1
             if share.left is not None:
                 share.left += spare
 
     def forget_left(self, account: str) -> None:
         """Limits or credit of an account changed: what the store has left is to be asked anew."""
         for share in self._shares.get(account, {}).values():
-            share.left = 0
+            share.known = False
+            share.turn += 1
+
+
+def remaining_of(shares: Iterable[Share]) -> int | None:
+    """The headroom of H2 as last heard: nobody has used it, nothing holds it; None where nothing limits it."""
+    least: int | None = None
+    for share in shares:
+        if share.left is not None:
+            room = share.remaining
+            if least is None or room < least:
+                least = room
+    return None if least is None else max(0, least)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from purser.core import journal
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.invoice import CONTRACTED, FAILED, UNPAID
-from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, format_usd
+from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, floor_cents, format_usd
 from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
 from purser.core.period import DAY
 from purser.flows import credits, standing
@@ -17,7 +17,7 @@ from purser.store.writers import Tx
 
 LEAST_PURCHASE_NANOS = NANOS_PER_USD
 MOST_PURCHASE_NANOS = 1_000_000 * NANOS_PER_USD
-NO_METHOD = "no payment method on file"
+REMOVED = "payment_method_removed: The payment method is no longer on file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,21 @@ class Card:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What the provider is to be asked: to take so much from the card with this token."""
+
+    token: str
+    amount_nanos: int
+
+
 def add_method(tx: Tx, account: str, card: Card, method: str | None = None) -> str:
     """Put an accepted card on file; invoices whose charge failed are charged to it at once (U6). Answers its id.
 
-    With an id given as `method`, doing it again changes nothing.
+    With an id given as `method`, doing it again changes nothing, even after the card was removed.
     """
     standing.lock(tx, account)
-    if method is not None and payments.get_method(tx.conn, account, method) is not None:
+    if method is not None and payments.get_method(tx.conn, account, method, removed=True) is not None:
         return method
     method = method or tx.new_id("pm")
     payments.insert_method(
@@ -86,7 +94,8 @@ def choose_method(tx: Tx, account: str, method: str | None) -> str:
 def start_purchase(tx: Tx, account: str, amount: int, method: str | None, payment: str | None = None) -> str:
     """Write the payment that buys credit; the provider is called after this commit. Answers the payment's id.
 
-    A `payment` that exists already is answered as it is, whatever became of it. Raises Invalid, NotFound, Conflict.
+    A `payment` that exists already is answered as it is, whatever became of it. Raises NotFound, Conflict, and Invalid
+    also for more than the account could hold together with what is being bought already.
     """
     standing.lock(tx, account)
     if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
@@ -98,6 +107,7 @@ def start_purchase(tx: Tx, account: str, amount: int, method: str | None, paymen
             f"{format_usd(MOST_PURCHASE_NANOS)}, not {format_usd(amount)}",
             field="amountUsd",
         )
+    credits.require_room(tx, account, amount, payments.sum_buying(tx.conn, account))
     id_ = payment or tx.new_id("pay")
     _insert(tx, account, id_, FOR_CREDIT, chosen, amount)
     return id_
@@ -105,10 +115,11 @@ def start_purchase(tx: Tx, account: str, amount: int, method: str | None, paymen
 
 def start_invoice_payment(
     tx: Tx, account: str, invoice: str, method: str | None = None, payment: str | None = None
-) -> str:
+) -> str | None:
     """Write the payment that pays an invoice now; raises NotFound, Conflict where it is not open.
 
-    A `payment` that exists already is answered as it is, whatever became of it.
+    A `payment` that exists already is answered as it is, whatever became of it. Answers None where too little is left
+    to charge: that goes on to the next invoice, and this one is paid.
     """
     standing.lock(tx, account)
     if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
@@ -123,37 +134,52 @@ def start_invoice_payment(
     return _charge(tx, row, choose_method(tx, account, method), payment)
 
 
-def start_due_charges(tx: Tx) -> int:
-    """Write the payments for invoices whose charge is due; without a method the charge has failed. Answers how many.
-
-    Where a grace of days is over by now, the account is suspended (U6).
-    """
+def list_due(tx: Tx) -> list[str]:
+    """The accounts with an invoice whose charge is due, or whose grace of days is over by now, in lock order."""
     grace = tx.policy.payment_grace_days * DAY
-    late = set(invoices.list_out_of_grace(tx.conn, tx.now - grace)) if grace else set()
-    count = 0
-    for account in sorted({*late, *(row.account for row in invoices.list_to_charge(tx.conn, tx.now))}):
-        method = standing.lock(tx, account).default_payment_method
-        if account in late:
-            standing.rejudge(tx, account)
-        count += _start_charges(tx, account, method)
-    return count
+    late = invoices.list_out_of_grace(tx.conn, tx.now - grace) if grace else []
+    return sorted({*late, *(row.account for row in invoices.list_to_charge(tx.conn, tx.now))})
 
 
-def _start_charges(tx: Tx, account: str, method: str | None) -> int:
+def start_due_charges(tx: Tx, account: str) -> int:
+    """Write the payments for an account's invoices whose charge is due; answers how many such invoices there are.
+
+    Without a method the charge has failed. Where a grace of days is over by now, the account is suspended (U6).
+    """
+    method = standing.lock(tx, account).default_payment_method
+    if tx.policy.payment_grace_days:
+        standing.rejudge(tx, account)
     due = invoices.list_to_charge(tx.conn, tx.now, account)
     for row in due:
         if row.payment is not None:
-            invoices.update_invoice(tx.conn, row.account, row.id, next_attempt_at=None)
-        elif method is None:
-            _fail_invoice(tx, row, row.attempts + 1)
+            invoices.update_invoice(tx.conn, account, row.id, next_attempt_at=None)
         else:
             _charge(tx, row, method)
     return len(due)
 
 
-def _charge(tx: Tx, row: Row, method: str, payment: str | None = None) -> str:
+def _chargeable(tx: Tx, row: Row) -> int:
+    """The whole cents that are left to pay of an invoice, 0 where that is less than is ever charged (M4)."""
+    closing = standing.lock(tx, row.account).state == "DELETING"
+    left = floor_cents(row.amount_due - row.paid)
+    return 0 if left < tx.policy.minimum_charge_nanos and not closing else left
+
+
+def _charge(tx: Tx, row: Row, method: str | None, payment: str | None = None) -> str | None:
+    """Answers the payment; None where too little is left to charge, which then goes on to the next invoice.
+
+    Without a method the charge has failed.
+    """
+    amount = _chargeable(tx, row)
+    if not amount:
+        credits.carry_on(tx, row, row.amount_due - row.paid)
+        standing.refresh(tx, row.account)
+        return None
+    if method is None:
+        _fail_invoice(tx, row, row.attempts + 1)
+        return None
     payment = payment or tx.new_id("pay")
-    _insert(tx, row.account, payment, FOR_INVOICE, method, row.amount_due - row.paid, row.id)
+    _insert(tx, row.account, payment, FOR_INVOICE, method, amount, row.id)
     invoices.update_invoice(
         tx.conn, row.account, row.id, payment=payment, attempts=row.attempts + 1, next_attempt_at=None
     )
@@ -176,14 +202,27 @@ def _insert(
     )
 
 
-def mark_sent(tx: Tx, account: str, payment: str) -> Row:
-    """Note that the provider is about to be called; answers the card to charge. Raises Conflict where it ended."""
-    standing.lock(tx, account)
+def mark_sent(tx: Tx, account: str, payment: str) -> Charge | None:
+    """Note that the provider is about to be asked; answers what to ask, None where the payment has ended.
+
+    What was asked before is asked again in the same words, whatever became of the card: the provider may have taken
+    the money. What was not yet asked and whose card is gone moves to the default card, if it pays an invoice.
+    """
+    account_row = standing.lock(tx, account)
     row = payments.get_payment(tx.conn, account, payment)
     if row is None or row.state not in (PENDING, SENT):
-        raise Conflict(f"payment {payment} has ended", code="ABORTED")
-    payments.update_payment(tx.conn, account, payment, state=SENT)
-    return row
+        return None
+    card = payments.get_method(tx.conn, account, row.method, removed=True)
+    if row.state == PENDING and (card is None or card.removed_at is not None):
+        default = account_row.default_payment_method if row.purpose == FOR_INVOICE else None
+        card = payments.get_method(tx.conn, account, default) if default is not None else None
+        if card is None:
+            record_decline(tx, account, payment, REMOVED)
+            return None
+    if card is None:
+        raise NotFound(f"payment {payment} was sent with a card that there never was")
+    payments.update_payment(tx.conn, account, payment, state=SENT, method=card.id)
+    return Charge(str(card.token), int(row.amount))
 
 
 def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None:
@@ -219,7 +258,7 @@ def _receive_for_invoice(tx: Tx, account: str, row: Row) -> tuple[str | None, st
     invoice = invoices.get_invoice(tx.conn, account, row.invoice)
     if invoice is None:
         raise NotFound(f"there is no invoice {row.invoice}")
-    invoices.update_invoice(tx.conn, account, row.invoice, payment=None)
+    _release(tx, invoice, row.id)
     owing = min(row.amount, invoice.amount_due - invoice.paid)
     if owing == row.amount:
         entry = journal.received(f"{row.id}/received", row.amount, {journal.invoiced_account(row.invoice): owing}, None)
@@ -241,9 +280,15 @@ def record_decline(tx: Tx, account: str, payment: str, why: str) -> None:
     if row.purpose == FOR_INVOICE:
         invoice = invoices.get_invoice(tx.conn, account, row.invoice)
         if invoice is not None:
-            invoices.update_invoice(tx.conn, account, row.invoice, payment=None)
+            _release(tx, invoice, payment)
             if invoice.state in UNPAID and invoice.type != CONTRACTED:  # terms agreed by contract know no dunning (A9)
                 _fail_invoice(tx, invoice, invoice.attempts)
+
+
+def _release(tx: Tx, invoice: Row, payment: str) -> None:
+    """This payment of the invoice is over."""
+    if invoice.payment == payment:
+        invoices.update_invoice(tx.conn, invoice.account, invoice.id, payment=None)
 
 
 def _fail_invoice(tx: Tx, row: Row, attempts: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from purser.core.errors import Broken
 from purser.flows import requests
-from purser.flows.requests import Need
+from purser.flows.requests import Need, Taken
 from purser.store import usage
 from purser.store.usage import Event
 from purser.store.writers import Fenced, Tx, Writer
@@ -36,12 +36,20 @@ class _Take:
 
 
 @dataclass(frozen=True, slots=True)
+class _Share:
+    order: tuple[str, ...]
+    work: Callable[[Tx], Any]
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     work: Callable[[Tx], Any]
     done: Done
 
 
-_Job = _Settle | _Take | _Work | None
+_Together = _Settle | _Take | _Share
+_Job = _Together | _Work | None
 
 
 class WriteQueue:
@@ -76,6 +84,14 @@ class WriteQueue:
         """Take headroom; answers a Taken."""
         self._put(_Take(needs, done))
 
+    def share(self, order: tuple[str, ...], work: Callable[[Tx], Any], done: Done) -> None:
+        """Run a small flow that may share its commit with whatever else is waiting.
+
+        What waits is run in `order`, behind what is settled and taken, so that the rows of different processes' small
+        flows are locked in one order.
+        """
+        self._put(_Share(order, work, done))
+
     def submit(self, work: Callable[[Tx], Any], done: Done) -> None:
         """Run any flow in a transaction of its own."""
         self._put(_Work(work, done))
@@ -106,7 +122,7 @@ class WriteQueue:
         """Somebody found the books or what is in memory broken: the process must stop."""
         self._on_fatal(error)
 
-    def _put(self, job: _Settle | _Take | _Work) -> None:
+    def _put(self, job: _Together | _Work) -> None:
         with self._door:
             stopped = self._stopped
             if not stopped:
@@ -121,7 +137,7 @@ class WriteQueue:
                 jobs.append(self._jobs.get())
             stop = None in jobs
             try:
-                self._run_together([job for job in jobs if isinstance(job, _Settle | _Take)])
+                self._run_together([job for job in jobs if isinstance(job, _Together)])
                 for job in jobs:
                     if isinstance(job, _Work):
                         self._run_alone(job)
@@ -133,16 +149,19 @@ class WriteQueue:
                 self._close([], Broken("the writer has stopped"))
                 return
 
-    def _run_together(self, jobs: Sequence[_Settle | _Take]) -> None:
+    def _run_together(self, jobs: Sequence[_Together]) -> None:
         if not jobs:
             return
         events = [job.event for job in jobs if isinstance(job, _Settle)]
         takes = [job for job in jobs if isinstance(job, _Take)]
+        shares = sorted((job for job in jobs if isinstance(job, _Share)), key=lambda job: job.order)
+
+        def work(tx: Tx) -> tuple[list[Taken], list[Any]]:
+            taken = requests.settle_and_take(tx, events, [job.needs for job in takes])
+            return taken, [job.work(tx) for job in shares]
 
         try:
-            taken, touched = self.writer.run_touching(
-                lambda tx: requests.settle_and_take(tx, events, [job.needs for job in takes])
-            )
+            (taken, shared), touched = self.writer.run_touching(work)
         except (Broken, Fenced):
             raise
         except Exception as error:
@@ -152,17 +171,19 @@ class WriteQueue:
         for settled in jobs:
             if isinstance(settled, _Settle):
                 _tell(settled, True, None)
-        for job, result in zip(takes, taken, strict=True):
-            _tell(job, result, None)
+        for take, result in zip(takes, taken, strict=True):
+            _tell(take, result, None)
+        for share, result in zip(shares, shared, strict=True):
+            _tell(share, result, None)
 
-    def _run_apart(self, jobs: Sequence[_Settle | _Take], error: Exception) -> None:
+    def _run_apart(self, jobs: Sequence[_Together], error: Exception) -> None:
         """One of a batch failed, so nothing was written: run each alone and give the error to the one that has it."""
         if len(jobs) > 1:
             for job in jobs:
                 self._run_together([job])
             return
         job = jobs[0]
-        if isinstance(job, _Take):
+        if isinstance(job, _Take | _Share):
             _tell(job, None, error)
         elif self._is_known(job.event):
             log.warning("request %s of %s was settled before; it is not billed again", job.event.id, job.event.account)
@@ -204,7 +225,7 @@ class WriteQueue:
                 _tell(job, None, error)
 
 
-def _tell(job: _Settle | _Take | _Work, result: Any, error: BaseException | None) -> None:
+def _tell(job: _Together | _Work, result: Any, error: BaseException | None) -> None:
     """Answer whoever asked; that they are not there any more must not end the queue."""
     try:
         job.done(result, error)

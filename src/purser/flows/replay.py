@@ -341,8 +341,9 @@ def bill(tx: Tx, account: str, month: str) -> None:
     row = invoices.get_invoice(tx.conn, account, invoice) if invoice is not None else None
     if row is not None and row.state in UNPAID:
         payment = payments.start_invoice_payment(tx, account, row.id)
-        payments.mark_sent(tx, account, payment)
-        payments.record_success(tx, account, payment, f"test_{payment}")
+        if payment is not None:
+            payments.mark_sent(tx, account, payment)
+            payments.record_success(tx, account, payment, f"test_{payment}")
 
 
 def list_moments(conn: Connection, account: str) -> list[Moment]:

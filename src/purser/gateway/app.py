@@ -4,45 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
-from purser.core.admission import Ask
+from purser.core.admission import Ask, Held
 from purser.core.errors import Broken, PurserError, Unavailable
 from purser.core.ids import is_request_id, make_id
-from purser.core.money import format_usd
+from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
-from purser.flows import reports, requests
+from purser.flows import requests
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
 from purser.gateway import bodies, refusals
 from purser.gateway.cashier import Cashier, Shortfall
+from purser.gateway.claims import Claim, Claims
 from purser.gateway.directory import Directory, Standing
 from purser.gateway.heartbeat import Heartbeat
-from purser.gateway.models import Served, describe, origins_of
+from purser.gateway.models import MOST_RUNNING, Served, list_models, origins_of
 from purser.gateway.passage import Counters, Passage
-from purser.gateway.quote import quote
+from purser.gateway.quote import left_now, quote
 from purser.gateway.refusals import JSON, Headers, Refusal
 from purser.gateway.relay import relay
+from purser.gateway.remaining import Remaining
 from purser.http.exchange import Exchange, Request
-from purser.store import headroom, usage
+from purser.http.room import Room
 from purser.store.db import Database
 from purser.store.writers import Fenced, World
 
 log = logging.getLogger("purser.gateway")
+
+
+class Admitted(NamedTuple):
+    """A request's money: its hold, its cap, the rates it is held at and those of the book, and when that was."""
+
+    hold: Hold
+    held: Held
+    rates: Mapping[str, Rate]
+    book_rates: Mapping[str, Rate]
+    at: int
+
+
 _encode = msgspec.json.Encoder().encode
-MOST_RUNNING = 10_000  # requests of one process; more wait in vain for the same cores
+MOST_WAITING_BYTES = 256 * 1024 * 1024  # of answers that are read whole, together
 MOST_BACKLOG = 16_384  # transactions that wait; admitting more work than can be posted helps nobody
 _PREFIXES = ("/v1/", "/inference/v1/")
 _KINDS = (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS)
 _POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in _KINDS}
 _QUOTES = tuple(prefix + "quote" for prefix in _PREFIXES)
 _MODELS = tuple(prefix + "models" for prefix in _PREFIXES)
+_WITHIN_MODELS = tuple(name + "/" for name in _MODELS)
+
+
+def is_data_plane(path: str) -> bool:
+    """Whether a path is of the OpenAI-compatible API, whose errors are OpenAI error objects."""
+    return path in _POSTS or path in _MODELS or path.startswith(_WITHIN_MODELS) or path == "/verifyApiKey"
 
 
 class Gateway:
@@ -63,36 +84,42 @@ class Gateway:
         self.resolve_url = resolve_url
         self._loop = asyncio.get_running_loop()
         self.cashier = Cashier(queue, policy, self._monotonic)
+        self.remaining = Remaining(db, self.cashier.lessee, queue.writer.owner, self._monotonic)
+        self.claims = Claims(self.cashier)
+        self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
         self._running = 0
-        self._claimed: set[tuple[str, str]] = set()  # ids that clients gave to requests that run
-        self._heartbeat = Heartbeat(db, queue, world, self.cashier, on_changes=self._forget, reload_clock=reload_clock)
+        self._named = 0  # request ids: the process's own id and a count
+        self._name = make_id("req", world.wall(), world.entropy(80)) + "-"
+        self._reload_clock = reload_clock
+        self._heartbeat = Heartbeat(
+            db,
+            queue,
+            world,
+            self.cashier,
+            self.claims,
+            self.remaining,
+            on_changes=self._forget,
+            reload_clock=reload_clock,
+        )
 
     # ── routing ──────────────────────────────────────────────────────────────────────────────────────────────────
     def takes(self, request: Request) -> bool:
         """Whether a request is the gateway's; everything else is the control plane's."""
-        path = request.path
-        return (
-            path in _POSTS
-            or path in _QUOTES
-            or (
-                path.startswith(_MODELS) and (path in _MODELS or path.startswith(tuple(name + "/" for name in _MODELS)))
-            )
-            or path == "/verifyApiKey"
-        )
+        return request.path in _QUOTES or is_data_plane(request.path)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one data-plane request."""
         request = exchange.request
-        request_id = self._request_id(request)
+        request_id, named = self._request_id(request)
         self.counters.requests += 1
         headers: Headers = [(b"x-request-id", request_id.encode())]
         self._running += 1
         try:
             kind = _POSTS.get(request.path)
             if kind is not None and request.method == "POST":
-                await self._serve(exchange, kind, request_id, headers)
+                await self._serve(exchange, kind, request_id, headers, named=named)
             else:
                 await self._answer_small(exchange, request_id, headers)
         except PurserError as error:
@@ -111,67 +138,108 @@ class Gateway:
         if exchange.started:
             exchange.abort()
             return
+        if exchange.request.path in _QUOTES:  # of the control plane, and here for what only the gateway knows
+            its_headers, body = refusal.as_problem(request_id)
+            exchange.answer(refusal.status, [*headers, *its_headers], body)
+            return
         exchange.answer(refusal.status, [JSON, *headers, *refusal.headers], refusal.body(request_id))
 
-    def _request_id(self, request: Request) -> str:
+    def _request_id(self, request: Request) -> tuple[str, bool]:
+        """The request's id, and whether its client named it so."""
         given = request.header(b"x-request-id")
         if given is not None and given.isascii() and is_request_id(given.decode()):
-            return given.decode()
-        return make_id("req", self.world.wall(), self.world.entropy(80))
+            return given.decode(), True
+        self._named += 1
+        return f"{self._name}{self._named:08x}", False
 
     # ── the hot path ─────────────────────────────────────────────────────────────────────────────────────────────
-    async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers) -> None:
+    async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers, *, named: bool) -> None:
         request = exchange.request
-        principal = await self._principal(request)
+        principal = self._known_principal(request) or await self._principal(request)
         if self._running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG:
             raise Unavailable("too many requests are running here just now; try again in a second")
-        standing = await self._standing(principal)
+        standing = self.directory.known_standing(principal.account)
+        if standing is None or standing.causes:
+            standing = await self._standing(principal)
         headers += self._count(standing)
         body = bodies.read(kind, request.body)
         served = self.served.get(body.model)
-        book = await self.directory.price_book()
+        book = self.directory.known_book(self.world.now()) or await self.directory.price_book()
         rates = book.models.get(body.model) if book is not None else None
         if served is None or rates is None or book is None:
             raise refusals.no_model(body.model)
         policy = request.header(b"x-purser-fit")
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
-        claim = self._claim(request, principal, request_id)
+        claim = await self.claims.take(principal.account, request_id) if named else None
         try:
-            if claim is not None:
-                await self._refuse_settled(*claim)
-            await self._admit(exchange, principal, served, body, ask, book, request_id, headers)
+            admitted = self._hold_at_once(principal, body, ask, book, request_id)
+            if admitted is None:
+                admitted = await self._admit(request, principal, body, ask, book, request_id)
+            await relay(self._passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim))
         finally:
             if claim is not None:
-                self._claimed.discard(claim)
+                await self._end_claim(claim, exchange)
 
     async def _admit(
+        self, request: Request, principal: Principal, body: bodies.Body, ask: Ask, book: PriceBook, request_id: str
+    ) -> Admitted:
+        """Hold the request's money; raises Refusal where it is short."""
+        month = month_of(self.world.now())
+        try:
+            return await self._hold(request, principal, body, ask, book, request_id)
+        except Unavailable:
+            await asyncio.to_thread(self._reload_clock)
+            now = self.world.now()
+            if month_of(now) == month:
+                raise
+        # The month has turned and was closed elsewhere, before this process had heard of it.
+        book = await self.directory.price_book() or book
+        return await self._hold(request, principal, body, ask, book, request_id)
+
+    async def _hold(
+        self, request: Request, principal: Principal, body: bodies.Body, ask: Ask, book: PriceBook, request_id: str
+    ) -> Admitted:
+        at_once = self._hold_at_once(principal, body, ask, book, request_id)
+        if at_once is not None:
+            return at_once
+        book_rates = book.models[body.model]
+        rates = (priority_rates(book_rates) if body.priority else None) or book_rates
+        now = self.world.now()
+        asked = await self.cashier.hold(request_id, principal.account, month_of(now), book.version, rates, ask)
+        if isinstance(asked, Shortfall):
+            raise refusals.insufficient(asked, self._dashboard(request))
+        await self._check_still_stands(principal, asked[0])
+        self.remaining.watch(asked[0])
+        return Admitted(*asked, rates, book_rates, now)
+
+    def _hold_at_once(
+        self, principal: Principal, body: bodies.Body, ask: Ask, book: PriceBook, request_id: str
+    ) -> Admitted | None:
+        """Hold from the spare at hand; None where the store has to be asked."""
+        book_rates = book.models[body.model]
+        rates = (priority_rates(book_rates) if body.priority else None) or book_rates
+        now = self.world.now()
+        found = self.cashier.hold_at_once(request_id, principal.account, month_of(now), book.version, rates, ask)
+        if found is None:
+            return None
+        self.remaining.watch(found[0])
+        return Admitted(found[0], found[1], rates, book_rates, now)
+
+    def _passage(
         self,
         exchange: Exchange,
         principal: Principal,
         served: Served,
         body: bodies.Body,
         ask: Ask,
-        book: PriceBook,
+        admitted: Admitted,
         request_id: str,
         headers: Headers,
-    ) -> None:
-        """Hold the request's money and have it carried through; raises Refusal where the money is short."""
-        book_rates = book.models[body.model]
-        dearer = priority_rates(book_rates) if body.priority else None
-        rates = dearer or book_rates
-        now = self.world.now()
-        month = month_of(now)
-        account = principal.account
-        found = self.cashier.hold_at_once(request_id, account, month, book.version, rates, ask)
-        if found is None:
-            asked = await self.cashier.hold(request_id, account, month, book.version, rates, ask)
-            if isinstance(asked, Shortfall):
-                raise refusals.insufficient(asked, self._dashboard(exchange.request))
-            found = asked
-            await self._check_still_stands(principal, found[0])
-        hold, held = found
-        if (ask.requested is not None and held.cap < ask.requested) or (ask.requested is None and held.cap < ask.cap):
-            headers.append((b"x-purser-max-tokens", b"%d" % held.cap))
+        claim: Claim | None,
+    ) -> Passage:
+        cap = admitted.held.cap
+        if cap < (ask.cap if ask.requested is None else ask.requested):
+            headers.append((b"x-purser-max-tokens", b"%d" % cap))
         passage = Passage(
             exchange=exchange,
             request_id=request_id,
@@ -179,17 +247,28 @@ class Gateway:
             served=served,
             body=body,
             ask=ask,
-            rates=rates,
-            book_rates=book_rates,
-            hold=hold,
-            held=held,
-            occurred_at=now,
+            rates=admitted.rates,
+            book_rates=admitted.book_rates,
+            hold=admitted.hold,
+            held=admitted.held,
+            occurred_at=admitted.at,
             headers=headers,
             cashier=self.cashier,
             counters=self.counters,
+            remaining=self.remaining,
+            room=self._room,
             slice_tokens=self.policy.slice_tokens,
         )
-        await relay(passage)
+        if claim is not None:
+            passage.free = partial(self.claims.free, claim)
+        return passage
+
+    async def _end_claim(self, claim: Claim, exchange: Exchange) -> None:
+        """Where a refusal is still to be said, its client may send the request again as soon as it has heard it."""
+        if exchange.ended:
+            self.claims.leave(claim)
+        else:
+            await self.claims.free(claim)
 
     def _dashboard(self, request: Request) -> str:
         """The account's page, under the name by which this client reaches us."""
@@ -198,6 +277,14 @@ class Gateway:
             return self.resolve_url
         scheme = "https" if request.header(b"x-forwarded-proto") == b"https" else "http"
         return f"{scheme}://{host.decode()}/dashboard"
+
+    def _known_principal(self, request: Request) -> Principal | None:
+        """Who is calling, where that is in memory and a customer."""
+        given = request.header(b"authorization")
+        if given is None or given[:7] != b"Bearer ":
+            return None
+        found = self.directory.known_principal(given[7:])
+        return found if found is not None and not found.operator else None
 
     async def _principal(self, request: Request) -> Principal:
         given = request.header(b"authorization")
@@ -237,31 +324,6 @@ class Gateway:
             (b"x-ratelimit-remaining-requests", b"%d" % remaining),
         ]
 
-    def _claim(self, request: Request, principal: Principal, request_id: str) -> tuple[str, str] | None:
-        """A client that names its requests gets each served once: one that is open is 409 (correctness §2).
-
-        None where the client gave no name.
-        """
-        if request.header(b"x-request-id") != request_id.encode():
-            return None
-        claim = (principal.account, request_id)
-        if claim in self._claimed or self.cashier.lessee.is_open(*claim):
-            raise Refusal(409, "request_open", f"Request {request_id} is running already.")
-        self._claimed.add(claim)
-        return claim
-
-    async def _refuse_settled(self, account: str, request_id: str) -> None:
-        known = await asyncio.to_thread(self._known_cost, account, request_id)
-        if known is not None:
-            raise Refusal(
-                409, "request_settled", f"Request {request_id} was served already.", cost_usd=format_usd(known)
-            )
-
-    def _known_cost(self, account: str, request_id: str) -> int | None:
-        with self.db.read() as conn:
-            known = usage.get_known(conn, account, "gateway", request_id)
-        return None if known is None else known[1]
-
     # ── the small routes ─────────────────────────────────────────────────────────────────────────────────────────
     async def _answer_small(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
         request = exchange.request
@@ -281,52 +343,17 @@ class Gateway:
         else:
             headers += self._count(standing)
             book = await self.directory.price_book()
-            body = self._models(path, book)
+            body = _encode(list_models(self.served, path, book.models if book is not None else {}))
         exchange.answer(200, [JSON, *headers], body)
 
-    def _models(self, path: str, book: PriceBook | None) -> bytes:
-        priced = book.models if book is not None else {}
-        entries = {name: describe(name, model) for name, model in self.served.items() if name in priced}
-        _, _, name = path.partition("/models/")
-        if not name:
-            return _encode({"object": "list", "data": list(entries.values())})
-        entry = entries.get(name) or entries.get(unquote(name))
-        if entry is None:
-            raise refusals.no_model(name)
-        return _encode(entry)
-
     async def _quote(self, request: Request, principal: Principal, standing: Standing) -> bytes:
-        return _encode(
-            await quote(
-                request.body,
-                principal.account,
-                standing,
-                self.served,
-                await self.directory.price_book(),
-                self.policy,
-                self._fresh_left,
-            )
-        )
+        keys = requests.path(principal.account, month_of(self.world.now()))
+        book = await self.directory.price_book()
 
-    async def _fresh_left(self, account: str) -> tuple[str, int]:
-        """Which constraint is tightest and what is left of it, from the store and this process's own spare."""
-        keys = requests.path(account, month_of(self.world.now()))
+        async def left() -> tuple[str, int]:
+            return await left_now(self.db, self.policy, self.remaining, keys)
 
-        def read() -> dict[headroom.RowKey, int | None]:
-            with self.db.read() as conn:
-                limit = reports.view_account(conn, account, self.policy).limit_nanos
-                rows = {key: headroom.get_row(conn, key) for key in keys}
-            return {  # a month's row is made by its first request
-                key: limit if row is None else row.available if row.enforced else None for key, row in rows.items()
-            }
-
-        available = await asyncio.to_thread(read)
-        lefts = {
-            key: 2**60 if left is None else left + self.cashier.lessee.share(key).spare
-            for key, left in available.items()
-        }
-        tightest = min(lefts, key=lambda key: lefts[key], default=keys[0])
-        return tightest.kind, lefts.get(tightest, 2**60)
+        return _encode(await quote(request.body, standing, self.served, book, self.policy, left))
 
     # ── what others see ──────────────────────────────────────────────────────────────────────────────────────────
     def held(self, account: str) -> int:
@@ -361,5 +388,10 @@ class Gateway:
     async def close(self) -> None:
         """Stop the heartbeat and close the upstream connections; running requests have ended by now."""
         await self._heartbeat.stop()
+        await self.remaining.close()
+        try:
+            await self.claims.free_ended()
+        except Unavailable:
+            log.warning("ids of requests are freed when this process is gone")
         for origin in origins_of(self.served.values()):
             await origin.close()

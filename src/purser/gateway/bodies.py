@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,6 +31,12 @@ _REFUSED = {
     "n_cmpl": "use n",
 }
 
+# Fields in which an engine, or what stands before it, takes further fields: they are no way around what is refused.
+_TEMPLATE = "chat_template_kwargs"
+_CARRIERS = frozenset(
+    (_TEMPLATE, "extra_body", "extra_args", "extra_json", "options", "custom_params", "vllm_xargs", "nvext")
+)
+
 # Fields that add no text to the prompt; the JSON of every other field counts toward the input bound.
 _NO_TEXT = frozenset(
     "model stream stream_options max_tokens max_completion_tokens n best_of temperature top_p "
@@ -51,6 +58,39 @@ _BILLED = (
     *_CAP_FIELDS,
 )
 
+_ONCE = {name: b'"%b"' % name.encode() for name in _CARRIERS.union(_BILLED)}  # each as a body spells it
+_ODD = _CARRIERS.union(_REFUSED)
+_NO_MORE_TEXT = {kind: _NO_TEXT.union((own,)) for kind, own in _OWN_TEXT.items()}
+
+# Half of an escaped surrogate pair, the other half missing; what is no escape has an even number of backslashes.
+_HALF = re.compile(
+    rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+class Named(msgspec.Struct, gc=False):
+    """The small fields that a bound or a price depends on, as whatever JSON they are; None where they are not there."""
+
+    model: Any = None
+    stream: Any = None
+    stream_options: Any = None
+    service_tier: Any = None
+    n: Any = None
+    best_of: Any = None
+    max_completion_tokens: Any = None
+    max_tokens: Any = None
+
+
+class _Said(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message as most are."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+
+_decode_named = msgspec.json.Decoder(Named).decode
+_decode_said = msgspec.json.Decoder(list[_Said]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -67,13 +107,14 @@ class Terms:
     policy: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
     """A request body whose envelope is sound: an object with a model, and the fields as their own JSON."""
 
     kind: str
     raw: bytes
     fields: dict[str, msgspec.Raw]
+    named: Named
     model: str
     stream: bool
     usage_asked: bool
@@ -88,25 +129,63 @@ def read(kind: str, raw: bytes) -> Body:
             raw.decode()
         fields = _decode_fields(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Invalid(f"the body must be a JSON object: {error}", code="invalid_json") from None
+        raise Invalid(f"the body must be a JSON object: {_unread(raw, error)}", code="invalid_json") from None
     except RecursionError:
         raise Invalid("the body is nested too deeply", code="invalid_json") from None
-    _refuse_duplicates(raw)
-    for name, why in _REFUSED.items():
-        if name in fields:
-            raise Invalid(f"{name} is not allowed: {why}", field=name)
-    model = _get(fields, "model")
+    _refuse_duplicates(raw, fields)
+    if not _ODD.isdisjoint(fields):
+        _check_odd(fields)
+    named = _read_named(raw, fields)
+    model, stream, tier = named.model, named.stream, named.service_tier
     if not isinstance(model, str) or not model:
         raise Invalid("model must be the name of a model, such as one from GET /v1/models", field="model")
-    stream = _get(fields, "stream")
     if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
     if stream and kind == EMBEDDINGS:
         raise Invalid("embeddings cannot be streamed", field="stream")
-    tier = _get(fields, "service_tier")
     if tier is not None and not isinstance(tier, str):
         raise Invalid('service_tier must be a text such as "priority"', field="service_tier")
-    return Body(kind, raw, fields, model, bool(stream), *_usage_asked(fields), tier == PRIORITY_TIER)
+    usage_asked, counts_asked = _usage_asked(named.stream_options)
+    return Body(kind, raw, fields, named, model, bool(stream), usage_asked, counts_asked, tier == PRIORITY_TIER)
+
+
+def _check_odd(fields: dict[str, msgspec.Raw]) -> None:
+    for name, why in _REFUSED.items():
+        if name in fields:
+            raise Invalid(f"{name} is not allowed: {why}", field=name)
+    for name in sorted(_CARRIERS & fields.keys()):
+        _check_carried(name, _get(fields, name), name)
+
+
+def _read_named(raw: bytes, fields: dict[str, msgspec.Raw]) -> Named:
+    try:
+        return _decode_named(raw)
+    except (msgspec.DecodeError, RecursionError):  # one of them cannot be read: which?
+        return Named(**{name: _get(fields, name) for name in Named.__struct_fields__})
+
+
+def _unread(raw: bytes, error: Exception) -> str:
+    """Why JSON cannot be read; the parser takes half of a surrogate pair for an end that came too early."""
+    half = _HALF.search(raw)
+    if half is not None:
+        return f"{half[1].decode()} is half of a surrogate pair, which is no text"
+    return str(error)
+
+
+def _check_carried(carrier: str, given: Any, path: str) -> None:
+    """Refuse in a field of fields what is refused beside it, and there what a bound is reckoned from, too."""
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        raise Invalid(f"{path} must be an object", field=path)
+    for name, value in given.items():
+        where = f"{path}.{name}"
+        if name in _REFUSED and (carrier != _TEMPLATE or name == "chat_template"):
+            raise Invalid(f"{where} is not allowed: {_REFUSED[name]}", field=where)
+        if name in _BILLED and carrier != _TEMPLATE:
+            raise Invalid(f"{where} is not allowed: give {name} by itself", field=where)
+        if name in _CARRIERS:
+            _check_carried(name, value, where)
 
 
 def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
@@ -117,11 +196,11 @@ def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
         raise Invalid(f"{name} cannot be read: {error}", field=name) from None
 
 
-def _refuse_duplicates(raw: bytes) -> None:
+def _refuse_duplicates(raw: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
     """A field given twice is read differently by different engines: refuse it wherever money depends on it."""
     names = _top_names(raw) if b"\\u00" in raw else None  # a name may be written with escapes
-    for name in _BILLED:
-        if names is None and raw.count(b'"%b"' % name.encode()) > 1:
+    for name in _ONCE.keys() & fields.keys():
+        if names is None and raw.count(_ONCE[name]) > 1:
             names = _top_names(raw)
         if names is not None and names.count(name) > 1:
             raise Invalid(f"{name} is given more than once", field=name)
@@ -141,9 +220,8 @@ def _top_names(raw: bytes) -> list[str]:
     return seen
 
 
-def _usage_asked(fields: dict[str, msgspec.Raw]) -> tuple[bool, bool]:
+def _usage_asked(options: Any) -> tuple[bool, bool]:
     """Whether a stream is to end with its usage, and whether every chunk is to carry the counts so far."""
-    options = _get(fields, "stream_options")
     if options is None:
         return False, False
     if not isinstance(options, dict) or not isinstance(options.get("include_usage", False), bool):
@@ -156,15 +234,17 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
     """What the request could use at most (H1); raises Invalid naming the field that is wrong."""
     if fit is not None and fit not in (FIT, REFUSE):
         raise Invalid(f'x-purser-fit must be "fit" or "refuse", not {fit!r:.40}', field="x-purser-fit")
-    own = _OWN_TEXT[body.kind]
-    extra = sum(len(bytes(raw)) for name, raw in body.fields.items() if name not in _NO_TEXT and name != own)
+    more = body.fields.keys() - _NO_MORE_TEXT[body.kind]
+    extra = sum(len(bytes(body.fields[name])) for name in more) if more else 0
     prompts, sizes, opaque = _READERS[body.kind](body)
     tokens = [(size + extra) * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
     if body.kind == CHAT:
         tokens[0] += TOKENS_PER_MESSAGE * prompts
     bounded = [terms.context_tokens if opaque else min(count, terms.context_tokens) for count in tokens]
     requested, cap = _cap(body, terms)
-    n, best_of = _count(body, "n"), _count(body, "best_of")
+    named = body.named
+    n = 1 if named.n is None else _count(named.n, "n")
+    best_of = 1 if named.best_of is None else _count(named.best_of, "best_of")
     return Ask(
         model=body.model,
         input_tokens=sum(bounded) * best_of,
@@ -180,24 +260,20 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
 def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
     if body.kind == EMBEDDINGS:
         return None, 0
-    named = [(name, _get(body.fields, name)) for name in _CAP_FIELDS]
-    for name, value in named:
+    for name in _CAP_FIELDS:
+        value = getattr(body.named, name)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= terms.context_tokens:
-            raise Invalid(
-                f"{name} must be a whole number from 1 to {terms.max_output_tokens}, not {value!r:.40}", field=name
-            )
+            most = f"{terms.context_tokens}, the model's context"
+            raise Invalid(f"{name} must be a whole number from 1 to {most}, not {value!r:.40}", field=name)
         return value, min(value, terms.max_output_tokens)
     if body.kind == COMPLETIONS and terms.engine not in ("llamacpp", "ollama"):
         return None, min(COMPLETION_DEFAULT_TOKENS, terms.max_output_tokens)
     return None, terms.max_output_tokens
 
 
-def _count(body: Body, name: str) -> int:
-    value = _get(body.fields, name)
-    if value is None:
-        return 1
+def _count(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
         raise Invalid(f"{name} must be a whole number from 1 to {MOST_CHOICES}, not {value!r:.40}", field=name)
     return value
@@ -209,6 +285,14 @@ def text_bytes(text: str) -> int:
 
 
 def _read_messages(body: Body) -> tuple[int, list[int], bool]:
+    raw = body.fields.get("messages")
+    if raw is not None:
+        try:
+            said = _decode_said(raw)
+        except (msgspec.DecodeError, RecursionError):
+            said = []
+        if said:
+            return len(said), [sum([text_bytes(one.content) for one in said])], False
     messages = _get(body.fields, "messages")
     if not isinstance(messages, list) or not messages:
         raise Invalid(
@@ -300,12 +384,12 @@ def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> byt
     if upstream_model != body.model:
         changes["model"] = _encode(upstream_model)
     if body.kind != EMBEDDINGS:
-        named = [name for name in _CAP_FIELDS if _get(body.fields, name) is not None]
+        named = [name for name in _CAP_FIELDS if getattr(body.named, name) is not None]
         default = "max_completion_tokens" if terms.engine == "openai" and body.kind == CHAT else "max_tokens"
         for name in named or [default]:
             changes[name] = b"%d" % cap
     if body.stream:
-        options = _get(body.fields, "stream_options") or {}
+        options = dict(body.named.stream_options or {})
         options["include_usage"] = True
         if terms.engine == "vllm":
             options["continuous_usage_stats"] = True

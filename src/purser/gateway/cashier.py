@@ -45,6 +45,10 @@ class Shortfall:
     affordable_tokens: int
 
 
+def _nothing(_: BaseException | None) -> None:
+    return
+
+
 class Cashier:
     """The gateway's leases and holds; every method runs on the event loop, every commit on the write queue's thread."""
 
@@ -62,12 +66,9 @@ class Cashier:
         self, id_: str, account: str, month: str, version: int, rates: Mapping[str, Rate], ask: Ask
     ) -> tuple[Hold, Held] | None:
         """Hold from the spare at hand, without asking the store; None where that does not settle it."""
-        keys = requests.path(account, month)
-        spare = self.lessee.spare(keys)
-        wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
-        if spare < wanted:
+        spare, left = self.lessee.spare_and_left(self.lessee.path(account, month))
+        if spare < wanted_nanos(rates, ask, self._policy.slice_tokens):
             return None
-        left = self.lessee.left(keys)
         held = fit(rates, ask, spare, left, self._policy.slice_tokens)
         if held is None or (held.cap < ask.cap and ask.requested is None):
             return None  # a default cap is cut to half of what is left: the store knows how much that is
@@ -80,13 +81,13 @@ class Cashier:
 
         Waits up to a quarter of a second for money that running requests or other writers may give back.
         """
-        keys = requests.path(account, month)
+        keys = self.lessee.path(account, month)
         wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
         deadline = None
         while True:
             taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
-            spare, left = self.lessee.spare(keys), self.lessee.left(keys)
+            spare, left = self.lessee.spare_and_left(keys)
             held = fit(rates, ask, spare, left, self._policy.slice_tokens)
             if held is not None:
                 return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
@@ -117,15 +118,12 @@ class Cashier:
         def done(taken: Any, error: BaseException | None) -> None:
             if self._asking.get(account) is future:
                 del self._asking[account]
+            self.lessee.end_ask(needs)
             if error is None:
                 self.lessee.apply(taken, self._now())
-            if not future.done():
-                if error is not None:
-                    future.set_exception(error if isinstance(error, PurserError) else _unavailable(error))
-                    future.exception()
-                else:
-                    future.set_result(taken)
+            _resolve(future, taken, error and _told(error))
 
+        self.lessee.ask(needs)
         self._queue.take(needs, self._on_loop(done))
         return await asyncio.shield(future)
 
@@ -142,11 +140,6 @@ class Cashier:
     def left(self, key: RowKey) -> int:
         """What is left of one constraint as far as this process knows; a very large number where nothing limits."""
         return min(self.lessee.left([key]), _UNLIMITED)
-
-    def headroom(self, hold: Hold) -> int | None:
-        """What the account can still hold, None where nothing limits it."""
-        left = self.lessee.left(hold.keys)
-        return None if left >= _UNLIMITED else max(0, left)
 
     # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────
     async def extend(self, hold: Hold, more: int, least: int) -> int:
@@ -174,12 +167,7 @@ class Cashier:
                 self._release(hold.account)
                 if not new:
                     error = Conflict(f"request {event.id} was served already", code="request_settled")
-            if not future.done():
-                if error is not None:
-                    future.set_exception(error if isinstance(error, PurserError) else _unavailable(error))
-                    future.exception()
-                else:
-                    future.set_result(None)
+            _resolve(future, None, error and _told(error))
 
         self._queue.settle(event, self._on_loop(done))
         return future
@@ -193,26 +181,36 @@ class Cashier:
     async def give_back(self, month: str, quiet_before: int, wanted: Sequence[RowKey]) -> None:
         """Return the spare of months gone, of accounts gone quiet, and of rows that others want."""
         returns = self.lessee.start_returns(month, quiet_before, wanted)
-        if returns:
-            try:
-                await self.run(lambda tx: requests.give_back(tx, returns))
-            except Exception:
-                self.lessee.undo_returns(returns)
-                raise
-            self.lessee.end_returns(returns)
+        if not returns:
+            return
 
-    async def run(self, work: Callable[[Any], Any]) -> Any:
-        """Any flow in a transaction of its own, awaited."""
+        def ended(error: BaseException | None) -> None:
+            (self.lessee.end_returns if error is None else self.lessee.undo_returns)(returns)
+
+        await self.run(lambda tx: requests.give_back(tx, returns), ended)
+
+    async def run(self, work: Callable[[Any], Any], ended: Callable[[BaseException | None], None] = _nothing) -> Any:
+        """Any flow in a transaction of its own, awaited; `ended` is called in the order of commits."""
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
-            if not future.done():
-                if error is not None:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
+            ended(error)
+            _resolve(future, result, error)
 
         self._queue.submit(work, self._on_loop(done))
+        return await asyncio.shield(future)
+
+    async def share(self, order: tuple[str, ...], work: Callable[[Any], Any]) -> Any:
+        """A small flow that shares its commit with whatever else is waiting, awaited; `order` as the queue has it.
+
+        Raises Unavailable where it could not be written.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            _resolve(future, result, error and _told(error))
+
+        self._queue.share(order, work, self._on_loop(done))
         return await asyncio.shield(future)
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,7 +254,20 @@ class Cashier:
                 log.exception("a transaction's end could not be told")
 
 
-def _unavailable(error: BaseException) -> Unavailable:
-    """What a caller hears of a failure that is ours; the log has the rest."""
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    """Tell whoever still waits."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+        future.exception()  # nobody may be waiting
+
+
+def _told(error: BaseException) -> PurserError:
+    """What a caller hears of a failure; of one that is ours the log has the rest."""
+    if isinstance(error, PurserError):
+        return error
     log.error("money cannot be held or posted: %s", error)
     return Unavailable("money cannot be held safely just now; try again in a moment")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from purser.core.errors import Unauthenticated
 from purser.core.limits import PREPAID
+from purser.core.period import NEVER
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.ratelimit import WINDOW_SECONDS, SlidingWindow
@@ -44,9 +45,19 @@ class Directory:
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
         self._books: list[PriceBook] | None = None
+        self._book: tuple[PriceBook | None, int, int] = (
+            None,
+            0,
+            0,
+        )  # the one in force from the one instant to the other
         self._generation = 0
         with db.read() as conn:
             self._pepper = access.pepper(conn)
+
+    def known_principal(self, secret: bytes) -> Principal | None:
+        """Who holds a key, where that is in memory and needs no look at the clock."""
+        found = self._keys.get(secret)
+        return found if found is not None and found.expires_at is None else None
 
     async def principal(self, secret: bytes) -> Principal:
         """Who holds a key; raises Unauthenticated."""
@@ -130,6 +141,11 @@ class Directory:
         since = int(self._loop.time() * 1_000_000) - WINDOW_SECONDS * 1_000_000
         return 0 if window is None else sum(at > since for at in list(window.seen))
 
+    def known_book(self, now: int) -> PriceBook | None:
+        """The price book in force, where that is in memory."""
+        book, since, until = self._book
+        return book if since <= now < until else None
+
     async def price_book(self) -> PriceBook | None:
         """The price book in force."""
         if self._books is None:
@@ -138,7 +154,11 @@ class Directory:
             if generation != self._generation:
                 return in_force(books, self._now())
             self._books = books
-        return in_force(self._books, self._now())
+        now = self._now()
+        found = in_force(self._books, now)
+        later = [book.effective_at for book in self._books if book.effective_at > now]
+        self._book = (found, now, min(later, default=NEVER))
+        return found
 
     def _read_books(self) -> list[PriceBook]:
         with self._db.read() as conn:
@@ -149,6 +169,7 @@ class Directory:
         self._generation += 1
         if "" in accounts:
             self._books = None
+            self._book = (None, 0, 0)
         for account in accounts:
             self._standings.pop(account, None)
             for secret in tuple(self._keys_of.get(account, ())):

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
 from purser.core.errors import Broken
 from purser.core.money import Rate, format_usd
 from purser.core.rating import Charge, rate
-from purser.core.usage import OUTPUT, Inconsistent, Measured, with_priority
+from purser.core.usage import OUTPUT, Inconsistent, Measured, Quantities, with_priority
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
 from purser.gateway.bodies import EMBEDDINGS, PRIORITY_TIER, Body
 from purser.gateway.cashier import Cashier
-from purser.gateway.models import Served
-from purser.gateway.refusals import Headers, Refusal
-from purser.http.client import Answer, TimedOut, Unreachable, UpstreamError
+from purser.gateway.clamp import within_bounds, within_hold
+from purser.gateway.models import Served, Target
+from purser.gateway.refusals import Headers, Refusal, unavailable
+from purser.gateway.remaining import Remaining
+from purser.http.client import Answer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.exchange import Exchange
+from purser.http.room import Room
 from purser.store.usage import QUARANTINED, SETTLED, Event
 
 log = logging.getLogger("purser.gateway")
-_NEXT_TRIED = (502, 503, 504)
+# An upstream that does not want us: its operator's affair and ours, never a fault of the customer's key or account.
+REFUSED_US = (401, 402, 403, 407, 412)
+_NEXT_TRIED = (502, 503, 504, *REFUSED_US)
 _NOT_SENT = frozenset(
     b"authorization x-api-key cookie host content-length accept-encoding connection transfer-encoding expect "
     b"x-request-id x-purser-fit x-forwarded-for forwarded upgrade te proxy-authorization".split()
@@ -54,6 +59,23 @@ class Counters:
     hung_up: int = 0
 
 
+class Bill(NamedTuple):
+    """What a request is billed: usage within its bounds, the charge, and a future that is done when it is durable."""
+
+    measured: Measured
+    charge: Charge
+    settled: asyncio.Future[None]
+
+    @property
+    def cost_usd(self) -> str:
+        """The charge as answers tell it."""
+        return format_usd(self.charge.amount_nanos)
+
+
+async def _nothing_to_free() -> None:
+    return
+
+
 @dataclass(slots=True)
 class Passage:
     """One admitted request on its way through."""
@@ -72,7 +94,10 @@ class Passage:
     headers: Headers
     cashier: Cashier
     counters: Counters
+    remaining: Remaining
+    room: Room
     slice_tokens: int
+    free: Callable[[], Awaitable[None]] = _nothing_to_free  # frees the request's id before a client hears of its end
     opening: bool = True
     sent: bool = False  # an upstream has the request
     ended: bool = False  # the hold is settled or void, or its settlement is on the way
@@ -83,35 +108,38 @@ class Passage:
         return self.exchange.gone
 
     def hang_up(self, task: asyncio.Task[Any]) -> None:
-        """The client is gone: cancel the upstream at once."""
-        self.counters.hung_up += 1
+        """The client is gone, or the server stops: cancel the upstream at once."""
+        self.counters.hung_up += self.exchange.gone
         if self.opening:
             task.cancel()
         elif self.answer is not None:
             self.answer.cancel()
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────
-    def bill(self, measured: Measured, tier: str | None = None) -> tuple[Charge, asyncio.Future[None]]:
-        """Settle what was used at the service tier that the answer names; the future is done when that is durable."""
-        quantities = measured.quantities
-        if self.body.kind == EMBEDDINGS and OUTPUT in quantities:
-            quantities = {unit: count for unit, count in quantities.items() if unit != OUTPUT}
-        if self.rates is not self.book_rates and tier in (None, PRIORITY_TIER):
-            quantities = with_priority(quantities)
-        charge = rate(quantities, self.book_rates, self.hold.amount)
+    def bill(self, measured: Measured, tier: str | None = None) -> Bill:
+        """Settle what was used at the service tier that the answer names, within what was held for it (H4)."""
+        used = measured.quantities
+        if self.body.kind == EMBEDDINGS and OUTPUT in used:
+            used = {unit: count for unit, count in used.items() if unit != OUTPUT}
+        priority = self.rates is not self.book_rates and tier in (None, PRIORITY_TIER)
+        billed = within_bounds(used, self.ask.input_tokens, self.held.cap * self.ask.choices)
+        charge = rate(with_priority(billed) if priority else billed, self.book_rates, self.hold.amount)
+        if charge.clamped_nanos:
+            billed, charge = within_hold(billed, self.book_rates, self.hold.amount, priority=priority)
+        if billed is not used:
+            self._count_clamped(with_priority(used) if priority else used, charge)
         self.counters.settled += 1
         if measured.estimated:
             self.counters.estimated += 1
-        if charge.clamped_nanos:
-            self.counters.clamped += 1
-            self.counters.clamped_nanos += charge.clamped_nanos
-            log.warning(
-                "request %s used more than its hold; %s is the operator's",
-                self.request_id,
-                format_usd(charge.clamped_nanos),
-            )
+        quantities = with_priority(billed) if priority else billed
         event = self._event(quantities, charge, estimated=measured.estimated, state=SETTLED)
-        return charge, self._settle(event)
+        return Bill(Measured(billed, measured.estimated), charge, self._settle(event))
+
+    def _count_clamped(self, used: Quantities, charge: Charge) -> None:
+        over = rate(used, self.book_rates, charge.amount_nanos).clamped_nanos
+        self.counters.clamped += 1
+        self.counters.clamped_nanos += over
+        log.warning("request %s used more than its bounds; %s is the operator's", self.request_id, format_usd(over))
 
     def quarantine(self, why: Inconsistent) -> asyncio.Future[None]:
         """Usage that contradicts itself is kept for review and not billed; the future is done when that is durable."""
@@ -156,35 +184,49 @@ class Passage:
 
     # ── upstream ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def open(self) -> Answer:
-        """The first upstream that answers; the next one is tried where one fails before a first byte."""
-        served = self.served
+        """The first upstream that answers; the next one is tried where one fails before a first byte.
+
+        Where none does better, the last real answer is passed on rather than another's silence.
+        """
+        served, loop = self.served, asyncio.get_running_loop()
         body = bodies.for_upstream(self.body, served.terms, self.held.cap, served.upstream_model)
         headers = self._headers_sent()
-        loop = asyncio.get_running_loop()
-        targets = served.in_order(loop.time())
-        for n, target in enumerate(targets, 1):
-            try:
-                answer = await target.origin.open(
-                    "POST",
-                    f"{target.base}/{self.body.kind}",
-                    headers,
-                    body,
-                    timeout_seconds=served.timeout_seconds,
-                    on_sent=self._note_sent,
-                )
-            except UpstreamError as error:
-                served.rest(target, loop.time())
-                late = isinstance(error, TimedOut) and error.phase != "connect"
-                if n == len(targets) or late:
-                    raise
-                log.warning("upstream %s failed (%s); trying the next", target.origin.url, error)
-                continue
-            if answer.status in _NEXT_TRIED and n < len(targets):
-                served.rest(target, loop.time())
-                answer.cancel()
-                continue
+        kept: Answer | None = None
+        failure: UpstreamError = Unreachable("no upstream")
+        try:
+            for target in served.in_order(loop.time()):
+                try:
+                    answer = await target.origin.open(
+                        "POST",
+                        f"{target.base}/{self.body.kind}",
+                        headers,
+                        body,
+                        timeout_seconds=served.timeout_seconds,
+                        whole_seconds=served.whole_seconds,
+                        on_sent=self._note_sent,
+                    )
+                except UpstreamError as error:
+                    failure = error
+                    self._rest(target, str(error))
+                    if isinstance(error, TimedOut) and error.phase != "connect":
+                        break  # it may be at work: nobody else is to do the same
+                    continue
+                if answer.status not in _NEXT_TRIED:
+                    return answer
+                self._rest(target, f"it answered {answer.status}")
+                kept = _better(answer, kept)
+            if kept is None:
+                raise failure
+            answer, kept = kept, None
             return answer
-        raise Unreachable("no upstream")
+        finally:
+            if kept is not None:
+                kept.cancel()
+
+    def _rest(self, target: Target, why: str) -> None:
+        """Try others first for a while; said once in that while."""
+        if self.served.rest(target, asyncio.get_running_loop().time()):
+            log.warning("upstream %s of model %s rests: %s", target.origin.url, self.served.name, why)
 
     def _note_sent(self) -> None:
         self.sent = True
@@ -198,23 +240,45 @@ class Passage:
             headers.append((b"authorization", self.served.authorization))
         return headers
 
+    def refusal(self, error: UpstreamError) -> Refusal:
+        """What the client hears of an upstream that failed before anything was sent."""
+        return stopping() if self.exchange.called_off else upstream_refusal(error)
+
     def answer_headers(self, answer: Answer) -> Headers:
         """The upstream's headers that are passed on, and ours."""
         passed = [pair for pair in answer.headers if pair[0] not in _NOT_PASSED and not pair[0].startswith(_OURS)]
         return passed + self.headers
 
-    def headroom_header(self) -> tuple[bytes, bytes]:
-        """What the account can still spend, as a header."""
-        left = self.cashier.headroom(self.hold)
+    async def headroom_header(self) -> tuple[bytes, bytes]:
+        """What the account can still spend, as a header (H2)."""
+        left = await self.remaining.tell(self.hold)
         return (b"x-purser-headroom-usd", b"unlimited" if left is None else format_usd(left).encode())
 
 
+def _better(answer: Answer, kept: Answer | None) -> Answer:
+    """Which of two answers that are no use to pass on in the end: the later one, but rather none that refuses us."""
+    if kept is not None and answer.status in REFUSED_US and kept.status not in REFUSED_US:
+        answer, kept = kept, answer
+    if kept is not None:
+        kept.cancel()
+    return answer
+
+
+def stopping() -> Refusal:
+    """503: this process ends before the request has."""
+    return unavailable("This server is stopping; nothing was billed. Send the request again.")
+
+
 def upstream_refusal(error: UpstreamError) -> Refusal:
+    if isinstance(error, Crowded):
+        return unavailable("The model server is busy; nothing was billed. Try again in a second.")
     if isinstance(error, TimedOut):
         status, code = (504, "upstream_timeout") if error.phase != "connect" else (502, "upstream_unreachable")
         return Refusal(status, code, "The model server did not answer in time; nothing was billed.")
     if isinstance(error, Unreachable):
         return Refusal(502, "upstream_unreachable", "The model server cannot be reached; nothing was billed.")
+    if isinstance(error, TooLarge):
+        return Refusal(502, "upstream_too_large", "The model server's answer was too large; nothing was billed.")
     return Refusal(502, "upstream_broken", "The model server's answer was broken; nothing was billed.")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,11 +15,15 @@ from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
 from purser.core.standing import strictest
+from purser.flows import reports
 from purser.gateway import bodies, refusals
 from purser.gateway.directory import Standing
 from purser.gateway.models import Served
+from purser.gateway.remaining import Remaining
+from purser.store.db import Database
+from purser.store.headroom import RowKey
 
-_UNLIMITED = 2**60
+UNLIMITED = 2**60
 
 
 class _Quote(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,12 +50,11 @@ def read_quote(raw: bytes) -> tuple[str, bytes]:
 
 async def quote(
     raw: bytes,
-    account: str,
     standing: Standing,
     served: dict[str, Served],
     book: PriceBook | None,
     policy: Policy,
-    left_of: Callable[[str], Awaitable[tuple[str, int]]],
+    how_much: Callable[[], Awaitable[tuple[str, int]]],
 ) -> dict[str, Any]:
     """Answer a quote; raises Invalid or Refusal as the request itself would be."""
     kind, inner = read_quote(raw)
@@ -61,14 +65,14 @@ async def quote(
         raise refusals.no_model(body.model)
     ask = bodies.ask(body, model.terms)
     rates = (priority_rates(rates) if body.priority else None) or rates
-    constraint, left = await left_of(account)
+    constraint, left = await how_much()
     held = fit(rates, ask, left, left, policy.slice_tokens)
     admitted = held is not None and not standing.causes
     answer: dict[str, Any] = {
         "holdUsd": format_usd(held.amount_nanos if held else wanted_nanos(rates, ask, policy.slice_tokens)),
         "mostUsd": format_usd(hold_nanos(rates, ask.input_tokens, (held.cap if held else ask.cap) * ask.choices)),
         "admitted": admitted,
-        "headroomUsd": None if left >= _UNLIMITED else format_usd(max(0, left)),
+        "headroomUsd": None if left >= UNLIMITED else format_usd(max(0, left)),
         "affordableOutputTokens": max(0, affordable_tokens(rates, ask, left)),
         "priceVersion": book.version,
     }
@@ -77,3 +81,19 @@ async def quote(
     elif held is None:
         answer["cause"] = CREDIT if constraint == "credit" else LIMIT
     return answer
+
+
+async def left_now(db: Database, policy: Policy, remaining: Remaining, keys: Sequence[RowKey]) -> tuple[str, int]:
+    """Which constraint of a path is tightest, and what is left of it just now (H2)."""
+    rooms = await remaining.look(keys)
+    for key in keys:
+        if key not in rooms:  # a month's row is made by its first request
+            rooms[key] = await asyncio.to_thread(_limit, db, policy, key.account)
+    lefts = {key: UNLIMITED if room is None else room for key, room in rooms.items()}
+    tightest = min(keys, key=lambda key: lefts[key])
+    return tightest.kind, lefts[tightest]
+
+
+def _limit(db: Database, policy: Policy, account: str) -> int | None:
+    with db.read() as conn:
+        return reports.view_account(conn, account, policy).limit_nanos

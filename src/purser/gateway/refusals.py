@@ -11,6 +11,7 @@ from purser.core.errors import PurserError
 from purser.core.explain import insufficient_message, suspended_message
 from purser.core.money import format_usd
 from purser.gateway.cashier import Shortfall
+from purser.http import problem
 
 Headers = list[tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
@@ -58,11 +59,25 @@ class Refusal(Exception):
         }
         return _encode({"error": error, "request_id": request_id})
 
+    def as_problem(self, request_id: str) -> tuple[Headers, bytes]:
+        """Headers and body as the control plane has them."""
+        headers = [(b"content-type", problem.MEDIA_TYPE.encode()), (b"cache-control", b"no-store"), *self.headers]
+        if self.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        code = problem.code_of(self.status)
+        return headers, problem.render(self.status, code, self.message, request_id, self.param, **self.more)
+
 
 def of_error(error: PurserError) -> Refusal:
     """A caller's mistake as a refusal."""
-    headers: Headers = [(b"retry-after", b"1")] if error.status == 503 else []
-    return Refusal(error.status, _CODES.get(error.code, error.code), error.message, param=error.field, headers=headers)
+    if error.status == 503:
+        return unavailable(error.message)
+    return Refusal(error.status, _CODES.get(error.code, error.code), error.message, param=error.field)
+
+
+def unavailable(message: str) -> Refusal:
+    """503: not just now, for no fault of the request; when to come back."""
+    return Refusal(503, "unavailable", message, headers=[(b"retry-after", b"1")])
 
 
 def suspended(account: str, causes: Mapping[str, str], *, prepaid: bool) -> Refusal:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 
 from purser.core.money import format_usd
 from purser.core.usage import Inconsistent, Measured
 from purser.gateway import bodies, streams
-from purser.gateway.passage import Passage, upstream_refusal
+from purser.gateway.passage import REFUSED_US, Passage, stopping
 from purser.gateway.refusals import Refusal
 from purser.gateway.streaming import relay_stream
-from purser.http.client import Answer, BrokenAnswer, TooLarge, UpstreamError
+from purser.http.client import Answer, BrokenAnswer, UpstreamError
+from purser.http.room import SMALL_BYTES
 
 MOST_ANSWER_BYTES = 32 * 1024 * 1024
 _MOST_ERROR_BYTES = 1024 * 1024
-_decode_any = msgspec.json.Decoder().decode
+
+
+class _Told(msgspec.Struct, gc=False):
+    """What of a plain answer matters here: its usage, the model's name and the tier, as whatever JSON they are."""
+
+    usage: Any = None
+    model: Any = None
+    service_tier: Any = None
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -42,15 +54,18 @@ async def _relay(passage: Passage) -> None:
     try:
         passage.answer = answer = await passage.open()
     except asyncio.CancelledError:
-        if not passage.exchange.gone:
+        if not passage.is_abandoned() and not passage.exchange.called_off:
             raise
         if task is not None:
             task.uncancel()
-        await _left_early(passage)
-        return
+        if passage.is_abandoned():
+            await _left_early(passage)
+            return
+        passage.void()
+        raise stopping() from None
     except UpstreamError as error:
         passage.void()
-        raise upstream_refusal(error) from error
+        raise passage.refusal(error) from error
     passage.opening = False
     try:
         if answer.status // 100 != 2:
@@ -72,8 +87,7 @@ async def _left_early(passage: Passage) -> None:
         passage.void()
         passage.exchange.abort()
         return
-    _, settled = passage.bill(streams.answer_usage({}, passage.ask.input_bytes))
-    await settled
+    await passage.bill(streams.answer_usage(None, b"{}", passage.ask.input_bytes)).settled
     passage.exchange.abort()
 
 
@@ -83,48 +97,65 @@ async def _pass_error(passage: Passage, answer: Answer) -> None:
         body = await answer.read(_MOST_ERROR_BYTES)
     except UpstreamError as error:
         passage.void()
-        raise upstream_refusal(error) from error
+        raise passage.refusal(error) from error
     passage.void()
     if not 200 <= answer.status <= 599:
         raise Refusal(502, "upstream_broken", "The model server's answer was broken; nothing was billed.")
+    if answer.status in REFUSED_US:
+        raise Refusal(
+            502, "upstream_refused", "The model server does not take this gateway's requests; nothing was billed."
+        )
+    await passage.free()
     passage.exchange.answer(answer.status, passage.answer_headers(answer), body)
 
 
 async def _relay_whole(passage: Passage, answer: Answer) -> None:
     """A plain answer: read whole, settled, then passed on with what it cost."""
     try:
-        raw = await answer.read(MOST_ANSWER_BYTES)
-        body = _decode_any(raw)
-        if not isinstance(body, dict):
-            raise BrokenAnswer("not a JSON object")
-    except (UpstreamError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raw = await answer.read(MOST_ANSWER_BYTES, passage.room)
+        try:
+            await _settle_whole(passage, answer, raw)
+            if len(raw) > SMALL_BYTES:
+                await passage.exchange.drain()  # its bytes are in memory until the client has taken them
+        finally:
+            passage.room.leave(len(raw))
+    except UpstreamError as error:
         if passage.exchange.gone:
             await _left_early(passage)
             return
         passage.void()
-        broken = error if isinstance(error, UpstreamError) else BrokenAnswer(str(error))
-        if isinstance(broken, TooLarge):
-            raise Refusal(
-                502, "upstream_too_large", "The model server's answer was too large; nothing was billed."
-            ) from error
-        raise upstream_refusal(broken) from error
+        raise passage.refusal(error) from error
+
+
+async def _settle_whole(passage: Passage, answer: Answer, raw: bytes) -> None:
+    told = _read(raw)
     try:
-        measured = streams.answer_usage(body, passage.ask.input_bytes)
+        measured = streams.answer_usage(told.usage, raw, passage.ask.input_bytes)
     except Inconsistent as why:
         await passage.quarantine(why)
-        measured, cost = Measured({}, estimated=False), 0
+        measured, cost_usd = Measured({}, estimated=False), format_usd(0)
     else:
-        tier = body.get("service_tier")
-        charge, settled = passage.bill(measured, tier if isinstance(tier, str) else None)
-        await settled
-        cost = charge.amount_nanos
+        tier = told.service_tier
+        bill = passage.bill(measured, tier if isinstance(tier, str) else None)
+        await bill.settled
+        cost_usd = bill.cost_usd
     headers = passage.answer_headers(answer)
     headers += [
-        passage.headroom_header(),
-        (b"x-purser-cost-usd", format_usd(cost).encode()),
+        await passage.headroom_header(),
+        (b"x-purser-cost-usd", cost_usd.encode()),
         (b"fireworks-prompt-tokens", b"%d" % measured.prompt_tokens),
         (b"fireworks-cached-prompt-tokens", b"%d" % measured.cached_tokens),
     ]
-    if body.get("model") not in (None, passage.served.name):
+    if told.model is not None and told.model != passage.served.name:
         raw = bodies.splice(raw, _decode_fields(raw), {"model": msgspec.json.encode(passage.served.name)})
     passage.exchange.answer(200, headers, raw)
+
+
+def _read(raw: bytes) -> _Told:
+    try:
+        if not raw.isascii():
+            raw.decode()
+        told: _Told = _decode_told(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenAnswer(str(error)) from None
+    return told

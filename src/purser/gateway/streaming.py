@@ -10,14 +10,16 @@ import msgspec
 
 from purser.core.errors import Unavailable
 from purser.core.money import format_usd
-from purser.core.usage import Inconsistent, Measured
+from purser.core.usage import Inconsistent
 from purser.gateway import streams
-from purser.gateway.passage import Passage, tokens_nanos, tokens_within, upstream_refusal
+from purser.gateway.passage import Passage, tokens_nanos, tokens_within
 from purser.gateway.streams import DONE, Garbled, Splitter, Tally
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
 
 log = logging.getLogger("purser.gateway")
 _encode = msgspec.json.Encoder().encode
+_MOST_EARLY_BYTES = 64 * 1024  # kept back until a first token; what sends more without one is passed on
+_LAST_SECONDS = 1.0  # from [DONE] to the end of the upstream's answer
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class _Stream:
     extending: asyncio.Task[bool] | None = None
     denied: bool = False  # the next slice could not be held when it was asked for early
     withheld: list[bytes] = field(default_factory=list)  # the end of the stream waits for the commit
+    withheld_bytes: int = 0
+    ends_at: float = 0.0  # after [DONE] what the upstream still says is waited for until then, in the loop's time
     cut: bool = False
 
 
@@ -40,7 +44,9 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
 
     Where the task is cancelled or fails, what came until then is billed without waiting for it.
     """
-    stream = _Stream(passage, answer, Tally(passage.ask.input_bytes), held_tokens=passage.held.output_tokens)
+    stream = _Stream(
+        passage, answer, Tally(passage.ask.input_bytes, passage.ask.choices), held_tokens=passage.held.output_tokens
+    )
     try:
         await _relay_to_its_end(stream)
     except BaseException:
@@ -78,27 +84,26 @@ async def _relay_to_its_end(stream: _Stream) -> None:
             passage.exchange.abort()
             return
         if not passage.exchange.started:
-            raise upstream_refusal(failure if isinstance(failure, UpstreamError) else BrokenAnswer(str(failure)))
-        _end_with_error(stream, failure)
+            raise passage.refusal(failure if isinstance(failure, UpstreamError) else BrokenAnswer(str(failure)))
+        await _end_with_error(stream, failure)
         return
     await _settle(stream, whole=failure is None and not stream.cut)
     if failure is not None:
-        _end_with_error(stream, failure)
+        await _end_with_error(stream, failure)
     else:
-        _start(stream)
+        await _start(stream)
         passage.exchange.end(b"".join(stream.withheld))
 
 
 async def _relay_events(stream: _Stream) -> None:
     passage, tally = stream.passage, stream.tally
     exchange, name, body = passage.exchange, passage.served.name, passage.body
-    choices = passage.ask.choices
+    choices, early = passage.ask.choices, 0
     out: list[bytes] = []
     while True:
-        data = await stream.answer.chunk()
+        data = await (stream.answer.chunk() if not stream.ends_at else _last_pieces(stream))
         if not data:
-            rest = stream.splitter.rest()
-            if rest.strip():
+            if stream.splitter.rest().strip() and not stream.ends_at:
                 raise Garbled("the stream ended within an event")
             stream.withheld[:0] = out
             return
@@ -107,14 +112,19 @@ async def _relay_events(stream: _Stream) -> None:
                 raw, tally, model=name, usage_asked=body.usage_asked, counts_asked=body.counts_asked
             )
             if event.closing:
-                stream.withheld.append(event.data)
+                if _withhold(stream, raw, event.data):
+                    break
                 continue
             out.append(event.data)
             if event.content and tally.produced >= stream.held_tokens * choices and not await _make_room(stream, out):
                 _cut(stream)
                 return
-        if out and (tally.produced or exchange.started):  # until a first token the answer may still be an error
-            _start(stream)
+        if out:
+            if not exchange.started:
+                early += len(data)
+                if not tally.produced and early <= _MOST_EARLY_BYTES:
+                    continue  # until a first token the answer may still be an error
+                await _start(stream)
             exchange.write(b"".join(out))
             out.clear()
             await exchange.drain()
@@ -122,11 +132,40 @@ async def _relay_events(stream: _Stream) -> None:
             _ask_next_slice(stream)
 
 
-def _start(stream: _Stream) -> None:
+async def _last_pieces(stream: _Stream) -> bytes:
+    """The end after [DONE]: what still comes is no part of it, and an upstream that goes on is not waited for."""
+    late = asyncio.get_running_loop().call_at(stream.ends_at, stream.answer.cancel)
+    try:
+        while await stream.answer.chunk():
+            continue
+    except UpstreamError:
+        return b""
+    finally:
+        late.cancel()
+    return b""
+
+
+def _withhold(stream: _Stream, raw: bytes, data: bytes) -> bool:
+    """Keep what ends the stream until its charge is durable; answers whether that was [DONE].
+
+    Raises Garbled where it ends without end.
+    """
+    stream.withheld_bytes += len(raw)
+    if stream.withheld_bytes > _MOST_EARLY_BYTES:
+        raise Garbled("the stream ends again and again")
+    if data:
+        stream.withheld.append(data)
+    if streams.payload(raw) != b"[DONE]":
+        return False
+    stream.ends_at = asyncio.get_running_loop().time() + _LAST_SECONDS
+    return True
+
+
+async def _start(stream: _Stream) -> None:
     passage = stream.passage
     if not passage.exchange.started:
         headers = passage.answer_headers(stream.answer)
-        headers.append(passage.headroom_header())
+        headers.append(await passage.headroom_header())
         passage.exchange.start(200, headers)
 
 
@@ -154,7 +193,7 @@ async def _extend(stream: _Stream) -> bool:
 
 async def _make_room(stream: _Stream, out: list[bytes]) -> bool:
     """The hold is used up: send what there is and wait for the next slice; False where the stream must end."""
-    _start(stream)
+    await _start(stream)
     stream.passage.exchange.write(b"".join(out))
     out.clear()
     choices, cap = stream.passage.ask.choices, stream.passage.held.cap
@@ -179,43 +218,41 @@ def _cut(stream: _Stream) -> None:
 async def _settle(stream: _Stream, *, whole: bool) -> None:
     """Bill what was produced, and complete the end of the stream with what it cost."""
     passage, tally = stream.passage, stream.tally
+    measured, cost_usd = None, format_usd(0)
     try:
-        measured = tally.measure(whole=whole)
+        found = tally.measure(whole=whole)
     except Inconsistent as why:
         await passage.quarantine(why)
-        return
-    if measured is None:
-        passage.void()
-        return
-    charge, settled = passage.bill(measured, tally.tier)
-    await settled
-    cost_usd = format_usd(charge.amount_nanos)
-    if stream.cut:
-        _close_cut(stream, measured, cost_usd)
-    elif passage.body.usage_asked:
-        if tally.final is None:
-            stream.withheld.insert(0, streams.usage_event(tally, passage.served.name, measured, cost_usd))
+    else:
+        if found is None:
+            passage.void()
         else:
-            stream.withheld = [streams.with_cost(event, cost_usd) for event in stream.withheld]
+            bill = passage.bill(found, tally.tier)
+            await bill.settled
+            measured, cost_usd = bill.measured, bill.cost_usd
+    if passage.body.usage_asked and not stream.cut and tally.final is not None:
+        stream.withheld = [streams.with_cost(event, cost_usd) for event in stream.withheld]
+    elif passage.body.usage_asked and measured is not None:
+        closing = streams.usage_event(tally, passage.served.name, measured, cost_usd)
+        stream.withheld.insert(len(stream.withheld) if stream.cut else 0, closing)
+    if stream.cut:
+        stream.withheld.append(DONE)
 
 
-def _close_cut(stream: _Stream, measured: Measured, cost_usd: str) -> None:
-    if stream.passage.body.usage_asked:
-        stream.withheld.append(streams.usage_event(stream.tally, stream.passage.served.name, measured, cost_usd))
-    stream.withheld.append(DONE)
-
-
-def _end_with_error(stream: _Stream, failure: Exception) -> None:
+async def _end_with_error(stream: _Stream, failure: Exception) -> None:
     """The upstream failed after it began: say so in the stream, which then ends without [DONE]."""
     exchange = stream.passage.exchange
     if exchange.gone:
         exchange.abort()
         return
-    error = {
-        "message": f"The model server failed in the middle of the answer ({failure}); what came until then was billed.",
+    message, code = f"The model server failed in the middle of the answer ({failure})", "upstream_broken"
+    if exchange.called_off:
+        message, code = "This server is stopping", "server_stopping"
+    words = {
+        "message": f"{message}; what came until then was billed.",
         "type": "api_error",
         "param": None,
-        "code": "upstream_broken",
+        "code": code,
     }
-    _start(stream)
-    exchange.end(b"data: " + _encode({"error": error, "request_id": stream.passage.request_id}) + b"\n\n")
+    await _start(stream)
+    exchange.end(b"data: " + _encode({"error": words, "request_id": stream.passage.request_id}) + b"\n\n")

@@ -13,6 +13,7 @@ DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
 _decode_any = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,6 +105,7 @@ class Tally:
     """What a stream has produced so far, by the engine's running counts where it sends them, else by its deltas."""
 
     input_bytes: int
+    choices: int = 1  # as many as can come
     deltas: int = 0
     running: dict[int, int] = field(default_factory=dict)
     prompt: dict[str, Any] | None = None
@@ -172,7 +174,8 @@ def _count(chunk: _Chunk, tally: Tally) -> None:
     if isinstance(chunk.service_tier, str):
         tally.tier = chunk.service_tier
     for choice in chunk.choices:
-        tally.seen.add(choice.index)
+        if choice.index not in tally.seen:
+            _note_choice(tally, choice.index)
         if choice.finish_reason is not None:
             tally.finished.add(choice.index)
         if choice.text or (choice.delta is not None and not choice.delta.is_empty()):
@@ -190,6 +193,12 @@ def _count(chunk: _Chunk, tally: Tally) -> None:
         tally.prompt = {name: value for name, value in usage.items() if name != "completion_tokens"}
     else:
         tally.final = usage  # cannot be counted: measured as it is, and found wrong
+
+
+def _note_choice(tally: Tally, index: int) -> None:
+    if len(tally.seen) >= tally.choices:
+        raise Garbled(f"more than the {tally.choices} choices that were asked for")
+    tally.seen.add(index)
 
 
 def _renamed(data: bytes, chunk: _Chunk, model: str, *, drop_usage: bool = False) -> bytes:
@@ -247,15 +256,14 @@ def usage_event(tally: Tally, model: str, measured: Measured, cost_usd: str) -> 
     return b"data: " + _encode({**head, "model": model, "choices": [], "usage": usage}) + b"\n\n"
 
 
-def answer_usage(body: dict[str, Any], input_bytes: int) -> Measured:
-    """What a plain answer used: its usage, or a low estimate from bytes ÷ 8; raises Inconsistent."""
-    usage = body.get("usage")
+def answer_usage(usage: Any, raw: bytes, input_bytes: int) -> Measured:
+    """What the plain answer `raw` used: its usage, or a low estimate from bytes ÷ 8; raises Inconsistent."""
     measured = normalise(usage)
     if measured is not None:
         return measured
     if isinstance(usage, dict) and usage and any("token" in str(name) for name in usage):
         raise Inconsistent(f"usage without prompt_tokens: {usage!r:.120}")
-    return estimate(input_bytes, _words_bytes(body.get("choices")) // 8)
+    return estimate(input_bytes, _words_bytes(_decode_object(raw).get("choices")) // 8)
 
 
 def _words_bytes(choices: Any) -> int:

@@ -1,19 +1,21 @@
 """A pool of kept-alive connections to one upstream HTTP server."""
 
 import asyncio
+import errno
 import ssl
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from purser.http.head import Headers, head_bytes, is_token
-from purser.http.upstream import Answer, BrokenAnswer, TimedOut, TooLarge, Unreachable, UpstreamError
-from purser.http.wire import Wire
+from purser.http.upstream import Answer, BrokenAnswer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
+from purser.http.wire import NEVER, Wire
 
-__all__ = ["Answer", "BrokenAnswer", "Origin", "TimedOut", "TooLarge", "Unreachable", "UpstreamError"]
+__all__ = ["Answer", "BrokenAnswer", "Crowded", "Origin", "TimedOut", "TooLarge", "Unreachable", "UpstreamError"]
 
 _SWEEP_SECONDS = 1.0
 _KEPT_FIRSTS = 256
+_NO_MORE = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)  # of ours, not of theirs
 _WITH_LENGTH = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -78,15 +80,17 @@ class Origin:
         body: bytes = b"",
         *,
         timeout_seconds: float,
+        whole_seconds: float = NEVER,
         on_sent: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Send a request and answer once the upstream's status line and headers have come.
 
         `timeout_seconds` is the longest silence allowed between two reads from the upstream, here and in the
-        body. Host, Content-Length and connection headers are written here; those among `headers` are left
+        body; `whole_seconds` the longest time to the body's end. A connection is waited for as long as making one may
+        take. Host, Content-Length and connection headers are written here; those among `headers` are left
         out. A request that meets a kept connection which the upstream has just closed is sent once more, on a
         new one, if not a byte of an answer had come. `on_sent` is called once the request has gone out (a connection
-        was there to take it). Raises Unreachable, TimedOut, BrokenAnswer; ValueError
+        was there to take it). Raises Unreachable, TimedOut (of it Crowded), BrokenAnswer; ValueError
         for a method, target or header that would not stay on its line.
         """
         head = self._request_head(method, target, headers, body)
@@ -97,7 +101,7 @@ class Origin:
             if wire is None:
                 wire, reused = await self._connection(timeout_seconds, fresh=reused)
             self._watch(timeout_seconds)
-            answer = wire.send(head, body, bodiless, timeout_seconds)
+            answer = wire.send(head, body, bodiless, timeout_seconds, whole_seconds)
             on_sent()
             try:
                 await answer.headed()
@@ -156,7 +160,7 @@ class Origin:
     async def _connection(self, timeout_seconds: float, *, fresh: bool) -> tuple[Wire, bool]:
         """A connection to send on and whether it was used before, waiting for one to be free. `fresh`: a new one."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        deadline = loop.time() + timeout_seconds
+        deadline = loop.time() + min(timeout_seconds, self.connect_timeout_seconds)
         while self._open >= self.max_connections and not self._closed:
             if fresh and self._idle:
                 self._idle.popitem()[0].drop()
@@ -200,6 +204,8 @@ class Origin:
             try:
                 task.result()
             except (OSError, UnicodeError) as error:
+                if isinstance(error, OSError) and error.errno in _NO_MORE:
+                    raise Crowded("connect") from error
                 raise Unreachable(f"the upstream cannot be reached: {error}") from error
             if wire.lost:
                 raise Unreachable("the upstream hung up at once")
@@ -272,4 +278,4 @@ class Origin:
 
 def _late(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
-        waiter.set_exception(TimedOut("connect"))
+        waiter.set_exception(Crowded("connect"))

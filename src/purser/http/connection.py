@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from purser.http.exchange import Exchange, Request
 from purser.http.reader import BETWEEN, HEAD, PIECE_BYTES, RequestReader
+from purser.http.room import SMALL_BYTES
 
 if TYPE_CHECKING:
     from purser.http.server import Server
@@ -28,6 +29,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_ahead_bytes",
+        "_began",
         "_busy",
         "_current",
         "_eof",
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.drained: asyncio.Event | None = None  # set while the client takes less than is written
         self._loop = loop
         self._since = loop.time()  # when what is waited for began; in a body, when its last piece came
+        self._began = self._since  # when the present request did, or at least could not have begun before
         self._fresh = True
         self._eof = False
         self._reading = True
@@ -72,7 +75,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # TCP gives a full transport
         peer = transport.get_extra_info("peername")
-        self._reader = RequestReader(self.house.limits, peer[0] if isinstance(peer, tuple) else "")
+        self._reader = RequestReader(self.house.limits, peer[0] if isinstance(peer, tuple) else "", self.house.room)
         if not self.house.admit(self):
             self._refuse(503, "too_many_connections", "Too many connections are open. Try again shortly.")
 
@@ -108,6 +111,7 @@ class Connection(asyncio.Protocol):
             self.drained = None
         current, self._current = self._current, None
         if current is not None:
+            self.house.room.leave(len(current.request.body))
             current.hang_up()
 
     def pause_writing(self) -> None:
@@ -176,9 +180,12 @@ class Connection(asyncio.Protocol):
 
     def exchange_ended(self, keep_alive: bool) -> None:
         """The current answer has been written to its end."""
-        self._current = None
-        if self.lost:
+        current, self._current = self._current, None
+        if self.lost or current is None:
             return
+        size = len(current.request.body)
+        if size > SMALL_BYTES:
+            self.house.room.leave(size)
         if not keep_alive or self.house.draining:
             self._ahead.clear()
             self.transport.close()
@@ -187,7 +194,7 @@ class Connection(asyncio.Protocol):
 
     def _after_answer(self) -> None:
         self._busy = False
-        self._since = self._loop.time()
+        self._since = self._began = self._loop.time()
         self._go_on()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
@@ -195,7 +202,7 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         self._since = self._loop.time()
         self._ahead.clear()
-        self.transport.write(self.house.refusal(status, code, message))
+        self.transport.write(self.house.refusal(status, code, message, self._reader.target))
         if self._eof:
             self.transport.close()
         else:
@@ -229,10 +236,11 @@ class Connection(asyncio.Protocol):
             if waited > _LINGER_SECONDS:
                 self.transport.abort()
         elif phase == BETWEEN:
+            self._began = now
             if waited > (limits.head_timeout_seconds if self._fresh else limits.keep_alive_seconds):
                 self.transport.close()
         elif phase == HEAD:
             if waited > limits.head_timeout_seconds:
                 self._refuse(408, "request_timeout", "The request's headers did not come in time.")
-        elif waited > limits.body_timeout_seconds:
+        elif waited > limits.body_timeout_seconds or now - self._began > limits.request_timeout_seconds:
             self._refuse(408, "request_timeout", "The request's body did not come in time.")

@@ -22,6 +22,7 @@ class Request:
     """A request, read to its end. Header names are lower-cased, values are the bytes as sent."""
 
     __slots__ = (
+        "_firsts",
         "body",
         "client",
         "headers",
@@ -53,13 +54,14 @@ class Request:
         self.client = client
         self.http_version = http_version
         self.keep_alive = keep_alive
+        self._firsts: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        firsts = self._firsts
+        if firsts is None:
+            self._firsts = firsts = dict(reversed(self.headers))
+        return firsts.get(name)
 
 
 class Exchange:
@@ -67,6 +69,7 @@ class Exchange:
 
     `gone` turns true once the client has hung up: it closed its side, or the connection is lost. What is
     written afterwards still goes out where it can, for a client that closed only its sending side and waits.
+    `called_off` turns true when the server stops and waits no longer: the client is still there to be told.
     """
 
     __slots__ = (
@@ -76,6 +79,7 @@ class Exchange:
         "_left",
         "_line",
         "_mute",
+        "called_off",
         "ended",
         "gone",
         "request",
@@ -85,6 +89,7 @@ class Exchange:
     def __init__(self, request: Request, line: "Connection", gone: bool) -> None:
         self.request = request
         self.gone = gone
+        self.called_off = False
         self.started = False
         self.ended = False
         self._line = line
@@ -106,10 +111,11 @@ class Exchange:
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
     def on_gone(self, call: Callable[[], None]) -> None:
-        """Have `call` called once if the client hangs up before the answer ended; at once if it already has."""
+        """Have `call` called once if the client hangs up, or the server calls the exchange off, before the answer
+        ended; at once if that is so already."""
         if self.ended:
             return
-        if self.gone:
+        if self.gone or self.called_off:
             call()
         elif self._calls is None:
             self._calls = [call]
@@ -199,6 +205,14 @@ class Exchange:
         if self.gone:
             return
         self.gone = True
+        self._call()
+
+    def call_off(self) -> None:
+        """The server's word that it waits no longer: runs the calls left with `on_gone`."""
+        self.called_off = True
+        self._call()
+
+    def _call(self) -> None:
         calls, self._calls = self._calls, None
         if calls is None or self.ended:
             return

@@ -28,7 +28,19 @@ _FRAMING = frozenset(
     )
 )
 _KNOWN_NAMES = 1024
-_names: dict[bytes, bool] = {}
+
+
+class _Begins(dict[bytes, bytes]):
+    """How a header's line begins, by its name: empty where it is framing and not passed on. Keeps what it was asked."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        begin = name + b": " if _is_carried(name) else b""
+        if len(self) < _KNOWN_NAMES:
+            self[name] = begin
+        return begin
+
+
+_begins = _Begins()
 _KNOWN_TARGETS = 512
 _targets: dict[bytes, tuple[str, str]] = {}
 
@@ -52,10 +64,7 @@ def _is_carried(name: bytes) -> bool:
     """Whether a header of this name is passed on (False: it is framing). Raises ValueError for what is no name."""
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"not a header name: {name!r}")
-    carried = name.lower() not in _FRAMING
-    if len(_names) < _KNOWN_NAMES:
-        _names[name] = carried
-    return carried
+    return name.lower() not in _FRAMING
 
 
 def head_bytes(first: bytes, headers: Headers, last: bytes, lines: int) -> bytes:
@@ -66,16 +75,10 @@ def head_bytes(first: bytes, headers: Headers, last: bytes, lines: int) -> bytes
     end its line early (CR, LF, NUL) or whose name is no token, so that no byte taken from elsewhere can begin
     a header or an answer of its own.
     """
-    parts = [first]
-    for name, value in headers:
-        carried = _names.get(name)
-        if carried is None:
-            carried = _is_carried(name)
-        if carried:
-            parts += (name, b": ", value, b"\r\n")
-            lines += 1
-    parts += (last, b"\r\n")
-    head = b"".join(parts)
+    carried = [begin + value for name, value in headers if (begin := _begins[name])]
+    lines += len(carried)
+    carried.append(last + b"\r\n")
+    head = first + b"\r\n".join(carried)
     # One count over the head is cheaper than a look at each value.
     if head.count(b"\n") != lines + 1 or head.count(b"\r") != lines + 1 or b"\0" in head:
         raise ValueError("a header holds CR, LF or NUL")

@@ -8,6 +8,7 @@ import httptools
 from purser.http.exchange import Request
 from purser.http.head import split_target
 from purser.http.limits import Limits
+from purser.http.room import SMALL_BYTES, Room
 
 # One call of `feed` takes no more than this, so that one read cannot turn into thousands of waiting requests.
 PIECE_BYTES = 16 * 1024
@@ -27,6 +28,8 @@ class RequestReader:
 
     What is malformed, too large or not understood sets `refused` (status, code, message), and nothing more is
     parsed. `over`: the last request said that none follows it. `expects`: the client waits for a 100 Continue.
+    Bodies take their place in `room`; whoever takes a request off `requests` makes that of its body free in the end.
+    `target` is the newest request's, as far as it was read.
     """
 
     __slots__ = (
@@ -40,15 +43,16 @@ class RequestReader:
         "_plain_head",
         "_quiet",
         "_request",
-        "_target",
+        "_room",
         "expects",
         "over",
         "phase",
         "refused",
         "requests",
+        "target",
     )
 
-    def __init__(self, limits: Limits, peer: str) -> None:
+    def __init__(self, limits: Limits, peer: str, room: Room) -> None:
         self.requests: deque[Request] = deque()
         self.refused: tuple[int, str, str] | None = None
         self.over = False
@@ -57,8 +61,9 @@ class RequestReader:
         self._limits = limits
         self._max_head_bytes = limits.max_head_bytes
         self._peer = peer
+        self._room = room
         self._parser = httptools.HttpRequestParser(self)
-        self._target = b""
+        self.target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._request: Request | None = None
         self._body: bytes | bytearray = b""
@@ -86,6 +91,8 @@ class RequestReader:
 
     def forget(self) -> None:
         """Drop all that was read: the connection is gone."""
+        for body in (*[request.body for request in self.requests], self._body):
+            self._room.leave(len(body))
         self.requests.clear()
         self._body = b""
         # The parser holds this reader's methods, and would keep both alive until the next garbage collection.
@@ -118,11 +125,11 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self.phase = HEAD
         self._headers = []
-        self._target = b""
+        self.target = b""
         self._body = b""
 
     def on_url(self, url: bytes) -> None:
-        self._target += url
+        self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
@@ -131,7 +138,7 @@ class RequestReader:
         parser = self._parser
         headers = self._headers
         if self._quiet > self._max_head_bytes:
-            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in headers)
+            size = len(self.target) + sum(len(name) + len(value) + 4 for name, value in headers)
             if size > self._max_head_bytes:
                 self._note_large_head()
                 raise _Stop
@@ -142,11 +149,11 @@ class RequestReader:
         if method == "CONNECT":
             self._refuse(405, "method_not_allowed", "This is no proxy.")
         try:
-            path, query = split_target(self._target)
+            path, query = split_target(self.target)
         except ValueError:
             self._refuse(400, "malformed_target", "The request's path is malformed.")
         self._keep_alive = keep_alive = parser.should_keep_alive()
-        request = Request(method, self._target, path, query, headers, self._peer, version, keep_alive)
+        request = Request(method, self.target, path, query, headers, self._peer, version, keep_alive)
         self._read_framing(request)
         self._request = request
         self._headers = []  # trailers end up here, and are not looked at
@@ -184,14 +191,17 @@ class RequestReader:
     def on_body(self, body: bytes) -> None:
         self._quiet = 0
         held = self._body
+        size = len(held) + len(body)
+        if size > self._limits.max_body_bytes:
+            self._refuse_large_body()
+        if size > SMALL_BYTES and not self._room.grow(len(held), size):
+            self._refuse(503, "too_much_waiting", "Too much is being sent to this server. Try again shortly.")
         if not held:
             self._body = body
         else:
             if not isinstance(held, bytearray):
                 held = self._body = bytearray(held)
             held += body
-        if len(self._body) > self._limits.max_body_bytes:
-            self._refuse_large_body()
 
     def on_message_complete(self) -> None:
         self.phase = BETWEEN

@@ -12,20 +12,21 @@ from purser.http.connection import Connection
 from purser.http.exchange import Exchange, Request
 from purser.http.head import STATUS_LINES, Headers, date_line, head_bytes
 from purser.http.limits import Limits
+from purser.http.room import Room
 
 __all__ = ["Answerer", "Exchange", "Limits", "Refuse", "Request", "Server", "refuse_in_json"]
 
 log = logging.getLogger("purser.http")
 
 Answerer = Callable[[Exchange], Awaitable[None]]
-Refuse = Callable[[int, str, str], tuple[Headers, bytes]]
+Refuse = Callable[[int, str, str, bytes], tuple[Headers, bytes]]
 
 _RETRY_AFTER = b"retry-after: 1\r\n"
-# How long tasks whose connections were cut at the end of the grace get to notice it.
+# How long running exchanges get for their last words at the end of the grace, and then to notice that they were cut.
 _LAST_WORDS_SECONDS = 1.0
 
 
-def refuse_in_json(status: int, code: str, message: str) -> tuple[Headers, bytes]:
+def refuse_in_json(status: int, code: str, message: str, target: bytes) -> tuple[Headers, bytes]:
     """Headers and body of an answer the server gives by itself, as an OpenAI error object."""
     request_id = "req_" + secrets.token_hex(12)
     kind = "invalid_request_error" if status < 500 else "server_error"
@@ -40,11 +41,12 @@ class Server:
     An exception out of it is logged; the client gets a 500, or a cut connection if the answer had started. So
     does an answerer that returns without having ended its answer. A client that hangs up does not cancel the
     task: see `Exchange.on_gone`. `refuse` gives headers and body of the answers the server makes itself:
-    (status, code, message).
+    (status, code, message, target), the target as far as it was read.
     """
 
     def __init__(self, answerer: Answerer, *, limits: Limits | None = None, refuse: Refuse = refuse_in_json) -> None:
         self.limits = limits or Limits()
+        self.room = Room(max(self.limits.max_waiting_bytes, 2 * self.limits.max_body_bytes))
         self.draining = False
         self.date = b""
         self._answerer = answerer
@@ -92,13 +94,19 @@ class Server:
             self._servers.append(await loop.create_server(connection, host, port, backlog=backlog))
 
     async def close(self, grace_seconds: float) -> None:
-        """Stop listening, close idle connections, let running exchanges end until the grace is over, then cut them."""
+        """Stop listening, close idle connections, let running exchanges end until the grace is over, then cut them.
+
+        Those that are cut are called off before, so that they can say so.
+        """
         self.draining = True
         for server in self._servers:
             server.close()
         for connection in tuple(self._connections):
             connection.close_if_idle()
         await self._all_done(grace_seconds)
+        for exchange in tuple(self._tasks):
+            exchange.call_off()
+        await self._all_done(_LAST_WORDS_SECONDS)
         for connection in (*self._connections, *self._turned_away):
             connection.transport.abort()
         await self._all_done(_LAST_WORDS_SECONDS)
@@ -137,9 +145,9 @@ class Server:
         """Have an exchange answered by a task of its own."""
         self._tasks[exchange] = self._loop.create_task(self._answer(exchange))
 
-    def refusal(self, status: int, code: str, message: str) -> bytes:
+    def refusal(self, status: int, code: str, message: str, target: bytes) -> bytes:
         """A whole answer of the server's own, after which the connection closes."""
-        headers, body = self._refuse(status, code, message)
+        headers, body = self._refuse(status, code, message, target)
         last = b"content-length: %d\r\nconnection: close\r\n" % len(body)
         lines = 4
         if status == 503:
@@ -172,7 +180,8 @@ class Server:
         if exchange.started:
             exchange.abort()
         else:
-            headers, body = self._refuse(500, "internal_error", "The request could not be answered.")
+            message = "The request could not be answered."
+            headers, body = self._refuse(500, "internal_error", message, exchange.request.target)
             exchange.answer(500, headers, body)
 
     def _sweep(self) -> None:

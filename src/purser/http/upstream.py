@@ -3,11 +3,14 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from purser.http.room import Room
+
 if TYPE_CHECKING:
     from purser.http.wire import Wire
 
 # Above this much waiting body the upstream is no longer read; below a quarter of it, it is read again.
 _WAITING_BYTES = 256 * 1024
+_ANY_ROOM = Room(2**62)
 
 
 class UpstreamError(Exception):
@@ -15,7 +18,9 @@ class UpstreamError(Exception):
 
     UpstreamError
      ├ Unreachable    no connection, or it died before any byte of an answer
-     ├ TimedOut       silent for too long; `phase` says when: "connect", "answer" (before the head) or "body"
+     ├ TimedOut       silent for too long; `phase` says when: "connect", "answer" (before the head) or "body",
+     │  │             or "whole": not silent, but at it for too long
+     │  └ Crowded     no connection or no room for its answer is free here
      ├ BrokenAnswer   malformed HTTP, a head too large, a connection closed within a body
      └ TooLarge       more body than the caller takes
     """
@@ -26,11 +31,20 @@ class Unreachable(UpstreamError):
 
 
 class TimedOut(UpstreamError):
-    """The upstream was silent for too long. `phase` is "connect", "answer" or "body"."""
+    """The upstream was silent for too long, or took too long altogether. `phase` is "connect", "answer", "body" or
+    "whole"."""
 
     def __init__(self, phase: str) -> None:
         super().__init__(f"the upstream took too long ({phase})")
         self.phase = phase
+
+
+class Crowded(TimedOut):
+    """Whatever the upstream does, there is no connection left to take, or no room to keep its answer."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__(phase)
+        self.args = (f"too much is under way to the upstream ({phase})",)
 
 
 class BrokenAnswer(UpstreamError):
@@ -80,26 +94,33 @@ class Answer:
                 return value
         return None
 
-    async def read(self, max_bytes: int) -> bytes:
-        """The whole body (or what `chunk` left of it). Raises TooLarge, BrokenAnswer, TimedOut."""
+    async def read(self, max_bytes: int, room: Room = _ANY_ROOM) -> bytes:
+        """The whole body (or what `chunk` left of it). Raises TooLarge, BrokenAnswer, TimedOut.
+
+        The body takes its place in `room`, which whoever has it makes free again; Crowded where there is none.
+        """
+        if self._whole and self._error is None:  # it has come in one piece with its head
+            whole = b"".join(self._pieces)
+            if len(whole) <= max_bytes and room.grow(0, len(whole)):
+                self._pieces = []
+                return whole
         parts: list[bytes] = []
-        size = 0
-        if not self._whole:
-            announced = self.header(b"content-length")
-            if announced is not None:
-                size = int(announced)
-            while size <= max_bytes and not self._whole:
-                if not parts:
-                    size = 0
-                parts.append(await self.chunk())
-                size += len(parts[-1])
-        parts += self._pieces
-        self._pieces = []
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if size > max_bytes or len(body) > max_bytes:
+        announced = None if self._whole else self.header(b"content-length")
+        size, kept = 0 if announced is None else int(announced), 0
+        try:
+            while size <= max_bytes and (self._pieces or not self._whole):
+                piece = await self.chunk()
+                if not room.grow(kept, kept + len(piece)):
+                    raise Crowded("body")
+                size = kept = kept + len(piece)
+                parts.append(piece)
+            if size > max_bytes:
+                raise TooLarge(f"the upstream's body exceeds {max_bytes} bytes")
+        except BaseException:
+            room.leave(kept)
             self.cancel()
-            raise TooLarge(f"the upstream's body exceeds {max_bytes} bytes")
-        return body
+            raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunk(self) -> bytes:
         """What has come of the body since the last call, waiting if nothing has; b"" at the end.

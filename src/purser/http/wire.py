@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from purser.http.client import Origin
 
 _MAX_INTERIM = 32
+NEVER = float("inf")
 # Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
 _ONE_WRITE_BYTES = 64 * 1024
 
@@ -29,6 +30,7 @@ class Wire(asyncio.Protocol):
         "broken",
         "counted",
         "ended",
+        "ends_at",
         "headers",
         "heard_at",
         "in_head",
@@ -58,6 +60,7 @@ class Wire(asyncio.Protocol):
         self.reading = True
         self.heard_at = 0.0
         self.silence_seconds = 0.0
+        self.ends_at = NEVER
         self.headers: list[tuple[bytes, bytes]] = []
         self._reset(False)
 
@@ -73,15 +76,17 @@ class Wire(asyncio.Protocol):
         self.quiet = 0
         self.broken: UpstreamError | None = None
 
-    def send(self, head: bytes, body: bytes, bodiless: bool, silence_seconds: float) -> Answer:
+    def send(self, head: bytes, body: bytes, bodiless: bool, silence_seconds: float, whole_seconds: float) -> Answer:
         """Write a request (head and body, in one write unless large) and answer with what its answer will fill.
 
-        `bodiless`: the answer has no body whatever its headers say (HEAD).
+        `bodiless`: the answer has no body whatever its headers say (HEAD). It is given up after so many seconds of
+        silence, or altogether.
         """
         self._reset(bodiless)
         self.answer = answer = Answer(self, self.loop)
         self.silence_seconds = silence_seconds
-        self.heard_at = self.loop.time()
+        self.heard_at = now = self.loop.time()
+        self.ends_at = now + whole_seconds
         if not body:
             self.transport.write(head)
         elif len(body) < _ONE_WRITE_BYTES:
@@ -117,9 +122,13 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
 
     def sweep(self, now: float) -> None:
-        """Give the answer up if the upstream has been silent for too long by `now`, the loop's time in seconds."""
-        if self.answer is not None and self.reading and now - self.heard_at > self.silence_seconds:
+        """Give the answer up if the upstream has by `now`, in the loop's time, been silent or at it for too long."""
+        if self.answer is None:
+            return
+        if self.reading and now - self.heard_at > self.silence_seconds:
             self._fail(TimedOut("answer" if self.in_head else "body"))
+        elif now > self.ends_at:
+            self._fail(TimedOut("whole"))
 
     # asyncio.Protocol
 

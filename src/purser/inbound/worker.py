@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from purser.core.errors import Broken, Conflict, Insufficient, Invalid, PurserError, Unavailable
-from purser.core.payment import DECLINED, PENDING, SENT, SUCCEEDED
-from purser.core.period import month_end, next_month
+from purser.core.payment import DECLINED
+from purser.core.period import MINUTE, month_end, next_month
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, invoicing, payments, standing
 from purser.flows.metering import CLOSED_THROUGH
@@ -25,6 +28,9 @@ from purser.store.writers import Fenced, Tx
 T = TypeVar("T")
 log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
+_JUDGE_EVERY_SECONDS = 0.5
+_MOST_APART = MINUTE
+_JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
 
@@ -42,25 +48,54 @@ class Clock(Protocol):
 
 
 class Worker:
-    """Runs what is due, in the order in which it fell due; safe to run anywhere, twice, or after a crash."""
+    """Runs what is due, in the order in which it fell due; safe to run anywhere, twice, or after a crash.
+
+    What goes wrong with one account or payment is logged and tried again the next time; the others go on.
+    """
 
     def __init__(
         self, db: Database, run: Callable[[Callable[[Tx], object]], object], clock: Clock, provider: PaymentProvider
     ) -> None:
         self.db, self._write, self.clock, self.provider = db, run, clock, provider
         self._turn = threading.RLock()
+        self._door = threading.Lock()
+        self._sending: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # by payment
         self._wake = threading.Event()
         self._stop = False
         self._lead = Lead(db)
         self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
+        self._unjudged: set[str] = set()  # accounts with which that went wrong
+        self._judged_at = time.monotonic()
+        self._ahead = self._clock_ahead()
+        self._frozen = False
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""
         return self._write(work)  # type: ignore[return-value]
 
+    def _attempt(self, what: str, work: Callable[[], object]) -> bool:
+        """Do one step; what goes wrong is logged, and answered with False."""
+        try:
+            work()
+        except (Broken, Fenced):
+            raise
+        except Conflict as waits:
+            log.info("%s has to wait: %s", what, waits)
+            return False
+        except (PurserError, Unreachable) as error:
+            log.warning("%s has to wait: %s", what, error)
+            return False
+        except Exception:
+            log.exception("%s failed and is tried again", what)
+            return False
+        return True
+
     # ── payments ─────────────────────────────────────────────────────────────────────────────────────────────────
     def add_method(self, account: str, token: str, method: str | None = None) -> str:
-        """Ask the provider to accept a card and put it on file; raises Insufficient where it is declined."""
+        """Ask the provider to accept a card and put it on file, and charge to it what is due of the account.
+
+        Raises Insufficient where the card is declined; what becomes of the charges is another matter.
+        """
         if not 1 <= len(token) <= 200:
             raise Invalid('token must be the provider\'s payment method, such as "pm_card_visa"', field="token")
         with self.db.read() as conn:
@@ -73,119 +108,184 @@ class Worker:
             raise Unavailable(f"the payment provider cannot be reached: {error}") from error
         card = Card(found.token, found.brand, found.last4, found.exp_month, found.exp_year, found.fingerprint)
         added = self.write(lambda tx: payments.add_method(tx, account, card, method))
-        self.run_due()
+        self._attempt(f"charging {account}", partial(self._charge_now, account))
+        self.poke()
         return added
 
     def buy_credit(self, account: str, amount: int, method: str | None = None, payment: str | None = None) -> Row:
-        """Buy credit now; answers the payment. Raises Insufficient where the charge is declined (D5)."""
-        id_ = self.write(lambda tx: payments.start_purchase(tx, account, amount, method, payment))
-        return self._carry(account, id_)
+        """Buy credit now; answers the payment, which goes on by itself where the provider has not answered.
 
-    def pay_invoice(self, account: str, invoice: str, method: str | None = None, payment: str | None = None) -> Row:
-        """Pay an invoice now; answers the payment. Raises Insufficient where the charge is declined."""
+        Raises Insufficient where the charge is declined (D5).
+        """
+        return self._carry(
+            account, self.write(lambda tx: payments.start_purchase(tx, account, amount, method, payment))
+        )
+
+    def pay_invoice(
+        self, account: str, invoice: str, method: str | None = None, payment: str | None = None
+    ) -> Row | None:
+        """Pay an invoice now; answers the payment, as buy_credit does, None where too little was left to charge.
+
+        Raises Insufficient where the charge is declined.
+        """
         id_ = self.write(lambda tx: payments.start_invoice_payment(tx, account, invoice, method, payment))
-        return self._carry(account, id_)
+        return None if id_ is None else self._carry(account, id_)
 
     def _carry(self, account: str, payment: str) -> Row:
-        with self._turn:
-            row = self._payment(account, payment)
-            if row.state in (PENDING, SENT):
-                self._send(row)
-                row = self._payment(account, payment)
-        if row.state == DECLINED:
-            code, _, message = str(row.failure).partition(": ")
-            raise Insufficient(message or str(row.failure), code=code)
-        if row.state != SUCCEEDED:
-            raise Unavailable("the payment provider has not answered; the payment goes on by itself")
-        return row
-
-    def _payment(self, account: str, payment: str) -> Row:
+        self._send(account, payment)
         with self.db.read() as conn:
             row = payment_rows.get_payment(conn, account, payment)
         if row is None:
             raise Broken(f"payment {payment} is gone")
+        if row.state == DECLINED:
+            code, _, message = str(row.failure).partition(": ")
+            raise Insufficient(message or str(row.failure), code=code)
         return row
 
-    def _send(self, row: Row) -> None:
-        """Call the provider for one payment, outside any transaction, and record its answer."""
+    def _send(self, account: str, payment: str) -> None:
+        """Ask the provider for one payment, outside any transaction, and record its answer; once at a time."""
+        with self._door:
+            lock = self._sending.setdefault(payment, threading.Lock())
+        with lock:
+            self._attempt(f"payment {payment} of {account}", lambda: self._ask_provider(account, payment))
+
+    def _ask_provider(self, account: str, payment: str) -> None:
+        charge = self.write(lambda tx: payments.mark_sent(tx, account, payment))
+        if charge is None:
+            return
         try:
-            self.write(lambda tx: payments.mark_sent(tx, row.account, row.id))
-            with self.db.read() as conn:
-                method = payment_rows.get_method(conn, row.account, row.method)
-            if method is None:
-                raise Declined("payment_method_removed", "The payment method is no longer on file.")
-            charge = self.provider.charge(method.token, row.amount, row.id)
+            taken = self.provider.charge(charge.token, charge.amount_nanos, payment)
         except Declined as declined:
             why = f"{declined.code}: {declined}"
-            self.write(lambda tx: payments.record_decline(tx, row.account, row.id, why))
-        except (Unreachable, Conflict) as error:
-            log.warning("payment %s waits: %s", row.id, error)
+            self.write(lambda tx: payments.record_decline(tx, account, payment, why))
         else:
-            self.write(lambda tx: payments.record_success(tx, row.account, row.id, charge))
+            self.write(lambda tx: payments.record_success(tx, account, payment, taken))
 
-    def send_payments(self) -> int:
-        """Carry every payment that waits; answers how many."""
+    def _start_charges(self, account: str) -> None:
+        self.write(lambda tx: payments.start_due_charges(tx, account))
+
+    def _charge_now(self, account: str) -> None:
+        self._start_charges(account)
         with self.db.read() as conn:
-            waiting = payment_rows.list_to_send(conn)
+            waiting = payment_rows.list_to_send(conn, account)
         for row in waiting:
-            self._send(row)
-        return len(waiting)
+            self._send(row.account, row.id)
 
     # ── what falls due ───────────────────────────────────────────────────────────────────────────────────────────
     def run_due(self) -> None:
-        """Do everything that is due now: lapsed credit, ended months, charges, standing."""
+        """Do everything that is due now: standing first, then lapsed credit, ended months, charges, payments."""
         with self._turn:
-            self._lapse_credit()
-            self._close_months()
-            self.write(payments.start_due_charges)
-            self.send_payments()
-            with self.db.read() as conn:
-                judged, seen = standing.list_to_judge(conn, self.clock.now(), DUST_NANOS, self._judged)
-            for start in range(0, len(judged), _STEPS_AT_ONCE):
-                some = judged[start : start + _STEPS_AT_ONCE]
-                self.write(lambda tx, some=some: standing.sweep(tx, some))  # type: ignore[misc]
-            self._judged = seen
+            self._attempt("judging standing", self._judge)
+            if not self._is_frozen():
+                self._attempt("lapsing credit", self._lapse_credit)
+                self._attempt("closing months", self._close_months)
+                self._attempt("charging what is due", self._charge_due)
+            self._attempt("sending payments", self._send_payments)
+
+    def _judge(self) -> None:
+        with self.db.read() as conn:
+            judged, seen = standing.list_to_judge(conn, self.clock.now(), DUST_NANOS, self._judged)
+        due, self._unjudged = sorted({*judged, *self._unjudged}), set()
+        for start in range(0, len(due), _STEPS_AT_ONCE):
+            some = due[start : start + _STEPS_AT_ONCE]
+            if not self._attempt("judging standing", partial(self._sweep, some)):
+                alone = [one for one in some if not self._attempt(f"judging {one}", partial(self._sweep, [one]))]
+                self._unjudged.update(alone)
+        self._judged, self._judged_at = seen, time.monotonic()
+
+    def _sweep(self, some: list[str]) -> None:
+        self.write(lambda tx: standing.sweep(tx, some))
+
+    def _judge_meanwhile(self) -> None:
+        """In the midst of long work: nobody waits for the end of it to be let back in (U4)."""
+        if time.monotonic() - self._judged_at >= _JUDGE_EVERY_SECONDS:
+            self._attempt("judging standing", self._judge)
 
     def _lapse_credit(self) -> None:
         with self.db.read() as conn:
             due = accounts.list_with_expiry_due(conn, self.clock.now())
         for account in due:
-            self.write(lambda tx, account=account: credits.expire(tx, account))  # type: ignore[misc]
+            self._attempt(f"lapsing credit of {account}", partial(self._expire, account))
+            self._judge_meanwhile()
+
+    def _expire(self, account: str) -> None:
+        self.write(lambda tx: credits.expire(tx, account))
+
+    def _charge_due(self) -> None:
+        for account in self.write(payments.list_due):
+            self._attempt(f"charging {account}", partial(self._start_charges, account))
+            self._judge_meanwhile()
+
+    def _send_payments(self) -> None:
+        with self.db.read() as conn:
+            waiting = payment_rows.list_to_send(conn)
+        for row in waiting:
+            if self._stop:
+                return
+            self._send(row.account, row.id)
+            self._judge_meanwhile()
 
     def _close_months(self, before: str = "9999-12") -> None:
         while True:
             with self.db.read() as conn:
                 month = invoicing.month_to_close(conn, self.clock.now())
-            if month is None or month >= before or self.close_month(month):
+            if month is None or month >= before or self._close(month):
                 return
 
     def close_month(self, month: str, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
         """Close a month for every account with usage in it; answers the accounts whose requests still run.
 
-        Safe to run twice and after a crash. Raises Conflict before the month's end.
+        Safe to run twice and after a crash. Raises Conflict before the month's end, or while an earlier month waits.
         """
         if month_end(month) > self.clock.now():
             raise Conflict(
                 f"{month} has not ended: it can be closed from its last instant on", code="FAILED_PRECONDITION"
             )
-        waiting = []
         with self._turn:
+            if self._is_frozen():
+                raise Unavailable(f"{month} is not closed while the clock cannot be trusted: {_JUMPED}")
             self._close_months(before=month)
             with self.db.read() as conn:
-                todo = invoicing.list_to_close(conn, month)
-            for n, account in enumerate(todo, 1):
-                try:
-                    self.write(lambda tx, account=account: invoicing.close_account_month(tx, account, month))  # type: ignore[misc]
-                except Conflict as running:
-                    log.info("%s", running)
-                    waiting.append(account)
-                progress(n, len(todo))
-            if not waiting and not self.write(lambda tx: invoicing.finish_month(tx, month)):
-                with self.db.read() as conn:  # requests of it began and are settled just now
-                    waiting = invoicing.list_to_close(conn, month)
+                first = invoicing.month_to_close(conn, self.clock.now())
+            if first is not None and first < month:
+                raise Conflict(
+                    f"{first} comes first and cannot be closed yet: requests of it still run",
+                    code="FAILED_PRECONDITION",
+                )
+            return self._close(month, progress)
+
+    def _close(self, month: str, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+        with self.db.read() as conn:
+            todo = invoicing.list_to_close(conn, month)
+        waiting = []
+        for n, account in enumerate(todo, 1):
+            if not self._attempt(f"closing {month} for {account}", partial(self._close_account, account, month)):
+                waiting.append(account)
+            progress(n, len(todo))
+            self._judge_meanwhile()
+        if not waiting and not self.write(lambda tx: invoicing.finish_month(tx, month)):
+            with self.db.read() as conn:  # requests of it began and are settled just now
+                waiting = invoicing.list_to_close(conn, month)
         return waiting
 
+    def _close_account(self, account: str, month: str) -> None:
+        self.write(lambda tx: invoicing.close_account_month(tx, account, month))
+
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    def _clock_ahead(self) -> int:
+        """How far the wall clock is ahead of the time since the machine was started, microseconds."""
+        return self.clock.now() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+    def _is_frozen(self) -> bool:
+        """Whether the clock has jumped since the start: no month turns, no credit lapses, nobody is charged by it."""
+        frozen = not self.clock.manual and abs(self._clock_ahead() - self._ahead) > _MOST_APART
+        if frozen and not self._frozen:
+            log.error("months, lapsing credit and charges stand still: %s", _JUMPED)
+        if self._frozen and not frozen:
+            log.warning("the clock is right again: months, lapsing credit and charges go on")
+        self._frozen = frozen
+        return frozen
+
     def next_due_at(self) -> int | None:
         """The next instant after now at which something falls due by the calendar alone."""
         now = self.clock.now()

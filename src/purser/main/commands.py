@@ -36,7 +36,10 @@ def serve(
     ] = None,
     clock_start: Annotated[str | None, Parameter(help="where a manual clock starts, RFC 3339")] = None,
 ) -> int:
-    """Run the gateway and the control plane until Ctrl-C."""
+    """Run the gateway and the control plane until Ctrl-C.
+
+    What it has to say goes to stderr, one line an event.
+    """
     overrides: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -59,20 +62,21 @@ def run_server(config: Path | None, overrides: dict[str, Any]) -> int:
         return 2
     from purser.main import supervisor
     from purser.main.log import set_up_log
-    from purser.main.process import listen, serve_until_stopped
+    from purser.main.process import check_database, listen, serve_until_stopped
 
     set_up_log()
     if supervisor.LISTEN_FD in os.environ:
         supervisor.stop_with_parent()
         serve_until_stopped(settings, supervisor.inherited_listener())
         return 0
+    check_database(settings)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         print(f"purser: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
         return 1
     ready = f"purser serves on http://{settings.host}:{listener.getsockname()[1]} (Ctrl-C ends it)"
-    return serve_settings(settings, listener, config, overrides, lambda: print(ready, flush=True))
+    return serve_settings(settings, listener, config, overrides, lambda: print(ready, file=sys.stderr, flush=True))
 
 
 def serve_settings(
@@ -103,11 +107,20 @@ def demo(
     port: Annotated[int, Parameter(help="port to listen on")] = 8080,
     workers: Annotated[int, Parameter(help="serving processes")] = 1,
     clock: Annotated[str, Parameter(help="system or manual")] = "system",
-    clock_start: Annotated[str | None, Parameter(help="where a manual clock starts, RFC 3339")] = None,
-    data: Annotated[Path | None, Parameter(help="a folder to keep the demo's database in")] = None,
-    credentials: Annotated[Path | None, Parameter(help="also write the keys to this file, as JSON")] = None,
+    clock_start: Annotated[
+        str | None, Parameter(help="where a manual clock starts, RFC 3339; goes with --clock manual")
+    ] = None,
+    data: Annotated[
+        Path | None, Parameter(help="a folder to keep the demo's database in; a later start goes on from there")
+    ] = None,
+    credentials: Annotated[
+        Path | None, Parameter(help="also write address and keys to this file, as JSON, once it is ready")
+    ] = None,
 ) -> int:
-    """Run everything at once: a small model server, the gateway, and a demo account with its $1.00 of credit."""
+    """Run everything at once: a small model server, the gateway, and a demo account with its $1.00 of credit.
+
+    The keys, the dashboard's link and a command to paste go to stdout.
+    """
     from purser.main.demo import Demo
 
     return Demo(host, port, workers, clock, clock_start, data, credentials).run()

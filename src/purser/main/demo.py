@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,18 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from purser.core.explain import suspended_message
+from purser.core.money import format_usd
 from purser.flows import access, accounts
 from purser.flows.queue import WriteQueue
+from purser.flows.reports import AccountView, Balance, view_account
+from purser.flows.reports import balance as read_balance
 from purser.inbound.api import sign_in_token
 from purser.inbound.desk import Desk
 from purser.inbound.worker import Worker
-from purser.main.process import listen, open_books, open_writer, prepare
+from purser.main.process import check_database, listen, open_books, open_writer, prepare
 from purser.outbound.testpay import TestProvider
-from purser.settings import Settings, load
+from purser.setting_keys import MANUAL, SYSTEM
+from purser.settings import Settings, SettingsError, load
 from purser.store.accounts import get_account
 from purser.store.writers import Tx
 
 ACCOUNT = "demo"
+_OPERATOR_KEY = "PURSER_OPERATOR_KEY"
 _REQUESTS_PER_MINUTE = 6000
 _CONFIG = """\
 # The demo's configuration; a real one is made by `purser init`.
@@ -62,12 +69,37 @@ class Demo:
     credentials: Path | None
 
     def run(self) -> int:
-        """Run until Ctrl-C; answers the exit code."""
+        """Run until Ctrl-C; answers the exit code: 2 for a wrong option, which shows before anything starts."""
+        os.environ[_OPERATOR_KEY] = os.environ.get(_OPERATOR_KEY) or f"op_{secrets.token_hex(24)}"
+        mistakes = self._find_mistakes()
+        for mistake in mistakes:
+            print(f"purser: {mistake}", file=sys.stderr)
+        if mistakes:
+            return 2
         if self.data is not None:
-            self.data.mkdir(parents=True, exist_ok=True)
             return self._run_in(self.data.absolute())
         with tempfile.TemporaryDirectory(prefix="purser-demo-", ignore_cleanup_errors=True) as folder:
             return self._run_in(Path(folder))
+
+    def _find_mistakes(self) -> list[str]:
+        """What is wrong with the options, each with what would be right."""
+        if self.clock == SYSTEM and self.clock_start is not None:
+            return [f"--clock-start is for --clock {MANUAL}; leave it out, or set that clock"]
+        try:
+            load(None, os.environ, self._overrides(Path(), self.port), serving=False)
+        except SettingsError as error:
+            return list(error.mistakes)
+        wanted = (
+            ("--data must be a folder", self.data, _try_folder),
+            ("--credentials must be a file", self.credentials, _try_file),
+        )
+        for right, path, attempt in wanted:
+            try:
+                if path is not None:
+                    attempt(path)
+            except OSError as error:
+                return [f"{right} that can be written, not {path}: {error.strerror}"]
+        return []
 
     def _run_in(self, folder: Path) -> int:
         from purser.main.commands import serve_settings
@@ -86,22 +118,21 @@ class Demo:
         try:
             config = folder / "purser.toml"
             config.write_text(_CONFIG.format(upstream=upstream, rate=_REQUESTS_PER_MINUTE), encoding="utf-8")
-            operator_key = os.environ.get("PURSER_OPERATOR_KEY") or f"op_{secrets.token_hex(24)}"
-            os.environ["PURSER_OPERATOR_KEY"] = operator_key
             overrides = self._overrides(folder, port)
             settings = load(config, os.environ, overrides)
+            check_database(settings)
             base_url = f"http://{self.host}:{port}"
-            api_key, token = _prepare_account(settings)
+            account = _prepare_account(settings)
             details = {
                 "base_url": base_url,
                 "account_id": ACCOUNT,
-                "api_key": api_key,
-                "operator_key": operator_key,
+                "api_key": account.secret,
+                "operator_key": os.environ[_OPERATOR_KEY],
                 "model": "tiny",
             }
 
             def on_ready() -> None:
-                self._announce(details, f"{base_url}/dashboard/sign-in?token={token}")
+                self._announce(details, account)
 
             return serve_settings(settings, listener, config, overrides, on_ready)
         finally:
@@ -114,23 +145,45 @@ class Demo:
             "port": port,
             "workers": self.workers,
             "clock": self.clock,
-            "database_url": f"sqlite:///{folder / 'purser.db'}",
         }
+        if "PURSER_DATABASE_URL" not in os.environ:
+            overrides["database_url"] = f"sqlite:///{folder / 'purser.db'}"
         if self.clock_start is not None:
             overrides["clock_start"] = self.clock_start
         return overrides
 
-    def _announce(self, details: dict[str, str], dashboard: str) -> None:
+    def _announce(self, details: dict[str, str], account: DemoAccount) -> None:
         if self.credentials is not None:
-            partial = self.credentials.with_name(self.credentials.name + ".part")
+            partial = _partial(self.credentials)
             partial.touch(mode=0o600)
             partial.write_text(json.dumps(details, indent=2) + "\n", encoding="utf-8")
             partial.replace(self.credentials)
-        print(_WELCOME.format(**details, dashboard=dashboard), flush=True)
+        dashboard = f"{details['base_url']}/dashboard/sign-in?token={account.token}"
+        words = _WELCOME + ("" if account.has_card else _CARD) + _END
+        print(words.format(**details, dashboard=dashboard, stands=account.stands), flush=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _try_folder(path: Path) -> None:
+    """Make the folder and write in it; raises OSError."""
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        return
+
+
+def _try_file(path: Path) -> None:
+    """Write where the file's first version goes; raises OSError."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    _partial(path).touch(mode=0o600)
+    _partial(path).unlink()
 
 
 _WELCOME = """
-Purser is ready. This account has $1.00 of credit and no payment method.
+Purser is ready. {stands}
 
   API key     {api_key}
   Dashboard   {dashboard}
@@ -145,12 +198,14 @@ Ask the model something:
 See what it cost:
 
   curl -s {base_url}/v1/accounts/{account_id}/balance -H "Authorization: Bearer {api_key}"
-
-Model "grand" answers the same at a hundred times the price, so the dollar is soon gone. Then add a test card:
+"""
+_CARD = """
+Model "grand" answers the same at a hundred times the price, so the credit is soon gone. Then add a test card:
 
   curl -s {base_url}/v1/accounts/{account_id}/paymentMethods -H "Authorization: Bearer {api_key}" \\
     -H "Content-Type: application/json" -d '{{"token": "pm_card_visa"}}'
-
+"""
+_END = """
 Ctrl-C ends it.
 """
 
@@ -174,8 +229,18 @@ def _drain(engine: subprocess.Popen[str]) -> None:
         pass
 
 
-def _prepare_account(settings: Settings) -> tuple[str, str]:
-    """The demo account, opened where it is new; answers a fresh API key and a sign-in token."""
+@dataclass(frozen=True, slots=True)
+class DemoAccount:
+    """The demo account: a fresh API key, a sign-in token, and how it stands, in words."""
+
+    secret: str
+    token: str
+    stands: str
+    has_card: bool
+
+
+def _prepare_account(settings: Settings) -> DemoAccount:
+    """The demo account, opened where it is new."""
     db, world, policy = open_books(settings)
     writer = open_writer(db, world, policy)
     queue = WriteQueue(writer)
@@ -189,8 +254,21 @@ def _prepare_account(settings: Settings) -> tuple[str, str]:
 
         secret = queue.run(open_or_find)
         desk = Desk(db, queue, world, policy, Worker(db, queue.run, world, TestProvider()))
-        return secret, sign_in_token(desk, ACCOUNT, "owner")
+        with db.read() as conn:
+            view, balance = view_account(conn, ACCOUNT, policy), read_balance(conn, ACCOUNT, policy, world.now())
+        return DemoAccount(
+            secret, sign_in_token(desk, ACCOUNT, "owner"), _describe(view, balance), view.has_payment_method
+        )
     finally:
         queue.stop()
         writer.close()
         db.dispose()
+
+
+def _describe(view: AccountView, balance: Balance) -> str:
+    """An account's money, and why it is suspended if it is."""
+    card = "a payment method" if view.has_payment_method else "no payment method"
+    owes = f", and owes ${format_usd(balance.outstanding)}" if balance.outstanding else ""
+    causes = {cause.cause: cause.why for cause in view.causes}
+    suspended = f"\n{suspended_message(ACCOUNT, causes, prepaid=view.prepaid)}" if causes else ""
+    return f"This account has ${format_usd(balance.credit)} of credit and {card}{owes}.{suspended}"

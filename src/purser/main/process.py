@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -18,12 +19,14 @@ import uvloop
 from purser.core.policy import Policy
 from purser.flows import setup
 from purser.flows.queue import WriteQueue
-from purser.gateway.app import Gateway
+from purser.gateway.app import Gateway, is_data_plane
 from purser.gateway.models import serve_models
 from purser.http.asgi import answer_with
 from purser.http.exchange import Exchange
+from purser.http.head import Headers
 from purser.http.limits import Limits
-from purser.http.server import Server
+from purser.http.problem import refuse_in_problem
+from purser.http.server import Server, refuse_in_json
 from purser.inbound.api import create_app
 from purser.inbound.desk import Desk
 from purser.inbound.worker import Worker
@@ -55,6 +58,14 @@ def open_books(settings: Settings) -> tuple[Database, SystemWorld, Policy]:
     return db, make_world(settings, db), settings.policy()
 
 
+def check_database(settings: Settings) -> None:
+    """Look before anything starts whether a database that should be there can be opened; raises Unavailable."""
+    db = Database(settings.database_url)
+    if not db.is_sqlite or db.path.exists():
+        db.reach()
+    db.dispose()
+
+
 def open_writer(db: Database, world: SystemWorld, policy: Policy) -> Writer:
     """A writer of this process."""
     return Writer(db, world, policy, host=platform.node() or "localhost", pid=os.getpid())
@@ -82,6 +93,13 @@ def die(error: BaseException) -> None:
     """The books can no longer be written with certainty: stop at once rather than guess."""
     log.critical("stopping: %s", error)
     os._exit(_FATAL_EXIT)
+
+
+def refuse(status: int, code: str, message: str, target: bytes) -> tuple[Headers, bytes]:
+    """What the server itself refuses, in the shape of the plane that the request was meant for."""
+    path = target.partition(b"?")[0].decode("latin-1")
+    in_shape = refuse_in_json if not path or is_data_plane(path) else refuse_in_problem
+    return in_shape(status, code, message, target)
 
 
 async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running:
@@ -118,11 +136,19 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
             await control(exchange)
 
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
-    server = Server(answer, limits=limits)
+    server = Server(answer, limits=limits, refuse=refuse)
     await server.start(sockets=sockets)
     working = threading.Thread(target=worker.run, name="purser-worker", daemon=True)
     working.start()
+    _spare_the_collector()
     return Running(server, gateway, worker, working, queue, writer, db)
+
+
+def _spare_the_collector() -> None:
+    """What was made by now stays; a request makes little that reference counts do not free, so look for it seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def stop(running: Running, grace_seconds: float) -> None:

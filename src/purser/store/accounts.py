@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from purser.core.journal import CASH
 from purser.core.period import NEVER, month_start
-from purser.core.standing import LIMIT_EXCEEDED
+from purser.core.standing import LIMIT_EXCEEDED, STRICTEST_FIRST
 from purser.store import schema as t
 from purser.store.db import Connection, Row, insert_new
 
@@ -28,25 +31,83 @@ def lock_account(conn: Connection, account: str) -> Row | None:
     return conn.execute(sa.select(t.accounts).where(t.accounts.c.id == account).with_for_update()).first()
 
 
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which accounts are meant: those with these values of columns, and what else is not None.
+
+    `spend` are half-open spans in one of which the historical spend lies, nano-dollars; None is no bound.
+    """
+
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    suspend_state: str | None = None
+    has_payment_method: bool | None = None
+    spend: Sequence[tuple[int | None, int | None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """In which order accounts come: by creation (then id), or by id alone."""
+
+    by_id: bool = False
+    descending: bool = True
+
+
 def list_accounts(
-    conn: Connection, *, after: tuple[int, str] | None = None, limit: int = 50, oldest_first: bool = False, **equal: str
+    conn: Connection, only: Only, order: Order, *, after: tuple[int | str, ...] | None = None, limit: int = 50
 ) -> list[Row]:
-    """Accounts, newest first, after a given (created_at, id); `equal` columns must have these values."""
+    """Accounts in an order, after a given (created_at, id), or (id,) where they come by id."""
     c = t.accounts.c
-    query = sa.select(t.accounts).where(*(c[name] == value for name, value in equal.items())).limit(limit)
-    place = sa.tuple_(c.created_at, c.id)
-    if oldest_first:
-        query = query.order_by(c.created_at, c.id)
-        return list(conn.execute(query if after is None else query.where(place > sa.tuple_(*map(sa.literal, after)))))
-    query = query.order_by(c.created_at.desc(), c.id.desc())
-    return list(conn.execute(query if after is None else query.where(place < sa.tuple_(*map(sa.literal, after)))))
+    columns = [c.id] if order.by_id else [c.created_at, c.made, c.id]
+    query = sa.select(t.accounts).where(*_conditions(only)).limit(limit)
+    query = query.order_by(*(column.desc() if order.descending else column for column in columns))
+    if after is not None:
+        values: list[Any] = [sa.literal(value) for value in after]
+        if not order.by_id:
+            other = t.accounts.alias()
+            values.insert(1, sa.select(other.c.made).where(other.c.id == after[1]).scalar_subquery())
+        place, given = sa.tuple_(*columns), sa.tuple_(*values)
+        query = query.where(place < given if order.descending else place > given)
+    return list(conn.execute(query))
 
 
-def count_accounts(conn: Connection, **equal: str) -> int:
-    """How many accounts there are, with these values of columns."""
+def count_accounts(conn: Connection, only: Only) -> int:
+    """How many accounts there are of those meant."""
+    return int(conn.execute(sa.select(sa.func.count()).select_from(t.accounts).where(*_conditions(only))).scalar_one())
+
+
+def _conditions(only: Only) -> list[sa.ColumnElement[bool]]:
     c = t.accounts.c
-    query = sa.select(sa.func.count()).select_from(t.accounts)
-    return int(conn.execute(query.where(*(c[name] == value for name, value in equal.items()))).scalar_one())
+    found: list[sa.ColumnElement[bool]] = [c[name] == value for name, value in only.columns.items()]
+    if only.suspend_state is not None:
+        found += _suspended_as(only.suspend_state)
+    if only.has_payment_method is not None:
+        m = t.payment_methods.c
+        on_file = sa.exists().where(m.account == c.id, m.removed_at.is_(None))
+        found.append(on_file if only.has_payment_method else ~on_file)
+    if only.spend is not None:
+        b = t.balances.c
+        spent = (
+            sa.select(sa.func.coalesce(sa.func.sum(b.debits - b.credits), 0))
+            .where(b.account == c.id, b.ledger == CASH)
+            .scalar_subquery()
+        )
+        within = [
+            sa.and_(*([] if start is None else [spent >= start]), *([] if end is None else [spent < end]), sa.true())
+            for start, end in only.spend
+        ]
+        found.append(sa.or_(sa.false(), *within))
+    return found
+
+
+def _suspended_as(state: str) -> list[sa.ColumnElement[bool]]:
+    """Open is the cause that `state` names, if it names one, and none that is stricter (U1)."""
+    k = t.causes.c
+    stricter = STRICTEST_FIRST[: STRICTEST_FIRST.index(state)] if state in STRICTEST_FIRST else STRICTEST_FIRST
+
+    def is_open(*causes: str) -> sa.Exists:
+        return sa.exists().where(k.account == t.accounts.c.id, k.cause.in_(causes), k.until_at.is_(None))
+
+    return [~is_open(*stricter), *([is_open(state)] if state in STRICTEST_FIRST else [])]
 
 
 def insert_account(conn: Connection, **values: Any) -> bool:
@@ -81,7 +142,14 @@ def get_user(conn: Connection, account: str, user: str) -> Row | None:
 def list_users(conn: Connection, account: str) -> list[Row]:
     """An account's users, newest first."""
     c = t.users.c
-    return list(conn.execute(sa.select(t.users).where(c.account == account).order_by(c.created_at.desc(), c.id)))
+    return list(conn.execute(sa.select(t.users).where(c.account == account).order_by(c.created_at.desc(), c.made.desc(), c.id)))
+
+
+def count_admins(conn: Connection, account: str) -> int:
+    """How many of an account's users are admins."""
+    c = t.users.c
+    admins = sa.select(sa.func.count()).select_from(t.users).where(c.account == account, c.role == "admin")
+    return int(conn.execute(admins).scalar_one())
 
 
 def insert_user(conn: Connection, **values: Any) -> None:
@@ -97,10 +165,10 @@ def update_user(conn: Connection, account: str, user: str, **values: Any) -> Non
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def find_key(conn: Connection, digest: bytes) -> Row | None:
-    """A key by its digest, with its user's role: columns of `keys` and `role`, `service_account`."""
+    """A key by its digest, with what its user may do: columns of `keys` and `role`, `scopes`."""
     k, u = t.keys.c, t.users.c
     return conn.execute(
-        sa.select(t.keys, u.role, u.service_account)
+        sa.select(t.keys, u.role, u.scopes)
         .join(t.users, sa.and_(u.account == k.account, u.id == k.user))
         .where(k.digest == digest)
     ).first()

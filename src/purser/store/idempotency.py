@@ -29,6 +29,7 @@ def insert_kept(conn: Connection, scope: str, key: str, digest: bytes, status: i
 
 
 def update_kept(conn: Connection, scope: str, key: str, status: int, answer: str) -> None:
-    """Put the answer in the place kept for it."""
+    """Put the answer in the place kept for it; one that is there already stays."""
     c = t.idempotency.c
-    conn.execute(sa.update(t.idempotency).where(c.scope == scope, c.key == key).values(status=status, answer=answer))
+    place = sa.update(t.idempotency).where(c.scope == scope, c.key == key, c.status == 0)
+    conn.execute(place.values(status=status, answer=answer))

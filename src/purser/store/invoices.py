@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from purser.core.invoice import CONTRACTED, FAILED, ISSUED, POSTPAID_BILLING, UNPAID, InvoiceLine
+from purser.core.journal import CARRIED_ON, invoiced_account
 from purser.core.limits import CONTRACT
 from purser.core.standing import FAILED_PAYMENTS
 from purser.store import schema as t
@@ -71,15 +72,29 @@ def list_unpaid(conn: Connection, account: str) -> list[Row]:
     )
 
 
-def get_last_bill(conn: Connection, account: str) -> Row | None:
-    """The newest month-end invoice, whose carried remainder the next one takes up."""
+def list_carried_on(conn: Connection, account: str) -> dict[str, int]:
+    """What was left of issued invoices and went on to the next one, by the invoice's id."""
+    c = t.postings.c
+    invoice = sa.func.substr(c.ledger, len(invoiced_account("")) + 1).label("invoice")
+    found = conn.execute(
+        sa.select(invoice, c.amount).where(
+            c.account == account,
+            c.ledger >= invoiced_account(""),
+            c.ledger < invoiced_account("\uffff"),
+            c.side == "C",
+            c.key == invoice + CARRIED_ON,
+        )
+    )
+    return {str(row.invoice): int(row.amount) for row in found}
+
+
+def get_carried(conn: Connection, account: str) -> int:
+    """What month-end invoices carried out, or went on from them later, and no other one has taken up."""
     c = t.invoices.c
-    return conn.execute(
-        sa.select(t.invoices)
-        .where(c.account == account, c.type.in_((POSTPAID_BILLING, CONTRACTED)))
-        .order_by(c.month.desc(), c.issued_at.desc())
-        .limit(1)
-    ).first()
+    bills = sa.select(sa.func.coalesce(sa.func.sum(c.carried_out - c.carried_in), 0)).where(
+        c.account == account, c.type.in_((POSTPAID_BILLING, CONTRACTED))
+    )
+    return int(conn.execute(bills).scalar_one()) + sum(list_carried_on(conn, account).values())
 
 
 def list_of_month(conn: Connection, month: str) -> list[Row]:

@@ -101,11 +101,15 @@ def list_transactions(
 ) -> list[dict[str, Any]]:
     """An account's transactions with their postings, newest first, after a given (at, key)."""
     c = t.transactions.c
-    query = sa.select(t.transactions).where(c.account == account).order_by(c.at.desc(), c.key.desc()).limit(limit)
+    place = (c.at, c.writer, c.seq, c.key)  # of those of one instant as they were written
+    query = sa.select(t.transactions).where(c.account == account).order_by(*(column.desc() for column in place))
     if after is not None:
-        query = query.where(sa.tuple_(c.at, c.key) < sa.tuple_(*map(sa.literal, after)))
+        last = t.transactions.alias().c
+        known = sa.and_(last.account == account, last.key == after[1])
+        writer, seq = (sa.select(column).where(known).scalar_subquery() for column in (last.writer, last.seq))
+        query = query.where(sa.tuple_(*place) < sa.tuple_(sa.literal(after[0]), writer, seq, sa.literal(after[1])))
     answer = []
-    for head in conn.execute(query).all():
+    for head in conn.execute(query.limit(limit)).all():
         sides = conn.execute(
             sa.select(t.postings.c.ledger, t.postings.c.side, t.postings.c.amount)
             .where(t.postings.c.account == account, t.postings.c.key == head.key)

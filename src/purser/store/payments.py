@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.payment import PENDING, SENT
+from purser.core.payment import FOR_CREDIT, PENDING, SENT
 from purser.store import schema as t
 from purser.store.db import Connection, Row
 
@@ -23,12 +23,11 @@ def list_methods(conn: Connection, account: str) -> list[Row]:
     )
 
 
-def get_method(conn: Connection, account: str, method: str) -> Row | None:
-    """One payment method on file."""
+def get_method(conn: Connection, account: str, method: str, *, removed: bool = False) -> Row | None:
+    """One payment method on file, or also one that was `removed`."""
     c = t.payment_methods.c
-    return conn.execute(
-        sa.select(t.payment_methods).where(c.account == account, c.id == method, c.removed_at.is_(None))
-    ).first()
+    query = sa.select(t.payment_methods).where(c.account == account, c.id == method)
+    return conn.execute(query if removed else query.where(c.removed_at.is_(None))).first()
 
 
 def insert_method(conn: Connection, **values: Any) -> None:
@@ -65,10 +64,25 @@ def list_receipted(conn: Connection, account: str) -> dict[str, Row]:
     return {str(row.receipt): row for row in found}
 
 
-def list_to_send(conn: Connection) -> list[Row]:
-    """Payments that the provider has not answered, oldest first; sending one twice is safe, its id is the key."""
+def list_to_send(conn: Connection, account: str | None = None) -> list[Row]:
+    """Payments that the provider has not answered, of every account or of one, oldest first.
+
+    Sending one twice is safe, its id is the key.
+    """
     c = t.payments.c
-    return list(conn.execute(sa.select(t.payments).where(c.state.in_((PENDING, SENT))).order_by(c.created_at, c.id)))
+    query = sa.select(t.payments).where(c.state.in_((PENDING, SENT)))
+    if account is not None:
+        query = query.where(c.account == account)
+    return list(conn.execute(query.order_by(c.created_at, c.id)))
+
+
+def sum_buying(conn: Connection, account: str) -> int:
+    """What an account's purchases of credit amount to that the provider has not answered."""
+    c = t.payments.c
+    waiting = sa.select(sa.func.coalesce(sa.func.sum(c.amount), 0)).where(
+        c.account == account, c.purpose == FOR_CREDIT, c.state.in_((PENDING, SENT))
+    )
+    return int(conn.execute(waiting).scalar_one())
 
 
 def update_payment(conn: Connection, account: str, payment: str, **values: Any) -> None:

@@ -15,8 +15,14 @@ def list_books(conn: Connection) -> list[PriceBook]:
     models: dict[int, dict[str, dict[str, Rate]]] = {}
     for row in conn.execute(sa.select(t.rates)):
         models.setdefault(row.version, {}).setdefault(row.model, {})[row.unit] = Rate(row.nanos, row.per)
+    named: dict[int, set[str]] = {}
+    for row in conn.execute(sa.select(t.price_changes)):
+        named.setdefault(row.version, set()).add(row.model)
     books = conn.execute(sa.select(t.price_books).order_by(t.price_books.c.version))
-    return [PriceBook(row.version, row.effective_at, models.get(row.version, {})) for row in books]
+    return [
+        PriceBook(row.version, row.effective_at, models.get(row.version, {}), frozenset(named.get(row.version, ())))
+        for row in books
+    ]
 
 
 def insert_book(conn: Connection, book: PriceBook, published_at: int) -> None:
@@ -31,3 +37,5 @@ def insert_book(conn: Connection, book: PriceBook, published_at: int) -> None:
     ]
     if rows:
         conn.execute(sa.insert(t.rates), rows)
+    if book.named:
+        conn.execute(sa.insert(t.price_changes), [{"version": book.version, "model": name} for name in book.named])

@@ -111,6 +111,7 @@ accounts = _table(
     _int("next_expiry_at", nullable=True),
     _int("invoices", default=0),
     _text("default_payment_method", nullable=True),
+    _text("made", default=""),  # an id: sorts by when the row was made, also among those of one instant
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )
@@ -125,6 +126,8 @@ users = _table(
     _int("service_account", default=0),
     _int("created_at"),
     _int("updated_at"),
+    _text("made", default=""),  # as of accounts
+    _text("scopes", default=""),
 )
 
 keys = _table(
@@ -163,6 +166,9 @@ causes = _table(
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
 price_books = _table("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
+
+# The models that a version was published to change; its rates are those of every model.
+price_changes = _table("price_changes", _key("version", Int), _key("model"))
 
 rates = _table("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
 
@@ -206,6 +212,8 @@ holds = _table(
     _text("state", default="open"),
     _int("cost", nullable=True),
 )
+
+claims = _table("claims", _key("account"), _key("id"), _int("writer"))
 
 # ── usage ────────────────────────────────────────────────────────────────────────────────────────────────────────
 usage_events = _table(

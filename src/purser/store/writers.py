@@ -82,7 +82,7 @@ class Tx:
         return owner_name(self.writer)
 
     def new_id(self, kind: str) -> str:
-        """A fresh id of a kind; of those of one instant, which may last while the clock stands, the newest sorts last."""
+        """A fresh id of a kind; of those of one instant (a manual clock may stand still) the newest sorts last."""
         moment = _moments.next(self.world.wall())
         return make_id(kind, self.now, (moment << _CHANCE_BITS) + self.world.entropy(_CHANCE_BITS))
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated
 
 from litestar.params import QueryParameter
 
 from purser.core.errors import Invalid
 from purser.core.explain import explain_cause
-from purser.core.limits import UNLIMITED
+from purser.core.limits import UNLIMITED, Tier, spans_of
 from purser.core.money import format_usd
 from purser.core.period import format_instant
 from purser.core.policy import Policy
+from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
 from purser.flows import reports
 from purser.inbound.api.auth import ANYONE, MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import DEFAULT_PAGE, Name, PageSize, PageToken, View, instant, read_token, write_token
 from purser.store import accounts
-from purser.store.db import Connection, Row
+from purser.store.accounts import Only, Order
+from purser.store.db import Connection
 
 _COLUMNS = {
     "accountId": "id",
@@ -29,12 +32,21 @@ _COLUMNS = {
     "id": "id",
     "state": "state",
 }
+_STATES = (UNSUSPENDED, *STRICTEST_FIRST)
+_DERIVED = ("suspendState", "tier", "hasPaymentMethod")
+_ORDERS = {
+    f"{field}{direction}": Order(by_id=field == "id", descending=direction == " desc")
+    for field in ("createTime", "id")
+    for direction in ("", " asc", " desc")
+}
 _COMPARISON = re.compile(r'\s*(\w+)\s*(?:=|:)\s*("(?:[^"\\]|\\.)*"|[^\s"]+)\s*\Z')
 Filter = Annotated[
-    str | None, QueryParameter(description='Comparisons such as email = "ada@example.com", joined by AND.')
+    str | None,
+    QueryParameter(description='Comparisons such as email = "ada@example.com" or tier = 2, joined by AND.'),
 ]
 OrderBy = Annotated[
-    str | None, QueryParameter(name="orderBy", description='"createTime desc" (the default) or "createTime".')
+    str | None,
+    QueryParameter(name="orderBy", description='"createTime" or "id", each also with " desc"; "createTime desc".'),
 ]
 
 
@@ -115,46 +127,70 @@ def view(conn: Connection, account: str, policy: Policy) -> AccountView:
     )
 
 
-def read_filter(text: str | None) -> dict[str, str]:
-    """A filter as columns and values; raises Invalid naming the fields that can be compared."""
-    equal: dict[str, str] = {}
+def read_filter(text: str | None, tiers: tuple[Tier, ...]) -> Only:
+    """A filter as what is meant by it; raises Invalid naming the fields that can be compared, and their values."""
+    given: dict[str, str] = {}
     for part in re.split(r"\s+AND\s+", text or ""):
         if not part.strip():
             continue
         found = _COMPARISON.match(part)
-        column = _COLUMNS.get(found[1]) if found else None
-        if found is None or column is None or column in equal:
-            raise Invalid(
-                'filter must be comparisons such as email = "ada@example.com", joined by AND; '
-                f"fields: {', '.join(_COLUMNS)}",
-                field="filter",
+        field = _COLUMNS.get(found[1], found[1]) if found else ""
+        if found is None or found[1] not in (*_COLUMNS, *_DERIVED) or field in given:
+            raise _wrong_filter(
+                'comparisons such as email = "ada@example.com", joined by AND; '
+                f"fields: {', '.join([*_COLUMNS, *_DERIVED])}"
             )
         value = found[2]
-        equal[column] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
-        if column == "id":
-            equal[column] = equal[column].removeprefix("accounts/")
-    return equal
+        given[field] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    if "id" in given:
+        given["id"] = given["id"].removeprefix("accounts/")
+    state, tier, method = (given.pop(name, None) for name in _DERIVED)
+    if state is not None and state not in _STATES:
+        raise _wrong_filter(f"such as suspendState = {UNSUSPENDED}; states: {', '.join(_STATES)}")
+    if method not in (None, "true", "false"):
+        raise _wrong_filter("such as hasPaymentMethod = true, or false")
+    only = Only(given, state, None if method is None else method == "true")
+    return only if tier is None else _in_tier(only, tier, tiers)
 
 
-def list_page(call: Call, size: int | None, token: str | None, filter_: str | None, order: str | None) -> AccountList:
-    """A page of all accounts, for the operator."""
-    if order not in (None, "", "createTime", "createTime asc", "createTime desc"):
-        raise Invalid('orderBy must be "createTime desc" or "createTime"', field="orderBy")
-    equal = read_filter(filter_)
-    place = read_token(token, int, str)
+def _in_tier(only: Only, tier: str, tiers: tuple[Tier, ...]) -> Only:
+    """Those of a tier as well, tier 0 being tier 1 without a payment method (L2); raises Invalid."""
+    numbers = [str(number) for number in range(len(tiers) + 1)]
+    if tier not in (*numbers, UNLIMITED):
+        raise _wrong_filter(f"such as tier = 2; tiers: {', '.join(numbers)}, {UNLIMITED}")
+    only = replace(only, columns={**only.columns, "unlimited": int(tier == UNLIMITED)})
+    if tier == UNLIMITED:
+        return only
+    method = {"0": False, "1": True}.get(tier, only.has_payment_method)
+    nobody = only.has_payment_method not in (None, method)
+    return replace(only, has_payment_method=method, spend=[] if nobody else spans_of(tiers, max(1, int(tier))))
+
+
+def _wrong_filter(right: str) -> Invalid:
+    return Invalid(f"filter must be {right}", field="filter")
+
+
+def list_page(
+    call: Call, size: int | None, token: str | None, filter_: str | None, order_by: str | None
+) -> AccountList:
+    """A page of the accounts that the caller may see: all for the operator, else the one of the key."""
+    order = _ORDERS.get(order_by or "createTime desc")
+    if order is None:
+        raise Invalid(f"orderBy must be one of {', '.join(_ORDERS)}; createTime desc if not given", field="orderBy")
+    only = read_filter(filter_, call.desk.policy.tiers)
+    place = read_token(token, str) if order.by_id else read_token(token, int, str)
     most = size or DEFAULT_PAGE
+    if not call.caller.operator:
+        if only.columns.get("id", call.caller.account) != call.caller.account:
+            return AccountList([], "", 0)
+        only = replace(only, columns={**only.columns, "id": call.caller.account})
     with call.desk.read() as conn:
-        rows: list[Row] = accounts.list_accounts(
-            conn,
-            after=None if place is None else (place[0], place[1]),
-            limit=most + 1,
-            oldest_first=order in ("createTime", "createTime asc"),
-            **equal,
-        )
+        rows = accounts.list_accounts(conn, only, order, after=place, limit=most + 1)
+        last = rows[most - 1] if len(rows) > most else None
         return AccountList(
             [view(conn, row.id, call.desk.policy) for row in rows[:most]],
-            write_token(rows[most - 1].created_at, rows[most - 1].id) if len(rows) > most else "",
-            accounts.count_accounts(conn, **equal),
+            "" if last is None else write_token(last.id) if order.by_id else write_token(last.created_at, last.id),
+            accounts.count_accounts(conn, only),
         )
 
 
@@ -167,15 +203,7 @@ def list_accounts(
     order_by: OrderBy = None,
 ) -> AccountList:
     """List the accounts that the key belongs to; all of them with the operator's key."""
-    if request.caller.operator:
-        return list_page(request, page_size, page_token, filter, order_by)
-    equal = read_filter(filter)
-    read_token(page_token, int, str)
-    with request.desk.read() as conn:
-        row = accounts.get_account(conn, request.caller.account)
-        fits = row is not None and all(getattr(row, name) == value for name, value in equal.items())
-        found = [view(conn, request.caller.account, request.desk.policy)] if fits else []
-    return AccountList(found, "", len(found))
+    return list_page(request, page_size, page_token, filter, order_by)
 
 
 @get("/v1/accounts/{account:str}", MEMBER)
@@ -185,7 +213,7 @@ def get_account(request: Call, account: Name) -> AccountView:
         return view(conn, account, request.desk.policy)
 
 
-@get("/v1/me", ANYONE)
+@get("/v1/me", ANYONE, counted=False)  # programs ask it before they pay
 def get_me(request: Call) -> Me:
     """Say whose key this is."""
     caller = request.caller

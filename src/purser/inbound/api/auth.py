@@ -10,11 +10,12 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from purser.core.errors import Forbidden, NotFound, TooMany, Unauthenticated
-from purser.flows import access, standing
+from purser.flows import access, reports, standing
 from purser.flows.access import Principal
-from purser.inbound.api.call import CALLER
+from purser.inbound.api.call import CALLER, HEADERS
 from purser.inbound.api.problem import RETRY_AFTER
 from purser.inbound.desk import Desk
+from purser.store.db import Connection
 
 ACCESS, UNCOUNTED = "access", "uncounted"
 PUBLIC = "public"  # no key
@@ -22,6 +23,7 @@ ANYONE = "anyone"  # any valid key
 MEMBER = "member"  # any role of the account in the path
 SELF = "self"  # an admin, or the user in the path
 ADMIN = "admin"  # an admin of the account in the path
+METERING = "metering"  # the operator, or a service account with that scope, for its own account alone
 OPERATOR = "operator"
 _SEND = "send Authorization: Bearer YOUR_KEY"
 
@@ -58,10 +60,29 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
     if not caller.operator and not route.opt.get(UNCOUNTED):
         wait = desk.count_request(caller.account)
         if wait > 0:
-            refusal = TooMany(f"over the account's requests per minute; try again in {wait} s")
+            most = await sync_to_thread(_most_requests, desk, caller.account)
+            connection.scope[HEADERS] = [  # type: ignore[literal-required]
+                (b"x-ratelimit-limit-requests", b"%d" % most),
+                (b"x-ratelimit-remaining-requests", b"0"),
+            ]
+            refusal = TooMany(f"over {most} requests per minute for this account; try again in {wait} s")
             setattr(refusal, RETRY_AFTER, wait)
             raise refusal
     connection.scope[CALLER] = caller  # type: ignore[literal-required]
+
+
+def _most_requests(desk: Desk, account: str) -> int:
+    with desk.read() as conn:
+        return requests_per_minute(conn, desk, account)
+
+
+def requests_per_minute(conn: Connection, desk: Desk, account: str) -> int:
+    """How many requests an account may send in a minute, as it stands (Q1); raises NotFound."""
+    found = reports.view_account(conn, account, desk.policy)
+    verified = found.has_payment_method
+    if verified and found.prepaid:
+        verified = reports.balance(conn, account, desk.policy, desk.clock.now()).credit > 0
+    return desk.policy.requests_per_minute if verified else desk.policy.requests_per_minute_unverified
 
 
 def _authenticate(desk: Desk, secret: str, account: str | None) -> Principal:
@@ -78,6 +99,11 @@ def check(caller: Principal, who: str, account: str | None, user: str | None) ->
         return
     if who == OPERATOR:
         raise Forbidden("this is the operator's; an account's key does not open it")
+    if who == METERING and access.METERING not in caller.scopes:
+        raise Forbidden(
+            "usage is reported with the operator's key, or by a service account to which the operator gave the scope "
+            "metering; other keys of an account do not report it"
+        )
     if account is not None and account != caller.account:
         raise NotFound(f"there is no account {account!r:.70}", field="account")
     if who == ADMIN and caller.role != "admin":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from purser.core.errors import Invalid, PurserError
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
+MOST_LEVELS = 100
 _JSON_TYPES = ("application/json", "text/json")
 
 # What would be right, by a field's own name; the fields of every body and query are told apart by their last part.
@@ -40,6 +42,7 @@ RIGHT = {
     "quantities": 'an object such as {"input_tokens": 120, "output_tokens": 40}',
     "reason": "a string that says why",
     "role": '"admin", "user", "contributor" or "inference-user"',
+    "scopes": 'a list such as ["metering"]',
     "serviceAccount": "true or false",
     "signupCreditUsd": 'dollars as a decimal string such as "1.00"',
     "start": 'an RFC 3339 time such as "2026-03-01T00:00:00Z"',
@@ -65,7 +68,8 @@ class UnsupportedType(PurserError):
 def read_body(raw: bytes, content_type: str | None, kind: Any) -> Any:
     """Read a JSON body as `kind`; raises Invalid naming the field and what would be right, UnsupportedType.
 
-    A field given twice, NaN and text that cannot be stored are refused as well. An empty body reads as null.
+    A field given twice, NaN and text that cannot be stored are refused as well. An empty body reads as null, and where
+    neither will do the message says what a body holds.
     """
     if not raw:
         return _convert(None, kind)
@@ -88,19 +92,35 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         raise Invalid(f"the body must be JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise Invalid("the body is nested too deeply") from None
+        raise _too_deep() from None
     except ValueError:
         raise Invalid("the body holds a number with too many digits") from None
+    if text.count("[") + text.count("{") > MOST_LEVELS and isinstance(value, dict | list) and not _is_shallow(value):
+        raise _too_deep()
     if "\\u" in text and ("\\u0000" in text or not _is_storable(value)):
         raise Invalid("the body must not hold the character NUL or half a surrogate pair")
     return value
 
 
+def _too_deep() -> Invalid:
+    return Invalid(f"the body is nested too deeply: at most {MOST_LEVELS} levels")
+
+
+def _is_shallow(value: dict[str, Any] | list[Any]) -> bool:
+    """Whether lists and objects lie at most MOST_LEVELS deep in one another; deeper ones break whoever looks."""
+    level: list[Any] = [value]
+    for _ in range(MOST_LEVELS):
+        items = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [item for item in items if isinstance(item, dict | list)]
+        if not level:
+            return True
+    return False
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise Invalid(f"the field {twice!r:.60} is given twice", field=twice[:100])
     return found
 
@@ -121,7 +141,17 @@ def _convert(value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise explain(str(error), kind) from None
+        raise (_needed(kind) if value is None else explain(str(error), kind)) from None
+
+
+def _needed(kind: Any) -> Invalid:
+    """There is no body where one is needed: what it holds."""
+    fields = _fields(kind)
+    required = [field for field in fields if field.required]
+    described = ", ".join(f"{field.encode_name} ({right(field.encode_name)})" for field in required or fields)
+    others = ", ".join(field.encode_name for field in fields if required and not field.required)
+    holds = f" with {described}" if required else f" that may hold {described}" if fields else ""
+    return Invalid(f"a JSON body is required: an object{holds}" + (f"; it may also hold {others}" if others else ""))
 
 
 def explain(text: str, kind: Any = None) -> Invalid:

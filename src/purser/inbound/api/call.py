@@ -16,6 +16,7 @@ from purser.inbound.api.bodies import read_body
 from purser.inbound.desk import Desk
 
 REQUEST_ID, PATH, CALLER, BODY = "purser.request_id", "purser.path", "purser.caller", "purser.body"
+HEADERS = "purser.headers"  # more headers of the answer, whatever it will be
 _SMALL_BODY_BYTES = 32 * 1024
 
 
@@ -51,11 +52,20 @@ class Call(Request[Any, Any, State]):
             raise Invalid(
                 "Idempotency-Key must be 1 to 255 printable characters, such as a UUID", field="Idempotency-Key"
             )
-        scope = f"account:{self.caller.account}" if not self.caller.operator else f"operator:{self.caller.user}"
+        caller = self.caller  # each has answers of their own: one may hold a secret that is only theirs
+        scope = f"operator:{caller.user}" if caller.operator else f"account:{caller.account}:{caller.user}"
         target = f"{self.method}\0{self.scope['path']}\0{self.scope['query_string'].decode('latin-1')}\0"
         digest = hashlib.blake2b(target.encode(), digest_size=32)
         digest.update(self.scope.get(BODY, b""))  # type: ignore[arg-type]
         return Repeatable(scope, key, digest.digest())
+
+    async def body(self) -> bytes:
+        """The body's bytes; raises Invalid where the route needs a body and none was sent, saying what it holds."""
+        raw = await super().body()
+        field = self.route_handler.parsed_data_field
+        if not raw and field is not None and not field.is_optional:
+            read_body(raw, None, field.annotation)
+        return raw
 
     async def json(self) -> Any:
         """The body as the answering function's own type; raises Invalid naming the field and what would be right."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from litestar import Response
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from purser.core.credits import CreditGrant
 from purser.core.invoice import PREPAID_CREDITS
 from purser.core.money import format_usd, format_usd_exact, parse_usd
-from purser.core.payment import Allocation
+from purser.core.payment import SUCCEEDED, Allocation
 from purser.core.period import DAY, format_instant
 from purser.flows import credits, reports
 from purser.inbound.api.auth import ADMIN, MEMBER
@@ -24,6 +25,7 @@ from purser.store import invoices, payments
 from purser.store.db import Connection, Row
 
 _PATH = "/v1/accounts/{account:str}"
+_DONE, _PENDING = "SUCCEEDED", "PENDING"  # what callers see of a payment's state
 
 
 class GrantView(View):
@@ -94,9 +96,10 @@ class NewPurchase(Body):
 
 
 class PurchaseView(View):
-    """Credit bought: what was paid, where it went, and the receipt's id."""
+    """Credit bought: what was paid, where it went, and the receipt's id; while PENDING neither is known yet."""
 
     id: str
+    state: str
     amount_usd: str
     allocation: list[AllocationView]
     receipt: str | None
@@ -153,15 +156,20 @@ def view_allocation(parts: Sequence[Allocation]) -> list[AllocationView]:
     return [AllocationView(part.to, format_usd(part.amount_nanos), part.id or UNSET) for part in parts]
 
 
-def view_receipt(row: Row, payment: Row | None) -> ReceiptView:
+def view_receipt(conn: Connection, row: Row, payment: Row | None) -> ReceiptView:
     """One receipt, with the payment it stands for where one was made through a provider."""
+    parts = (
+        credits.read_allocation(conn, row.account, row.id)
+        if payment is None
+        else credits.decode_allocation(payment.allocation)
+    )
     return ReceiptView(
         id=row.id,
         number=row.number,
         amount_usd=format_usd(row.total),
         issued_at=format_instant(row.issued_at),
         payment=None if payment is None else payment.id,
-        allocation=[] if payment is None else view_allocation(credits.decode_allocation(payment.allocation)),
+        allocation=view_allocation(parts),
     )
 
 
@@ -177,7 +185,7 @@ def get_balance(request: Call, account: Name) -> BalanceView:
         return view_balance(request, conn, account)
 
 
-@get(_PATH + "/credits", MEMBER)
+@get(_PATH + "/credits", MEMBER, counted=False)
 def list_credits(request: Call, account: Name, page_size: PageSize = None, page_token: PageToken = None) -> CreditList:
     """List an account's credit grants, newest first, with what remains of each."""
     with request.desk.read() as conn:
@@ -205,7 +213,15 @@ def list_credits(request: Call, account: Name, page_size: PageSize = None, page_
     )
 
 
-@post(_PATH + "/credits/:purchase", ADMIN, counted=False)
+_LATER = ResponseSpec(
+    PurchaseView,
+    description="The payment provider has not answered. The payment goes on by itself: do not buy again. "
+    "Sent again with the same Idempotency-Key, the request tells how it ended; so does its receipt.",
+    generate_examples=False,
+)
+
+
+@post(_PATH + "/credits/:purchase", ADMIN, counted=False, responses={202: _LATER})
 def purchase_credits(request: Call, account: Name, data: JSONBody[NewPurchase]) -> Response[PurchaseView]:
     """Buy credit with a payment method on file; it pays what is owed first (A7)."""
     amount = parse_usd(data.amount_usd, "amountUsd")
@@ -213,9 +229,10 @@ def purchase_credits(request: Call, account: Name, data: JSONBody[NewPurchase]) 
     def buy(payment: str | None) -> PurchaseView:
         row = request.desk.worker.buy_credit(account, amount, data.payment_method, payment)
         parts = credits.decode_allocation(row.allocation)
-        return PurchaseView(row.id, format_usd(row.amount), view_allocation(parts), row.receipt)
+        state = _DONE if row.state == SUCCEEDED else _PENDING
+        return PurchaseView(row.id, state, format_usd(row.amount), view_allocation(parts), row.receipt)
 
-    return converge(request, "pay", buy)
+    return converge(request, "pay", buy, goes_on=lambda bought: bought.state == _PENDING)
 
 
 @get(_PATH + "/receipts", MEMBER, counted=False)
@@ -226,8 +243,8 @@ def list_receipts(
     with request.desk.read() as conn:
         rows = list_receipt_rows(conn, account)
         paid = payments.list_receipted(conn, account)
-    some, more = page(rows, page_size, page_token)
-    return ReceiptList([view_receipt(row, paid.get(row.id)) for row in some], more, len(rows))
+        some, more = page(rows, page_size, page_token)
+        return ReceiptList([view_receipt(conn, row, paid.get(row.id)) for row in some], more, len(rows))
 
 
 ROUTES = [get_balance, list_credits, purchase_credits, list_receipts]

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from purser.core.ids import is_request_id, make_id
-from purser.inbound.api.call import PATH, REQUEST_ID
-from purser.inbound.api.problem import MEDIA_TYPE, headers_of, render
+from purser.http.problem import MEDIA_TYPE, render
+from purser.inbound.api.call import HEADERS, PATH, REQUEST_ID
+from purser.inbound.api.problem import headers_of
 from purser.store.writers import World
 
 log = logging.getLogger("purser.api")
@@ -57,7 +58,7 @@ class Front:
             if message["type"] == "http.response.start":
                 started = True
                 headers = list(message.get("headers", ()))
-                headers.append((b"x-request-id", request_id.encode()))
+                headers += [(b"x-request-id", request_id.encode()), *scope.get(HEADERS, ())]
                 message["headers"] = headers
             await send(message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from litestar import Response
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
 from purser.core.errors import Invalid, NotFound
@@ -49,7 +50,10 @@ class LineView(View):
 
 
 class InvoiceView(View):
-    """An invoice or receipt; its figures are those at issue, remainingUsd is what is still to be paid of it."""
+    """An invoice or receipt; its figures are those at issue, remainingUsd is what is still to be paid of it.
+
+    carriedOnUsd is what was left of it, too little to charge: it is part of carriedInUsd on the next invoice.
+    """
 
     id: str | None
     number: str | None
@@ -65,6 +69,7 @@ class InvoiceView(View):
     total_usd: str
     amount_due_usd: str
     remaining_usd: str
+    carried_on_usd: str
     due_at: str | None
     issued_at: str | None
     paid_at: str | None
@@ -137,6 +142,7 @@ def view(conn: Connection, row: Row) -> InvoiceView:
         total_usd=format_usd(row.total),
         amount_due_usd=format_usd(row.amount_due),
         remaining_usd=format_usd(row.amount_due - row.paid if row.state in UNPAID else 0),
+        carried_on_usd=format_usd(invoices.list_carried_on(conn, row.account).get(row.id, 0)),
         due_at=instant(row.due_at),
         issued_at=instant(row.issued_at),
         paid_at=instant(row.paid_at),
@@ -187,6 +193,7 @@ def preview_invoice(request: Call, account: Name) -> InvoiceView:
         total_usd=format_usd(totals.total),
         amount_due_usd=format_usd(totals.amount_due),
         remaining_usd=format_usd(totals.amount_due),
+        carried_on_usd=format_usd(0),
         due_at=None,
         issued_at=None,
         paid_at=None,
@@ -212,11 +219,19 @@ def get_invoice(request: Call, account: Name, invoice: Name) -> InvoiceView:
         return view(conn, require(conn, account, invoice))
 
 
-@post(_PATH + "/{invoice:str}/:pay", ADMIN, counted=False)
+_LATER = ResponseSpec(
+    InvoiceView,
+    description="The payment provider has not answered. The payment goes on by itself; the invoice is PAID when it is "
+    "through.",
+    generate_examples=False,
+)
+
+
+@post(_PATH + "/{invoice:str}/:pay", ADMIN, counted=False, responses={202: _LATER})
 def pay_invoice(
     request: Call, account: Name, invoice: Name, data: JSONBody[NewPayment | None] = None
 ) -> Response[InvoiceView]:
-    """Pay what is left on an invoice now, with a payment method on file."""
+    """Pay what is left on an invoice now, with a payment method on file; too little to charge goes on to the next."""
 
     def pay(payment: str | None) -> InvoiceView:
         method = data.payment_method if data is not None else None
@@ -224,7 +239,7 @@ def pay_invoice(
         with request.desk.read() as conn:
             return view(conn, require(conn, account, invoice))
 
-    return converge(request, "pay", pay)
+    return converge(request, "pay", pay, goes_on=lambda invoice: invoice.state in UNPAID)
 
 
 @get(_PATH + "/{invoice:str}/lines/{n:str}/usage", MEMBER, counted=False)

@@ -14,7 +14,7 @@ from purser.inbound.api.auth import MEMBER, SELF
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import get, post
-from purser.inbound.api.wire import Compatible, Empty, Name, PageSize, PageToken, View, instant, page
+from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, instant, page
 from purser.store import accounts
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
@@ -23,14 +23,14 @@ _ACCOUNT = "/v1/accounts/{account:str}/apiKeys"
 _USER = "/v1/accounts/{account:str}/users/{user:str}/apiKeys"
 
 
-class KeyFields(Compatible):
+class KeyFields(Body):
     """What a new key is to be like."""
 
     display_name: str | None = None
     expire_time: str | None = None
 
 
-class NewKey(Compatible):
+class NewKey(Body):
     """A key to make: `{"apiKey": {…}}` as the compatible API has it, or the fields by themselves."""
 
     api_key: KeyFields | None = None
@@ -44,7 +44,7 @@ class NewAccountKey(NewKey):
     user_id: str | None = None
 
 
-class EndedKey(Compatible):
+class EndedKey(Body):
     """Which key to end."""
 
     key_id: str

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from litestar import Response
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
-from purser.core.errors import Conflict, Invalid, PurserError
+from purser.core.errors import Conflict, Invalid, NotFound, PurserError
 from purser.core.period import parse_instant
+from purser.core.pricebook import PriceBook
 from purser.core.usage import Quantities, check_reported, in_batch
-from purser.flows import metering, standing
+from purser.flows import metering, pricing, standing
 from purser.flows.metering import Reported
-from purser.inbound.api.auth import OPERATOR
-from purser.inbound.api.call import Call
+from purser.inbound.api.auth import METERING
+from purser.inbound.api.call import BODY, Call
 from purser.inbound.api.once import converge
 from purser.inbound.api.problem import MORE
 from purser.inbound.api.routes import post
@@ -27,6 +30,7 @@ T = TypeVar("T")
 MOST_EVENTS = 1_000
 _AT_ONCE = 25  # events of one transaction, so that running requests need not wait for a whole list
 _OWN_SOURCE = "api"
+_EXAMPLE = '{"id": "e1", "account": "ada", "model": "tiny", "quantities": {"input_tokens": 120}}'
 _FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user", "batch")
 _KNOWN = ("account", "model", "occurredAt", "quantities", "user", "batch")
 
@@ -134,18 +138,56 @@ def _read_cloud_event(given: dict[str, Any]) -> Reported:
     )
 
 
+def _of_headers(call: Call, data: object) -> object:
+    """The CloudEvent of a request in HTTP's binary mode (the attributes in ce-… headers, the body its data), else data.
+
+    Raises Invalid. What makes the request the same when it is repeated is then its headers, too.
+    """
+    media = call.headers.get("content-type", "").strip().lower()
+    sent = [(name, value) for name, value in call.scope["headers"] if name.startswith(b"ce-")]
+    if not sent or media.startswith("application/cloudevents"):
+        return data
+    event: dict[str, Any] = {}
+    for name, value in sent:
+        field = name.decode("latin-1")
+        if field[3:] in event:
+            raise Invalid(f"the header {field} is given twice", field=field)
+        event[field[3:]] = _header_text(value, field)
+    body: Any = call.scope.get(BODY, b"")
+    call.scope[BODY] = b"%b\0%b" % (repr(sorted(sent)).encode(), body)  # type: ignore[literal-required]
+    return {"specversion": "", **event, "data": data}
+
+
+def _header_text(value: bytes, field: str) -> str:
+    """An attribute as the CloudEvents binding for HTTP writes it: perhaps quoted, percent-encoded UTF-8."""
+    try:
+        text = value.decode().strip()
+        if len(text) >= 2 and text[0] == text[-1] == '"':
+            text = re.sub(r"\\(.)", r"\1", text[1:-1])
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise Invalid(f"the header {field} must be percent-encoded UTF-8", field=field) from None
+
+
+def _check_own(event: Reported, own: str | None) -> Reported:
+    """A service account reports for its own account; any other does not exist for it."""
+    if own is not None and event.account != own:
+        raise NotFound(f"there is no account {event.account!r:.70}", field="account")
+    return event
+
+
 def _chunks(items: list[T], size: int) -> Iterator[tuple[int, list[T]]]:
     for start in range(0, len(items), size):
         yield start, items[start : start + size]
 
 
-def record_all(tx: Tx, start: int, events: list[object]) -> Metered:
-    """Bill events one by one; one that is rejected undoes none of the others."""
+def record_all(tx: Tx, start: int, events: list[object], own: str | None) -> Metered:
+    """Bill events one by one, those of the account `own` alone where it is named; what is rejected undoes no other."""
     result = Metered(0, 0, [])
     read: list[tuple[int, object, Reported]] = []
     for index, given in enumerate(events, start):
         try:
-            read.append((index, given, read_event(given)))
+            read.append((index, given, _check_own(read_event(given), own)))
         except PurserError as error:
             result.rejected.append(_rejected(index, given, error))
     books = prices.list_books(tx.conn)
@@ -153,7 +195,7 @@ def record_all(tx: Tx, start: int, events: list[object]) -> Metered:
     touched = set()
     for index, given, event in read:
         try:
-            new = metering.record(tx, event, books, judge=False)
+            new = _record(tx, event, books, judge=False)
         except PurserError as error:
             result.rejected.append(_rejected(index, given, error))
             continue
@@ -168,15 +210,22 @@ def record_all(tx: Tx, start: int, events: list[object]) -> Metered:
     return result
 
 
+def _record(tx: Tx, event: Reported, books: list[PriceBook], *, judge: bool = True) -> bool:
+    """As metering.record; raises NotFound also for a unit that the model's price in force then does not have."""
+    at = tx.now if event.occurred_at is None else event.occurred_at
+    pricing.require_rates(books, event.model, event.quantities, at)
+    return metering.record(tx, event, books, judge=judge)
+
+
 def _rejected(index: int, given: object, error: PurserError) -> RejectedView:
     id_ = given.get("id") if isinstance(given, dict) else None
     view = ErrorView(error.code, error.message, UNSET if error.field is None else error.field)
     return RejectedView(index, id_[:200] if isinstance(id_, str) else None, view)
 
 
-def _record_lone(tx: Tx, given: object) -> Metered:
+def _record_lone(tx: Tx, given: object, own: str | None) -> Metered:
     try:
-        new = metering.record(tx, read_event(given))
+        new = _record(tx, _check_own(read_event(given), own), prices.list_books(tx.conn))
     except Conflict as conflict:
         rejected = _rejected(0, given, conflict)
         setattr(conflict, MORE, {"accepted": 0, "duplicates": 0, "rejected": [rejected]})
@@ -184,28 +233,35 @@ def _record_lone(tx: Tx, given: object) -> Metered:
     return Metered(int(new), int(not new), [])
 
 
-@post("/v1/usage", OPERATOR)
-def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any]]) -> Response[Metered]:
+@post("/v1/usage", METERING)
+def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any] | None] = None) -> Response[Metered]:
     """Report usage after the fact: one event, up to 1,000 of them, or CloudEvents 1.0, singly or as a batch.
 
     An event is `{id, account, model, occurredAt?, quantities}`. It is billed once for ever by account, source and
     id, even past the limit. What a list holds that cannot be billed is listed in `rejected`; an event that stands
-    alone is refused with its own status, 409 where its id is known with another body.
+    alone is refused with its own status, 409 where its id is known with another body. A CloudEvent may also come in
+    HTTP's binary mode: its attributes in `ce-…` headers, its data as the body.
     """
-    if isinstance(data, list) and not 1 <= len(data) <= MOST_EVENTS:
-        raise Invalid(f"a list must hold 1 to {MOST_EVENTS:,} events, not {len(data):,}")
+    own = None if request.caller.operator else request.caller.account
+    given = _of_headers(request, data)
+    if not isinstance(given, dict | list):
+        raise Invalid(
+            f"a JSON body is required: an event such as {_EXAMPLE}, or a list of up to {MOST_EVENTS:,} of them"
+        )
+    if isinstance(given, list) and not 1 <= len(given) <= MOST_EVENTS:
+        raise Invalid(f"a list must hold 1 to {MOST_EVENTS:,} events, not {len(given):,}")
 
     def report(_: str | None) -> Metered:
-        if isinstance(data, dict):
-            return request.desk.write(lambda tx: _record_lone(tx, data))
+        if isinstance(given, dict):
+            return request.desk.write(lambda tx: _record_lone(tx, given, own))
         result = Metered(0, 0, [])
-        for start, some in _chunks(data, _AT_ONCE):
-            part = request.desk.write(lambda tx, start=start, some=some: record_all(tx, start, some))  # type: ignore[misc]
+        for start, some in _chunks(given, _AT_ONCE):
+            part = request.desk.write(lambda tx, start=start, some=some: record_all(tx, start, some, own))  # type: ignore[misc]
             result.accepted += part.accepted
             result.duplicates += part.duplicates
             result.rejected += part.rejected
         conflicts = [one for one in result.rejected if one.error.code == Conflict.code]
-        if len(data) == 1 and conflicts:
+        if len(given) == 1 and conflicts:
             conflict = Conflict(conflicts[0].error.message, field="id")
             setattr(conflict, MORE, {"accepted": 0, "duplicates": 0, "rejected": conflicts})
             raise conflict

@@ -29,24 +29,35 @@ def once(call: Call, work: Callable[[Tx], T], status: int = 200) -> Response[T]:
     return _answer(kept)
 
 
-def converge(call: Call, kind: str, work: Callable[[str | None], T], status: int = 200) -> Response[T]:
+def converge(
+    call: Call,
+    kind: str,
+    work: Callable[[str | None], T],
+    status: int = 200,
+    *,
+    goes_on: Callable[[T], bool] = lambda _: False,
+) -> Response[T]:
     """Do a write of several transactions under an id of `kind` that a repeated request goes by again.
 
     `work` is given that id, None without an Idempotency-Key; doing it twice with the same id must have one effect.
-    A declined payment is kept as an answer too.
+    A declined payment is kept as an answer too. What `goes_on` by itself is answered with 202 and not kept, so that a
+    repeated request learns how it ends.
     """
     request = call.repeatable
     if request is None:
-        return Response(work(None), status_code=status, headers=_FRESH)
+        done = work(None)
+        return Response(done, status_code=202 if goes_on(done) else status, headers=_FRESH)
     claimed = call.desk.write(lambda tx: idempotency.claim(tx, request, kind))
     if claimed.status != UNDER_WAY:
         return _answer(claimed)
     try:
-        kept = Kept(status, _text(work(claimed.body)))
+        done = work(claimed.body)
+        if goes_on(done):
+            return Response(done, status_code=202, headers=_FRESH)
+        kept = Kept(status, _text(done))
     except Insufficient as declined:
         kept = Kept(_DECLINED, _text([declined.message, declined.field, declined.code]))
-    call.desk.write(lambda tx: idempotency.finish(tx, request, kept))
-    return _answer(kept)
+    return _answer(call.desk.write(lambda tx: idempotency.finish(tx, request, kept)))
 
 
 _FRESH = {"cache-control": "no-store"}

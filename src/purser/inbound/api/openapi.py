@@ -11,10 +11,10 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from purser import __version__
+from purser.http.problem import MEDIA_TYPE
 from purser.inbound.api.auth import ACCESS, ANYONE, MEMBER, PUBLIC
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import NOWHERE, join_verb
-from purser.inbound.api.problem import MEDIA_TYPE
 from purser.inbound.api.routes import get
 from purser.inbound.dashboard.rendering import render_page
 
@@ -65,6 +65,7 @@ _WHO = {
     MEMBER: "Any role of the account.",
     "self": "The role admin, or the user's own key.",
     "admin": "The role admin.",
+    "metering": "The operator's key, or that of a service account with the scope `metering` for its own account.",
     "operator": "The operator's key.",
 }
 

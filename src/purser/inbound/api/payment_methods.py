@@ -57,8 +57,8 @@ def view(row: Row, default: str | None) -> MethodView:
     return MethodView(row.id, card, row.id == default, format_instant(row.created_at))
 
 
-def _get(conn: Connection, account: str, method: str) -> MethodView:
-    row = rows.get_method(conn, account, method)
+def _get(conn: Connection, account: str, method: str, *, removed: bool = False) -> MethodView:
+    row = rows.get_method(conn, account, method, removed=removed)
     if row is None:
         raise NotFound(f"account {account} has no payment method {method!r:.60}", field="paymentMethod")
     return view(row, standing.require(conn, account).default_payment_method)
@@ -79,7 +79,7 @@ def add_method(request: Call, account: Name, data: JSONBody[NewMethod]) -> Respo
     def add(method: str | None) -> MethodView:
         added = request.desk.worker.add_method(account, data.token, method)
         with request.desk.read() as conn:
-            return _get(conn, account, added)
+            return _get(conn, account, added, removed=True)  # a repeated request may come after the removal
 
     return converge(request, "pm", add)
 

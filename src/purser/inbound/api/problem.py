@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from purser.core.errors import Broken, Invalid, PurserError
+from purser.http.problem import MEDIA_TYPE, code_of, render
 from purser.inbound.api.bodies import explain, say
 from purser.inbound.api.call import PATH, REQUEST_ID
 from purser.store.writers import Fenced
 
 log = logging.getLogger("purser.api")
-MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "retry_after"  # an attribute that a PurserError may carry: seconds
 MORE = "more"  # and one with further members of the problem
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "INVALID_ARGUMENT",
-    409: "ALREADY_EXISTS",
-    413: "INVALID_ARGUMENT",
-    415: "INVALID_ARGUMENT",
-    429: "RESOURCE_EXHAUSTED",
-    503: "UNAVAILABLE",
-}
 _INTERNAL = "The request could not be answered; quote the request_id when you report this."
-
-
-def render(status: int, code: str, detail: str, request_id: str, field: str | None = None, **more: Any) -> bytes:
-    """A problem document."""
-    return msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "detail": detail,
-            "code": code,
-            "request_id": request_id,
-            "errors": [] if field is None else [{"field": field, "message": detail}],
-            **more,
-        }
-    )
 
 
 def headers_of(status: int, retry_after: int | None = None) -> dict[str, str]:
@@ -95,7 +65,7 @@ def _of_http(request: Request[Any, Any, Any], error: HTTPException) -> Exception
         405: f"{request.method} is not allowed on {_shown(request)}",
         413: "the body is too large: at most 8 MiB",
     }
-    refusal = PurserError(words.get(status, error.detail), code=_CODES.get(status, "INVALID_ARGUMENT"))
+    refusal = PurserError(words.get(status, error.detail), code=code_of(status))
     refusal.status = status
     return refusal
 

@@ -10,8 +10,8 @@ from purser.core.errors import Forbidden, Invalid, NotFound
 from purser.core.limits import PREPAID
 from purser.core.money import NANOS_PER_USD
 from purser.core.period import format_instant, month_of
-from purser.flows import accounts, reports
-from purser.inbound.api.auth import ADMIN, MEMBER
+from purser.flows import accounts, reports, standing
+from purser.inbound.api.auth import ADMIN, MEMBER, requests_per_minute
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import get, patch
@@ -78,17 +78,14 @@ def _spend(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView:
     )
 
 
-def _requests(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView:
-    found = reports.view_account(conn, account, desk.policy)
-    verified = found.has_payment_method
-    if verified and found.prepaid:
-        verified = reports.balance(conn, account, desk.policy, now).credit > 0
-    most = desk.policy.requests_per_minute if verified else desk.policy.requests_per_minute_unverified
+def _requests(conn: Connection, desk: Desk, account: str, _now: int) -> QuotaView:
+    most = requests_per_minute(conn, desk, account)
+    row = standing.require(conn, account)
     return QuotaView(
         name=f"accounts/{account}/quotas/{REQUESTS}",
         usage=desk.recent_requests(account),
-        create_time=format_instant(found.row.created_at),
-        update_time=format_instant(found.row.updated_at),
+        create_time=format_instant(row.created_at),
+        update_time=format_instant(row.updated_at),
         value=str(most),
         max_value=str(most),
     )

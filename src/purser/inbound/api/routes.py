@@ -41,9 +41,9 @@ def get(path: str, who: str, *, counted: bool = True, listed: bool = True, **opt
     return _make("GET", path, who, counted=counted, status=200, listed=listed, **options)
 
 
-def post(path: str, who: str, *, counted: bool = True, status: int = 200, listed: bool = True) -> Made:
+def post(path: str, who: str, *, counted: bool = True, status: int = 200, listed: bool = True, **options: Any) -> Made:
     """A route that does something."""
-    return _make("POST", path, who, counted=counted, status=status, listed=listed)
+    return _make("POST", path, who, counted=counted, status=status, listed=listed, **options)
 
 
 def patch(path: str, who: str, *, counted: bool = True) -> Made:

@@ -85,7 +85,7 @@ _TEXTS = {
 def _window(call: Call, start: str | None, end: str | None, bucket: str) -> tuple[int, int, int]:
     """The span asked for, widened to whole buckets: start, end, bucket, microseconds."""
     if bucket not in _SPANS:
-        raise Invalid(f'bucket must be "1h" or "1d", not {bucket!r:.40}', field="bucket")
+        raise Invalid(f'bucket must be "1h" or "1d": usage is summed by hour, not by {bucket!r:.40}', field="bucket")
     span = _SPANS[bucket]
     now = call.desk.clock.now()
     end_at = now + 1 if end is None else parse_instant(end, "end")  # the bucket of this instant is in
@@ -99,7 +99,7 @@ def _window(call: Call, start: str | None, end: str | None, bucket: str) -> tupl
     return start_at, end_at, span
 
 
-@get(_PATH + "/usage", MEMBER)
+@get(_PATH + "/usage", MEMBER, counted=False)
 def get_usage(
     request: Call,
     account: Name,
@@ -111,7 +111,9 @@ def get_usage(
     """Sum an account's usage by hour or day, and by model where asked."""
     start_at, end_at, span = _window(request, start, end, bucket)
     if group_by not in (None, "", "model"):
-        raise Invalid(f'groupBy must be "model" or absent, not {group_by!r:.40}', field="groupBy")
+        raise Invalid(
+            f'groupBy must be "model" or absent: usage is summed by model, not by {group_by!r:.40}', field="groupBy"
+        )
     by_model = group_by == "model"
     with request.desk.read() as conn:
         found = rows.sum_buckets(conn, account, start_at, end_at, span, by_model)
@@ -147,7 +149,7 @@ def view_entry(entry: dict[str, Any]) -> StatementRow:
     )
 
 
-@get(_PATH + "/statement", MEMBER)
+@get(_PATH + "/statement", MEMBER, counted=False)
 def get_statement(
     request: Call, account: Name, page_size: PageSize = None, page_token: PageToken = None
 ) -> StatementView:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from litestar import Response
 from litestar.params import JSONBody, QueryParameter
 
-from purser.core.errors import Invalid, NotFound
+from purser.core.errors import Forbidden, Invalid, NotFound
 from purser.core.period import format_instant
 from purser.flows import access
 from purser.flows.accounts import check_email
@@ -15,7 +16,7 @@ from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import get, patch, post
-from purser.inbound.api.wire import Compatible, Name, PageSize, PageToken, Text, View, page
+from purser.inbound.api.wire import Body, Name, PageSize, PageToken, Text, View, page
 from purser.store import accounts
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
@@ -24,21 +25,25 @@ _PATH = "/v1/accounts/{account:str}/users"
 UserId = Annotated[str | None, QueryParameter(name="userId", description='The new user\'s id, such as "bot".')]
 
 
-class NewUser(Compatible):
-    """A user to create."""
+class NewUser(Body):
+    """A user to create; a service account may hold scopes, which the operator alone grants."""
 
     user_id: str | None = None
     role: str = "user"
     email: str = ""
     display_name: Text = ""
     service_account: bool = False
+    scopes: tuple[str, ...] = ()
 
 
-class ChangedUser(Compatible):
-    """What is to change of a user."""
+class ChangedUser(Body):
+    """What is to change of a user; `serviceAccount` may be sent along as it is."""
 
     role: str | None = None
     display_name: Text | None = None
+    email: str | None = None
+    service_account: bool | None = None
+    scopes: tuple[str, ...] | None = None
 
 
 class UserView(View):
@@ -50,6 +55,7 @@ class UserView(View):
     email: str
     display_name: str
     service_account: bool
+    scopes: list[str]
     state: str
     create_time: str
     update_time: str
@@ -72,6 +78,7 @@ def view(row: Row) -> UserView:
         email=row.email,
         display_name=row.display_name,
         service_account=bool(row.service_account),
+        scopes=list(access.scopes_of(row)),
         state="READY",
         create_time=format_instant(row.created_at),
         update_time=format_instant(row.updated_at),
@@ -86,6 +93,14 @@ def require(conn: Connection, account: str, user: str) -> Row:
     return row
 
 
+def _check_grant(call: Call, wanted: Sequence[str], held: Sequence[str]) -> None:
+    """Scopes are the operator's to give; an admin may only take them away."""
+    if not call.caller.operator and not set(wanted) <= set(held):
+        raise Forbidden(
+            "scopes are granted by the operator alone; an account's key does not grant them", field="scopes"
+        )
+
+
 @get(_PATH, MEMBER)
 def list_users(request: Call, account: Name, page_size: PageSize = None, page_token: PageToken = None) -> UserList:
     """List an account's users."""
@@ -97,12 +112,16 @@ def list_users(request: Call, account: Name, page_size: PageSize = None, page_to
 
 @post(_PATH, ADMIN)
 def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: UserId = None) -> Response[UserView]:
-    """Create a user; a service account is a user with `serviceAccount`."""
+    """Create a user; a service account is a user with `serviceAccount`.
+
+    The operator may give a service account the scope `metering`: its keys then report usage of its own account.
+    """
     id_ = user_id if user_id is not None else data.user_id
     if id_ is None:
         raise Invalid("userId is missing: give it in the query, such as ?userId=bot", field="userId")
     if data.email:
         check_email(data.email)
+    _check_grant(request, data.scopes, ())
 
     def create(tx: Tx) -> UserView:
         access.create_user(
@@ -113,6 +132,7 @@ def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: 
             email=data.email,
             display_name=data.display_name,
             service_account=data.service_account,
+            scopes=data.scopes,
         )
         return view(require(tx.conn, account, id_))
 
@@ -128,10 +148,21 @@ def get_user(request: Call, account: Name, user: Name) -> UserView:
 
 @patch(_PATH + "/{user:str}", ADMIN)
 def update_user(request: Call, account: Name, user: Name, data: JSONBody[ChangedUser]) -> Response[UserView]:
-    """Change a user's role or display name."""
+    """Change a user's role, display name, e-mail address or scopes. An account keeps at least one admin."""
+    if data.email:
+        check_email(data.email)
 
     def change(tx: Tx) -> UserView:
-        access.update_user(tx, account, user, role=data.role, display_name=data.display_name)
+        row = require(tx.conn, account, user)
+        if data.service_account not in (None, bool(row.service_account)):
+            raise Invalid(
+                "serviceAccount cannot change: a person stays one, and so does a program; create another user",
+                field="serviceAccount",
+            )
+        _check_grant(request, data.scopes or (), access.scopes_of(row))
+        access.update_user(
+            tx, account, user, role=data.role, display_name=data.display_name, email=data.email, scopes=data.scopes
+        )
         return view(require(tx.conn, account, user))
 
     return once(request, change)

@@ -28,11 +28,11 @@ Text = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class Body(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A request body of our own routes: fields it does not know are refused."""
+    """A request body: fields it does not know are refused."""
 
 
 class Compatible(msgspec.Struct, rename="camel"):
-    """A request body of a compatible route: fields it does not know are let pass."""
+    """A request body for which compatible clients may send back all they were answered: unknown fields are let pass."""
 
 
 class View(msgspec.Struct, rename="camel"):

@@ -88,7 +88,7 @@ def get(
 
     Example: purser account get ada -o json
     """
-    caller = reach.call()
+    caller = reach.call(account)
     path = at("v1", "accounts", account) if account is not None else reach.within(caller)
     found = caller.get(path)
     causes = [f"{cause['cause']}: {cause['wayBack']}" for cause in found.get("suspensionCauses", [])]
@@ -99,7 +99,7 @@ def get(
 def list_accounts(
     *,
     filter: Annotated[
-        str | None, Parameter(help="Such as 'email = \"ada@example.com\"' or 'billingMode = prepaid'.")
+        str | None, Parameter(help="Such as 'suspendState = CREDIT_DEPLETED AND tier = 2', or 'billingMode = prepaid'.")
     ] = None,
     reach: Reach = UNSAID,
 ) -> None:
@@ -107,7 +107,7 @@ def list_accounts(
 
     Example: purser account list --filter 'billingMode = prepaid' -o csv
     """
-    found = reach.call().pages("/v1/accounts", "accounts", {"filter": filter, "pageSize": 200})
+    found = reach.call_for_all().pages("/v1/accounts", "accounts", {"filter": filter, "pageSize": 200})
     show_list(
         reach.output,
         found,

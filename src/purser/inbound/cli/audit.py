@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from cyclopts import Parameter
@@ -14,6 +14,9 @@ from purser.inbound.cli.failure import ERROR, Failure, usage
 from purser.inbound.cli.reach import UNSAID, Reach
 from purser.inbound.cli.show import ID, NUMBER, STATE, TEXT, Column, print_table, show_list, tell, working
 from purser.inbound.cli.wire import LONG_SECONDS
+
+if TYPE_CHECKING:
+    from purser.store.db import Database
 
 _CHECKS = (
     Column("CHECK", "name", ID),
@@ -26,15 +29,19 @@ _VIOLATIONS = (Column("CHECK", "check", ID), Column("WHERE", "where", TEXT), Col
 
 def audit(
     *,
-    database_url: Annotated[str | None, Parameter(help="Look into this database instead of asking a server.")] = None,
+    database_url: Annotated[
+        str | None,
+        Parameter(help="Look into this database instead of asking a server, such as postgresql://user@host/purser."),
+    ] = None,
     config: Annotated[Path | None, Parameter(help="Look into the database that this purser.toml names.")] = None,
     reach: Reach = UNSAID,
 ) -> int:
     """Check every invariant of the books.
 
     Exit code 1 where one does not hold. Asks the server, with the operator
-    key; with --database-url or --config it reads the database itself,
-    changing nothing, beside live traffic or at rest.
+    key; with --database-url or --config it reads the database itself in one
+    read-only snapshot, beside live traffic or at rest: a SQLite file, or a
+    PostgreSQL database, for which a role that may only read is enough.
 
     Example: purser audit --database-url sqlite:///purser.db
     """
@@ -63,28 +70,42 @@ def _look(url: str) -> dict[str, Any]:
     """The audit of a database that is opened for reading alone."""
     from purser.core.errors import PurserError
     from purser.flows.audit import audit as audit_books
-    from purser.store.db import Database
-    from purser.store.inspection import missing_columns
+    from purser.store.inspection import OURS, missing_columns, whose_tables
 
-    named = Database(url)
-    if named.in_memory or not named.path.exists():
-        raise Failure(f"there is no database {named.path}")
-    db = Database(f"sqlite:///file:{quote(str(named.path.resolve()))}?mode=ro&uri=true")
+    db, name = _open(url)
     try:
+        db.reach()
         with db.read() as conn:
             if missing := missing_columns(conn):
-                raise Failure(f"{named.path} does not hold Purser's books: {missing[0]} is missing")
+                if whose_tables(conn) != OURS:
+                    raise Failure(f"{name} does not hold Purser's books: {missing[0]} is missing")
+                raise Failure(
+                    f"{name} is of another version of Purser: {missing[0]} is missing",
+                    then="purser serve brings it up to date.",
+                )
             found = audit_books(conn)
     except (Failure, PurserError):
         raise
     except Exception as error:  # whatever the driver says
-        raise Failure(f"{named.path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise Failure(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
     finally:
         db.dispose()
     return {
         "checks": [asdict(check) for check in found.checks],
         "violations": [asdict(violation) for violation in found.violations],
     }
+
+
+def _open(url: str) -> tuple[Database, str]:
+    """The database, and what to call it; raises Invalid for what is no URL of one, Failure where there is no file."""
+    from purser.store.db import Database
+
+    db = Database(url)
+    if not db.is_sqlite:
+        return db, db.name
+    if db.in_memory or not db.path.exists():
+        raise Failure(f"there is no database {db.path}")
+    return Database(f"sqlite:///file:{quote(str(db.path.resolve()))}?mode=ro&uri=true"), db.name
 
 
 def _show(output: str, found: dict[str, Any]) -> None:

@@ -44,9 +44,10 @@ def doctor(
 ) -> int:
     """Say what is set up, what is wrong, and what to do about it.
 
-    Looks at configuration, database, prices, model servers, port and
-    operator key; exit code 1 if one is wrong. It changes nothing and may run
-    beside a server.
+    Looks at configuration, database (a SQLite file, or a PostgreSQL server:
+    whether it is reached, durable, new enough and may be written), prices,
+    model servers, port and operator key; exit code 1 if one is wrong. It
+    changes nothing and may run beside a server.
 
     Example: purser doctor --config /srv/purser/purser.toml
     """
@@ -100,7 +101,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
 
 # ── the database ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _database(settings: Settings) -> Iterator[Finding]:
-    from purser.core.errors import Broken, PurserError
+    from purser.core.errors import Broken, PurserError, Unavailable
     from purser.store.db import Database
 
     try:
@@ -108,21 +109,42 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except PurserError as error:
         yield Finding("database", WRONG, error.message, "Correct database_url.")
         return
+    advice = "Check its path and permissions." if db.is_sqlite else "Start PostgreSQL, or correct database_url."
+    durably = (
+        "Use a file system on which SQLite can keep a write-ahead log."
+        if db.is_sqlite
+        else "Set it in postgresql.conf."
+    )
     try:
         if db.is_sqlite and not db.path.exists():
             yield Finding(
                 "database", WRONG, f"{db.path} does not exist", "purser serve makes it, and so does: purser init"
             )
             return
+        db.reach()
         db.assert_durable()
-        yield _writable(db)
+        yield _writable(db) if db.is_sqlite else _server(db)
         yield from _contents(db, settings)
+    except Unavailable as error:
+        yield Finding("database", WRONG, error.message, advice)
     except Broken as error:
-        yield Finding("database", WRONG, str(error), "Use a file system on which SQLite can keep a write-ahead log.")
+        yield Finding("database", WRONG, str(error), durably)
     except Exception as error:  # whatever the driver says
-        yield Finding("database", WRONG, f"{db.path}: {str(error).splitlines()[0]}", "Check its path and permissions.")
+        yield Finding("database", WRONG, f"{db.name}: {str(error).splitlines()[0]}", advice)
     finally:
         db.dispose()
+
+
+def _server(db: Database) -> Finding:
+    """Whether a PostgreSQL server, reached and durable, is new enough and may be written."""
+    from purser.store.inspection import look_at_server
+
+    with db.read() as conn:
+        found = look_at_server(conn)
+    known = f"{db.name}: PostgreSQL {found.version}"
+    if found.hindrance:
+        return Finding("database", WRONG, f"{known}: {found.hindrance}", "Correct it there, or choose another server.")
+    return Finding("database", OK, f"{known}, reachable, writable, durable")
 
 
 def _writable(db: Database) -> Finding:
@@ -137,11 +159,18 @@ def _contents(db: Database, settings: Settings) -> Iterator[Finding]:
     import time
 
     from purser.core.pricebook import in_force
-    from purser.store.inspection import count_operators, missing_columns
+    from purser.store.inspection import NOTHING, OTHERS, count_operators, missing_columns, whose_tables
     from purser.store.prices import list_books
 
     with db.read() as conn:
-        missing = missing_columns(conn)
+        missing, whose = missing_columns(conn), whose_tables(conn)
+        if whose == NOTHING:
+            yield Finding("tables", WRONG, "there are none yet", "purser serve makes them.")
+            return
+        if whose == OTHERS:
+            then = "Give Purser a database of its own."
+            yield Finding("tables", WRONG, f"they are another program's: {missing[0]} is missing", then)
+            return
         if missing:
             yield Finding(
                 "tables",

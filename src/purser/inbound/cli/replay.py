@@ -37,11 +37,14 @@ def replay(
     account: Annotated[str, Parameter(help="The account's id; with more than one, what the ids begin with.")] = "demo",
     accounts: Annotated[int, Parameter(help="How many accounts; row i goes to account i mod N.")] = 1,
     credit: Annotated[str | None, Parameter(help="Free credit for each account, in dollars.")] = None,
-    limit: Annotated[str | None, Parameter(help="Monthly spend limit of each account, in dollars.")] = None,
+    limit: Annotated[str | None, Parameter(help="Monthly spend limit of each account, in whole dollars.")] = None,
     speed: Annotated[Literal["max", "1x"], Parameter(help="At once, or in the trace's own time.")] = "max",
     price: Annotated[str | None, Parameter(help=f"Dollars per million tokens, as in {PRICE_EXAMPLE}.")] = None,
     config: Annotated[Path | None, Parameter(help="The purser.toml whose price holds without --price.")] = None,
-    database_url: Annotated[str | None, Parameter(help="Where to write; a scratch database if not given.")] = None,
+    database_url: Annotated[
+        str | None,
+        Parameter(help="Where to write, a SQLite file or a PostgreSQL database; a scratch file if not given."),
+    ] = None,
     output: Annotated[
         Literal["table", "json", "csv"], Parameter(name=["--output", "-o"], help="How to print.")
     ] = "table",
@@ -82,6 +85,7 @@ def _exit_code(error: Any) -> int:
 def _plan(model: str, account: str, accounts: int, credit: str | None, limit: str | None, price: str | None) -> Plan:
     from purser.core.errors import Invalid
     from purser.core.ids import check_account_id
+    from purser.core.limits import check_limit
     from purser.core.money import parse_usd
     from purser.flows.replay import Plan
 
@@ -97,7 +101,7 @@ def _plan(model: str, account: str, accounts: int, credit: str | None, limit: st
         accounts=tuple(names),
         rates=None if price is None else _rates(model, price),
         credit_nanos=0 if credit is None else parse_usd(credit, "--credit"),
-        limit_nanos=None if limit is None else parse_usd(limit, "--limit"),
+        limit_nanos=None if limit is None else check_limit(limit, None, "--limit"),
     )
 
 
@@ -209,7 +213,7 @@ def _open(url: str) -> Database:
     except PurserError:
         raise
     except Exception as error:
-        raise Unavailable(f"--database-url {url} cannot be opened: {str(error).splitlines()[0]}") from None
+        raise Unavailable(f"--database-url {db.name} cannot be opened: {str(error).splitlines()[0]}") from None
     return db
 
 

@@ -17,6 +17,7 @@ _LIST = (
     Column("USER", "id", ID),
     Column("ROLE", "role", ID),
     Column("SERVICE ACCOUNT", "serviceAccount", ID, spare=True),
+    Column("SCOPES", "scopes", ID, spare=True),
     Column("NAME", "displayName", TEXT),
     Column("EMAIL", "email", TEXT),
     Column("MADE (UTC)", "createTime", WHEN, spare=True),
@@ -27,6 +28,7 @@ _ONE = (
     Column("name", "displayName"),
     Column("email", "email"),
     Column("service account", "serviceAccount"),
+    Column("scopes", "scopes"),
     Column("made (UTC)", "createTime", WHEN),
 )
 
@@ -51,14 +53,19 @@ def create(
     email: Annotated[str | None, Parameter(help="Their address.")] = None,
     display_name: Annotated[str | None, Parameter(help="What people call them.")] = None,
     service_account: Annotated[bool, Parameter(negative="", help="A program rather than a person.")] = False,
+    scope: Annotated[
+        Literal["metering"] | None,
+        Parameter(help="What the service account may beyond its role: report usage. Needs the operator key."),
+    ] = None,
     reach: Reach = UNSAID,
 ) -> None:
     """Add a user to the account; make them a key with purser key create --user.
 
     Example: purser user create bot --role inference-user --service-account
     """
-    caller = reach.call()
+    caller = reach.call() if scope is None else reach.call_as_operator()
     given: dict[str, Any] = {"userId": user, "role": role, "email": email, "displayName": display_name}
+    given["scopes"] = None if scope is None else [scope]
     body = {name: value for name, value in given.items() if value is not None}
     made = caller.post(reach.within(caller, "users"), {**body, "serviceAccount": service_account})
     show_one(reach.output, made, made, _ONE)

@@ -163,8 +163,18 @@ class Caller:
                 if not self.operator
                 else "This is not the operator's to do."
             )
+        if status == 404 and not self.operator and _is_of_account(answer):
+            then = "An API key opens its own account alone; the operator's key opens every one: --operator-key"
         if status == 429 and headers.get("retry-after", "").isdigit():
             then = f"Run it again in {headers['retry-after']} seconds."
         request = str(answer.get("request_id") or headers.get("x-request-id") or "")
         code = USAGE if status == 400 else EXIT_CODES.get(status, ERROR)
         return Failure(str(says), code=code, then=then, request_id=request)
+
+
+def _is_of_account(answer: Mapping[str, Any]) -> bool:
+    """Whether what was not found is the account itself."""
+    errors = answer.get("errors")
+    return isinstance(errors, list) and any(
+        isinstance(error, dict) and error.get("field") == "account" for error in errors
+    )

@@ -88,7 +88,7 @@ def _figures(call: Call, visitor: Visitor) -> dict[str, object]:
             "spent": _cents(balance.spent_this_month_usd),
             "user": visitor.user,
             "invoices": [invoice_routes.view(conn, row) for row in bills],
-            "receipts": [credit_routes.view_receipt(row, paid.get(row.id)) for row in receipts],
+            "receipts": [credit_routes.view_receipt(conn, row, paid.get(row.id)) for row in receipts],
         }
 
 

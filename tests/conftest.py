@@ -1,0 +1,78 @@
+"""Which database the tests run on, and which tests that concerns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import databases, postgres
+
+# What these are about keeps no books, so that once, on SQLite, is enough.
+WITHOUT_DATABASE = ("core", "http", "modelserver", "test_imports.py", "test_settings.py", "test_tidy.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--database`."""
+    kinds = (databases.SQLITE, databases.POSTGRESQL)
+    parser.addoption(
+        "--database", choices=kinds, default=databases.SQLITE, help="what the tests that keep books run on"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start a PostgreSQL server where one is needed, once for all processes of the tests."""
+    kind = config.getoption("--database")
+    databases.use(kind)
+    if kind == databases.POSTGRESQL and databases.VARIABLE not in os.environ:
+        try:
+            server = postgres.start()
+        except postgres.CannotStart as error:
+            raise pytest.UsageError(str(error)) from None
+        os.environ[databases.VARIABLE] = server.url
+        config.add_cleanup(server.stop)
+    config.add_cleanup(databases.close)  # before its server is stopped
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has nothing to do with the database chosen."""
+    concerned: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        (concerned if _concerned(item) else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = concerned
+
+
+def _concerned(item: pytest.Item) -> bool:
+    if databases.is_sqlite():
+        return item.get_closest_marker("postgresql") is None
+    return _part(item.path) not in WITHOUT_DATABASE and item.get_closest_marker("once") is None
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).parts[0]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is about the files of SQLite where there are none."""
+    about = item.get_closest_marker("sqlite")
+    if about is not None and not databases.is_sqlite():
+        pytest.skip(str(about.args[0]))
+
+
+@pytest.fixture(autouse=True)
+def own_databases() -> Iterator[None]:
+    """What a test has made of databases is gone after it; what was made for its whole module stays until the end."""
+    with databases.dropped_afterwards():
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was run on, and what tests have measured."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"measured: {name}: {value}")

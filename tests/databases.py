@@ -1,0 +1,130 @@
+"""The databases that tests run on: files for SQLite, or databases of one PostgreSQL server, a fresh one for each.
+
+`pytest --database postgresql` has every test that keeps books keep them there. A fresh database is a copy of one with
+all its tables, which takes some milliseconds; it has the path of the file that it would be on SQLite for its name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+
+from purser.store.db import Database
+from purser.store.schema import metadata
+from purser.store.upgrade import upgrade
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+VARIABLE = "PURSER_TEST_POSTGRESQL"  # the URL of a server that runs already; the tests make their own databases there
+
+
+class _Server:
+    """A PostgreSQL server, and the databases made there, by the paths that they are known by."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._run, self._count = sa.make_url(url), secrets.token_hex(4), 0
+        self._admin = psycopg.connect(url, autocommit=True)
+        # Copying files beats writing the copy to the log by half; older servers do it anyway.
+        self._how = "STRATEGY file_copy" if self._admin.info.server_version >= 150000 else ""
+        self.made: dict[object, str] = {}
+        self.template = self.create("template0")
+        db = Database(self.url(self.template))
+        upgrade(db)
+        db.dispose()
+
+    def url(self, name: str) -> str:
+        """The URL of one of the databases."""
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def create(self, template: str) -> str:
+        """A new database; answers its name."""
+        self._count += 1
+        name = f"purser_{self._run}_{self._count}"
+        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {self._how}".encode())
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    def close(self) -> None:
+        """Remove every database made here."""
+        for name in (*self.made.values(), self.template):
+            self.drop(name)
+        self.made.clear()
+        self._admin.close()
+
+
+_kind = SQLITE
+
+
+def use(kind: str) -> None:
+    """From now on make databases of this kind; PostgreSQL's server is the one that VARIABLE names."""
+    global _kind
+    _kind = kind
+
+
+def is_sqlite() -> bool:
+    """Whether the tests run on SQLite."""
+    return _kind == SQLITE
+
+
+@cache
+def _server() -> _Server:
+    return _Server(os.environ[VARIABLE])
+
+
+def at(path: Path, *, bare: bool = False, like: Path | None = None) -> str:
+    """The URL of the database of that path: the same one again, or a new one with its tables, or `bare` without any.
+
+    A new one `like` another is a copy of it; nobody may be connected to that.
+    """
+    if is_sqlite():
+        if like is not None and not path.exists():
+            shutil.copyfile(like, path)
+        return f"sqlite:///{path}"
+    server = _server()
+    if path not in server.made:
+        full = server.template if like is None else server.made[like]
+        server.made[path] = server.create("template0" if bare else full)
+    return server.url(server.made[path])
+
+
+def without_path() -> str:
+    """The URL of a new database that only one process opens, once: on SQLite in memory."""
+    if is_sqlite():
+        return "sqlite://"
+    server, key = _server(), object()
+    server.made[key] = server.create(server.template)
+    return server.url(server.made[key])
+
+
+def rows(db: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table of ours, in the order of their keys."""
+    with db.read() as conn:
+        ordered = {name: sa.select(table).order_by(*table.primary_key) for name, table in metadata.tables.items()}
+        return {name: [tuple(row) for row in conn.execute(query)] for name, query in ordered.items()}
+
+
+@contextmanager
+def dropped_afterwards() -> Iterator[None]:
+    """Remove at the end what is made meanwhile."""
+    before = set() if is_sqlite() else set(_server().made)
+    yield
+    if not is_sqlite():
+        for key in [key for key in _server().made if key not in before]:
+            _server().drop(_server().made.pop(key))
+
+
+def close() -> None:
+    """Remove every database that is left."""
+    if _server.cache_info().currsize:
+        _server().close()
+        _server.cache_clear()

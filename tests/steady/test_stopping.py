@@ -1,0 +1,95 @@
+"""A stop while requests run: they end or are cut properly within the grace, all is settled, every lease goes back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.program import NANOS, eventually
+from tests.steady import upstreams
+from tests.steady.served import PATIENCE, Asking, Served, engine, request, serving
+
+USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "two workers"])
+def stopping(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A server that waits a second for what runs when it is told to stop."""
+    with ExitStack() as stack:
+        sound = stack.enter_context(engine())
+        urls = {
+            each.__name__: [stack.enter_context(upstreams.behaving(each))]
+            for each in (upstreams.silent, upstreams.trickling_stream, upstreams.gushing)
+        }
+        grace = {"shutdown_grace_seconds": 1, "timeout_seconds": 60}
+        yield stack.enter_context(
+            serving(tmp_path, {**urls, "tiny": [sound.base_url]}, workers=int(request.param), **grace)
+        )
+
+
+def is_held(server: Served, key: str, least: int = 1) -> bool:
+    """Whether so many of the workers hold something for the account."""
+    callers = server.caller_per_worker(key)
+    try:
+        held = [caller.call("GET", "/v1/accounts/ada/balance").json["heldUsd"] for caller in callers.values()]
+    finally:
+        for caller in callers.values():
+            caller.close()
+    return len([amount for amount in held if amount != "0.00"]) >= least
+
+
+def expect_nothing_left(server: Served, code: int) -> list[Any]:
+    """The books are closed properly; answers the account's usage events."""
+    assert code == 0
+    assert server.left() == (0, 0, 0), "writers, leases, claims"
+    assert server.violations() == []
+    return server.events("ada")
+
+
+def test_what_ends_within_the_grace_is_answered_whole(stopping: Served) -> None:
+    key = stopping.open("ada")
+    asking = Asking()
+    for more in (USAGE, {}) * 6:
+        asking.start(stopping.caller(key), "go on [[tokens=60]] [[pace=100]]", model="tiny", **more)
+    assert eventually(lambda: is_held(stopping, key), PATIENCE)
+    code = stopping.stop()
+    answers = [answer for answer in asking.wait() if answer is not None]
+    assert [answer.status for answer in answers] == [200] * 12
+    events = expect_nothing_left(stopping, code)
+    assert sum(answer.cost for answer in answers) == sum(event.cost for event in events) * NANOS
+
+
+def test_what_does_not_end_is_cut_properly_and_billed_for_what_came(stopping: Served) -> None:
+    """Streams are told so, plain requests are told to come again, and whoever reads nothing holds nobody up."""
+    key = stopping.open("ada")
+    streams, plain = Asking(), Asking()
+    for _ in range(6):
+        streams.start(stopping.caller(key), "go", model="trickling_stream", stream=True)
+        plain.start(stopping.caller(key), "go", model="silent", headers={"x-request-id": "mine"})
+        plain.start(stopping.caller(key), "go", model="silent", stream=True)
+    with ExitStack() as stack:
+        deaf = [stack.enter_context(contextlib.closing(stopping.connect(4096))) for _ in range(4)]
+        for line in deaf:
+            line.sendall(request(key, "gushing", stream=True, max_tokens=2000))
+        half = stack.enter_context(contextlib.closing(stopping.connect()))
+        half.sendall(request(key)[:-5])
+        assert eventually(lambda: is_held(stopping, key, len(stopping.workers)), PATIENCE)
+        assert eventually(lambda: len(plain.answers) == 5, PATIENCE)  # one id is served once, 409 to the others
+        code = stopping.stop()
+    cut = [answer for answer in streams.wait() if answer is not None]
+    assert len(cut) == 6
+    for answer in cut:
+        assert answer.chunks[-1]["error"]["code"] == "server_stopping"
+        assert b"[DONE]" not in answer.raw
+    told = [answer for answer in plain.wait() if answer is not None]
+    assert sorted(answer.status for answer in told) == [409] * 5 + [503] * 7
+    assert {answer.headers["retry-after"] for answer in told if answer.status == 503} == {"1"}
+    events = expect_nothing_left(stopping, code)
+    assert len(events) == 10
+    assert all(0 < json.loads(event.quantities)["output_tokens"] <= 2048 for event in events)
