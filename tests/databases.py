@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,7 @@ class _Server:
         # Copying files beats writing the copy to the log by half; older servers do it anyway.
         self._how = "STRATEGY file_copy" if self._admin.info.server_version >= 150000 else ""
         self.made: dict[object, str] = {}
+        self.making = threading.Lock()
         self.template = self.create("template0")
         db = Database(self.url(self.template))
         upgrade(db)
@@ -91,9 +93,10 @@ def at(path: Path, *, bare: bool = False, like: Path | None = None) -> str:
             shutil.copyfile(like, path)
         return f"sqlite:///{path}"
     server = _server()
-    if path not in server.made:
-        full = server.template if like is None else server.made[like]
-        server.made[path] = server.create("template0" if bare else full)
+    with server.making:
+        if path not in server.made:
+            full = server.template if like is None else server.made[like]
+            server.made[path] = server.create("template0" if bare else full)
     return server.url(server.made[path])
 
 

@@ -26,7 +26,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    """A demo with four workers on one file; at its end the audit finds nothing wrong."""
+    """A demo with four workers on one database; at its end the audit finds nothing wrong."""
     with demo(tmp_path_factory.mktemp("workers"), "--workers", "4") as found:
         yield found
         assert found.violations() == []

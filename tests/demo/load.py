@@ -6,7 +6,7 @@ import http.client
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -69,12 +69,17 @@ class Load:
         *,
         clients: int = 64,
         stream: bool = False,
+        beside: Sequence[Program] = (),
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Let so many clients ask at once until each is refused, and do something while they do."""
+        """Let so many clients ask at once until each is refused, and do something while they do.
+
+        Where other programs run beside this one, the clients are spread over all of them.
+        """
+        programs = [program, *beside]
         threads = [
-            threading.Thread(target=self.run_client, args=(program, key), kwargs={"stream": stream})
-            for _ in range(clients)
+            threading.Thread(target=self.run_client, args=(programs[n % len(programs)], key), kwargs={"stream": stream})
+            for n in range(clients)
         ]
         for thread in threads:
             thread.start()

@@ -1,8 +1,9 @@
-"""Four workers on one file: one dollar is one dollar, a worker may die, and every change reaches all of them."""
+"""Four workers on one database: one dollar is one dollar, a worker may die, and every change reaches all of them."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 import time
@@ -30,13 +31,32 @@ def caller_on_each(program: Program, key: str) -> Iterator[list[Caller]]:
             caller.close()
 
 
-def everywhere(callers: list[Caller], seen: Callable[[Answer], bool], model: str = "tiny") -> bool:
-    """Whether every worker soon answers as it should, and goes on doing so."""
+Reaches = Callable[..., None]
 
-    def all_do() -> bool:
-        return all(seen(caller.chat("hello", model=model, max_tokens=1)) for caller in callers)
 
-    return eventually(all_do, PATIENCE) and all_do()
+@pytest.fixture
+def reaches(record_property: Callable[[str, object], None]) -> Reaches:
+    """Insists that every worker soon answers as it should after a change, and goes on doing so; notes how soon."""
+
+    def check(what: str, callers: list[Caller], seen: Callable[[Answer], bool], model: str = "tiny") -> None:
+        def all_do() -> bool:
+            return all(seen(caller.chat("hello", model=model, max_tokens=1)) for caller in callers)
+
+        began = time.monotonic()
+        assert eventually(all_do, PATIENCE), what
+        record_property(f"{what} has reached every worker", f"{time.monotonic() - began:.2f} s")
+        assert all_do(), what
+
+    return check
+
+
+def refused(answer: Answer) -> bool:
+    """Whether the account is suspended."""
+    return answer.status == 412
+
+
+def served(answer: Answer) -> bool:
+    return answer.status == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -88,53 +108,98 @@ def test_a_worker_killed_under_load_loses_nothing_that_was_acknowledged(workers:
         caller.close()
 
 
+def test_twenty_workers_killed_at_random_under_load(tmp_path: Path) -> None:
+    """Whatever they were doing: nothing acknowledged is lost or billed twice, and what they had leased comes back."""
+    chance = random.Random(20)
+    with demo(tmp_path, "--workers", "4") as program:
+        program.price("grand", "40")
+        key = program.open("random", "50.00")
+        load = Load()
+
+        def kill_twenty() -> None:
+            assert eventually(lambda: load.total > 0, 60)
+            for _ in range(20):
+                threading.Event().wait(chance.uniform(0.1, 1.2))
+                assert eventually(lambda: len(program.workers()) >= 3, 60)
+                os.kill(chance.choice(program.workers()), signal.SIGKILL)
+            load.stop.set()
+
+        load.run(program, key, clients=16, meanwhile=kill_twenty)
+        assert eventually(lambda: sorted(open_writers(program)) == sorted(program.workers()), 60)
+        assert program.violations() == []
+        program.price("grand", "4000")
+        load.stop.clear()
+        load.run(program, key, clients=4)
+        load.run(program, key, clients=1)
+        booked, spent = program.booked("random"), program.spent("random")
+        assert load.odd == []
+        assert load.acknowledged.items() <= booked.items()
+        assert len(booked) - len(load.acknowledged) <= load.broken
+        assert Decimal("0.98") * 50 <= sum(booked.values()) == spent <= 50
+        assert program.balance("random")["heldUsd"] == "0.00"
+        assert program.violations() == []
+
+
 def open_writers(program: Program) -> list[int]:
     """The processes that hold leases."""
     writers = program.operate("GET", "/operator/v1/leases")["writers"]
     return [writer["pid"] for writer in writers if writer["state"] == "open"]
 
 
-def test_a_revoked_key_ends_in_every_worker(workers: Program) -> None:
+def test_a_revoked_key_ends_in_every_worker(workers: Program, reaches: Reaches) -> None:
     workers.open("revokes")
     path = "/v1/accounts/revokes/users/owner/apiKeys"
     made = workers.operate("POST", path, {"apiKey": {"displayName": "second"}})
     with caller_on_each(workers, made["key"]) as callers:
         workers.operate("POST", f"{path}:delete", {"keyId": made["keyId"]})
-        assert everywhere(callers, lambda answer: answer.status == 401)
+        reaches("a revocation", callers, lambda answer: answer.status == 401)
 
 
-def test_a_suspension_and_its_end_reach_every_worker(workers: Program) -> None:
+def test_a_suspension_and_its_end_reach_every_worker(workers: Program, reaches: Reaches) -> None:
     with caller_on_each(workers, workers.open("blocks")) as callers:
         path = "/operator/v1/accounts/blocks"
         workers.operate("POST", f"{path}:suspend", {"cause": "BLOCKED_BY_ABUSE_RULE", "reason": "a test"})
-        assert everywhere(callers, lambda answer: answer.status == 412)
+        reaches("a suspension", callers, refused)
         workers.operate("POST", f"{path}:reinstate")
-        assert everywhere(callers, lambda answer: answer.status == 200)
+        reaches("a reinstatement", callers, served)
 
 
-def test_a_limit_reaches_every_worker(workers: Program) -> None:
+def test_a_limit_reaches_every_worker(workers: Program, reaches: Reaches) -> None:
     """A limit below what is used suspends at once; a higher one lifts that at once (L5, U4)."""
     key = workers.open("limits")
     workers.card("limits")
     with caller_on_each(workers, key) as callers:
         path = "/v1/accounts/limits/quotas/monthly-spend-usd"
         workers.operate("PATCH", path, {"value": "0"})
-        assert everywhere(callers, lambda answer: answer.status == 412)
+        reaches("a lower limit", callers, refused)
         workers.operate("PATCH", path, {"value": "50"})
-        assert everywhere(callers, lambda answer: answer.status == 200)
+        reaches("a higher limit", callers, served)
 
 
-def test_a_card_lifts_depletion_in_every_worker(workers: Program) -> None:
+def deplete(workers: Program, key: str, callers: list[Caller]) -> None:
+    """Use an account's credit until it is suspended for that."""
+    Load().run(workers, key, clients=8)
+    assert eventually(lambda: refused(callers[0].chat("hello", model="tiny", max_tokens=200)), 60)
+
+
+def test_a_card_lifts_depletion_in_every_worker(workers: Program, reaches: Reaches) -> None:
     key = workers.open("cards", "0.10")
     with caller_on_each(workers, key) as callers:
-        Load().run(workers, key, clients=8)
-        assert eventually(lambda: callers[0].chat("hello", model="tiny", max_tokens=200).status == 412, 60)
-        assert everywhere(callers, lambda answer: answer.status == 412)
+        deplete(workers, key, callers)
+        reaches("depletion", callers, refused)
         workers.card("cards")
-        assert everywhere(callers, lambda answer: answer.status == 200)
+        reaches("a card", callers, served)
 
 
-def test_a_price_reaches_every_worker(workers: Program) -> None:
+def test_a_top_up_reaches_every_worker(workers: Program, reaches: Reaches) -> None:
+    key = workers.open("top-ups", "0.10")
+    with caller_on_each(workers, key) as callers:
+        deplete(workers, key, callers)
+        workers.operate("POST", "/operator/v1/accounts/top-ups/grants", {"amountUsd": "1.00"})
+        reaches("a top-up", callers, served)
+
+
+def test_a_price_reaches_every_worker(workers: Program, reaches: Reaches) -> None:
     key = workers.open("prices")
     with caller_on_each(workers, key) as callers:
         for dollars in ("3", "5"):
@@ -144,7 +209,7 @@ def test_a_price_reaches_every_worker(workers: Program) -> None:
             def at_the_new_price(answer: Answer, rate: Decimal = rate) -> bool:
                 return answer.cost == int(answer.json["usage"]["total_tokens"]) * rate
 
-            assert everywhere(callers, at_the_new_price, "grand")
+            reaches("a price", callers, at_the_new_price, "grand")
 
 
 def test_changes_arrive_while_all_workers_are_busy(workers: Program) -> None:

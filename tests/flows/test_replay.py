@@ -312,12 +312,15 @@ def test_a_price_that_is_in_force_stays(tmp_path: Path) -> None:
     assert replay(tmp_path / "p.db", every(60, (5_000_000, 0)), without).charge_nanos == USD
 
 
-def test_the_newest_price_is_taken_for_times_before_there_was_one(tmp_path: Path) -> None:
+def test_a_trace_of_months_that_the_database_has_closed_is_refused(tmp_path: Path) -> None:
     replay(tmp_path / "p.db", every(60, (5_000_000, 0)), plan())
-    earlier = [TraceRow(0, 5_000_000, 0)]
-    assert replay(tmp_path / "p.db", earlier, replace(plan(price=None), accounts=("bob",))).charge_nanos == USD
+    with pytest.raises(Conflict, match="begins in 1970-01: replay it into a database of its own"):
+        replay(tmp_path / "p.db", [TraceRow(0, 5_000_000, 0)], replace(plan(price=None), accounts=("bob",)))
+
+
+def test_a_model_that_nothing_prices_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="'huge' has no price"):
-        replay(tmp_path / "p.db", earlier, Plan("huge", ("cyd",)))
+        replay(tmp_path / "p.db", every(60, (5_000_000, 0)), Plan("huge", ("cyd",)))
 
 
 def test_what_the_books_cannot_hold_is_refused_before_anything_is_billed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,4 +112,5 @@ def _lead(url: str) -> None:
 
 
 if __name__ == "__main__":
-    {"upgrade": _upgrade, "scribble": _scribble, "settle": _settle, "lead": _lead}[sys.argv[1]](*sys.argv[2:])
+    words: dict[str, Callable[..., None]] = {"upgrade": _upgrade, "scribble": _scribble, "settle": _settle}
+    (words | {"lead": _lead})[sys.argv[1]](*sys.argv[2:])

@@ -8,25 +8,26 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from purser.core.errors import Broken
 from purser.core.money import Rate
 from purser.core.usage import in_batch
-from purser.store import upgrade as upgrade_module
 from purser.store.db import Database
 from purser.store.prices import list_books
 from purser.store.schema import metadata
 from purser.store.upgrade import upgrade
 from tests import databases
+from tests.store import dumps
 
 
 def tables(engine: sa.Engine) -> dict[str, list[str]]:
     """The SQL of every table and index, its lines and columns in any order: those added later share a line."""
     with engine.connect() as conn:
+        if not databases.is_sqlite():
+            seen = sa.inspect(conn)
+            return {name: parts(seen, name) for name in seen.get_table_names() if name != "alembic_version"}
         found = conn.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     return {
         name: sorted(part.strip().strip(",") for part in re.split(r"\n|, (?=\w+ (?:INTEGER|TEXT|BLOB)\b)", sql))
@@ -35,23 +36,34 @@ def tables(engine: sa.Engine) -> dict[str, list[str]]:
     }
 
 
-def fresh(folder: Path) -> Database:
-    """A database file that does not exist yet."""
-    return Database(f"sqlite:///{folder / 'purser.db'}")
+def parts(seen: sa.Inspector, table: str) -> list[str]:
+    """What PostgreSQL says of a table, in any order."""
+    columns = [
+        (each["name"], repr(each["type"]), each["nullable"], each["default"], each.get("autoincrement"))
+        for each in seen.get_columns(table)
+    ]
+    others = [seen.get_pk_constraint(table), *seen.get_check_constraints(table), *seen.get_indexes(table)]
+    return sorted(map(str, [*columns, *others]))
+
+
+def fresh(folder: Path, name: str = "purser.db") -> Database:
+    """A database without any tables yet."""
+    return Database(databases.at(folder / name, bare=True))
 
 
 def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
     db = fresh(tmp_path)
     upgrade(db)
-    drawn = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-    metadata.create_all(drawn)
-    assert tables(db.engine) == tables(drawn)
+    drawn = fresh(tmp_path, "drawn.db")
+    metadata.create_all(drawn.engine)
+    assert tables(db.engine) == tables(drawn.engine)
     with db.read() as conn:
         assert compare_metadata(MigrationContext.configure(conn), metadata) == []
     db.dispose()
     drawn.dispose()
 
 
+@pytest.mark.sqlite("strict is what SQLite calls tables that keep to their columns' types")
 def test_every_table_is_strict(tmp_path: Path) -> None:
     db = fresh(tmp_path)
     upgrade(db)
@@ -123,7 +135,7 @@ BEFORE_BATCHES = (
 def test_old_prices_get_what_they_named_and_their_batch_rates(tmp_path: Path) -> None:
     """P4: half. What a version named was not kept, so it is what that version changed."""
     db = Database(databases.at(tmp_path / "purser.db", bare=True))
-    upgrade_to(db, "0002")
+    dumps.upgrade_to(db, "0002")
     with db.engine.begin() as conn:
         for statement in BEFORE_BATCHES:
             conn.exec_driver_sql(statement)
@@ -135,12 +147,3 @@ def test_old_prices_get_what_they_named_and_their_batch_rates(tmp_path: Path) ->
     assert books[0].models["tiny"]["batch_output_tokens"] == Rate(5, 2_000_000)
     assert {len(rates) for book in books for rates in book.models.values()} == {6}
     db.dispose()
-
-
-def upgrade_to(db: Database, revision: str) -> None:
-    """Bring a database to an older version."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(upgrade_module.__file__).with_name("migrations")))
-    with db.engine.connect().execution_options(immediate=True) as conn, conn.begin():
-        config.attributes["connection"] = conn
-        command.upgrade(config, revision)

@@ -133,6 +133,7 @@ def _post(tx: Tx, event: Event) -> None:
     txn = _transaction_key(event) if event.cost_nanos else None
     usage.insert_events(tx, [(event, txn)])
     if txn is not None:
+        tx.touch(event.account)  # what remains is told by every gateway
         ledger.post(tx, event.account, journal.settled(txn, {event.bill_month: event.cost_nanos}))
     standing.ensure_month_row(tx, event.account, event.month)
     for key in (credit_key(event.account), month_key(event.account, event.month)):

@@ -19,6 +19,7 @@ from purser.core.trace import Survey, TraceRow, cached_tokens
 from purser.core.usage import CACHED, INPUT, OUTPUT, Quantities, quantities
 from purser.flows import accounts, credits, invoicing, payments, requests, setup, standing
 from purser.flows.lessee import Hold, Lessee
+from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.store import accounts as account_rows
 from purser.store import invoices, ledger, prices
@@ -179,6 +180,12 @@ class Replay:
         self._write(lambda tx: prepare(tx, self.plan))
         with self.writer.db.read() as conn:
             self.books = prices.list_books(conn)
+            closed = account_rows.get_meta(conn, CLOSED_THROUGH) or ""
+        if self.month <= closed:
+            raise Conflict(
+                f"the database has closed its months up to {closed}, and this trace begins in {self.month}: replay it "
+                f"into a database of its own"
+            )
         self._check_sum(survey)
         for account in self.plan.accounts:
             self._write(lambda tx, account=account: open_account(tx, account, self.plan))  # type: ignore[misc]

@@ -11,7 +11,7 @@ from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
 from purser.core.lease import MONTH, Lease
 from purser.core.money import LARGEST_NANOS
-from purser.core.period import MINUTE, month_end, month_of
+from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, standing
 from purser.flows.metering import bill_month, closed_through
@@ -21,7 +21,6 @@ from purser.store.presence import SHARED, lock_one
 from purser.store.usage import Event
 from purser.store.writers import Tx
 
-_CLOCKS_APART = 5 * MINUTE  # more than the clocks of two hosts may differ
 _NONE = Lease()
 _SHARE_OF_REST = 4  # a lease beyond the need takes at most this fraction of what is left, so that others find some
 
@@ -107,9 +106,8 @@ def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:
 
     Looked at with the months' rows locked, as the closing of a month locks them; another process's clock may be ahead.
     """
-    ended = [month for month in months if month_end(month) <= tx.now + _CLOCKS_APART]
-    closed = closed_through(tx.conn, account) if ended else ""
-    late = next((month for month in ended if month <= closed), None)
+    closed = closed_through(tx.conn, account) if months else ""
+    late = next((month for month in months if month <= closed), None)
     if late is not None:
         raise Unavailable(f"{late} has just been closed; sent again, the request belongs to the month after")
 

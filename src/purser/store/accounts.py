@@ -142,7 +142,9 @@ def get_user(conn: Connection, account: str, user: str) -> Row | None:
 def list_users(conn: Connection, account: str) -> list[Row]:
     """An account's users, newest first."""
     c = t.users.c
-    return list(conn.execute(sa.select(t.users).where(c.account == account).order_by(c.created_at.desc(), c.made.desc(), c.id)))
+    return list(
+        conn.execute(sa.select(t.users).where(c.account == account).order_by(c.created_at.desc(), c.made.desc(), c.id))
+    )
 
 
 def count_admins(conn: Connection, account: str) -> int:

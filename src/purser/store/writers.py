@@ -126,7 +126,7 @@ class Writer:
             values = {"host": host, "pid": pid, "hash": self.hash, "heard_at": world.wall()}
             inserted = self._conn.execute(sa.insert(t.writers).values(values))
             self.id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
-            self._presence.show(self._conn, self.id)
+            self._show()
         self.close_dead()
 
     @property
@@ -170,6 +170,8 @@ class Writer:
         transaction = self._conn.begin()
         try:
             self._step()
+            if self._conn.connection.driver_connection is not self._session:
+                self._show()  # the server ended the session in which it was shown
             result = work(tx)
             if tx.facts:
                 link, n = chain(link, tx.seq, tx.facts), n + 1
@@ -193,6 +195,10 @@ class Writer:
         if _STEP.run(self._conn, self.world.wall(), self.id, self.seq).rowcount != 1:
             self.open = False
             raise Fenced(f"writer {self.id} was closed")
+
+    def _show(self) -> None:
+        self._presence.show(self._conn, self.id)
+        self._session = self._conn.connection.driver_connection
 
     def _checkpoint(self) -> None:
         self._since_checkpoint += 1

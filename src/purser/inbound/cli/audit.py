@@ -74,7 +74,8 @@ def _look(url: str) -> dict[str, Any]:
 
     db, name = _open(url)
     try:
-        db.reach()
+        if not db.is_sqlite:
+            db.reach()
         with db.read() as conn:
             if missing := missing_columns(conn):
                 if whose_tables(conn) != OURS:

@@ -1,0 +1,93 @@
+"""Several `purser serve` processes on one database, as on several machines: nobody starts or looks after all of them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.demo.program import READY_SECONDS, Program, environment, eventually, free_port
+
+_CONFIG = """\
+[[models]]
+name = "tiny"
+upstream = "{upstream}"
+engine = "vllm"
+context_tokens = 4096
+max_output_tokens = 1024
+price = {{ input = "0.95", cached_input = "0.16", output = "4.00" }}
+
+[[models]]
+name = "grand"
+upstream = "{upstream}"
+engine = "vllm"
+context_tokens = 4096
+max_output_tokens = 1024
+price = {{ input = "40.00", cached_input = "40.00", output = "40.00" }}
+
+[rate_limits]
+requests_per_minute_unverified = 6000
+"""
+
+
+@contextmanager
+def fleet(folder: Path, count: int) -> Iterator[list[Program]]:
+    """A model server and so many serving processes; whatever happens, nothing of them is left."""
+    data, operator_key = folder / "data", f"op_{secrets.token_hex(24)}"
+    data.mkdir()
+    with ExitStack() as stack:
+        engine = stack.enter_context(_process(_modelserver(), folder, folder / "engine.log"))
+        assert engine.stdout is not None
+        upstream = engine.stdout.readline().split()[3].decode()
+        (data / "purser.toml").write_text(_CONFIG.format(upstream=upstream))
+        serving = []
+        for n in range(count):
+            port, log = free_port(), folder / f"serve-{n}.log"
+            command = [sys.executable, "-m", "purser.main", "serve", "--port", str(port)]
+            process = stack.enter_context(_process(command, data, log, PURSER_OPERATOR_KEY=operator_key))
+            details = {"base_url": f"http://127.0.0.1:{port}", "api_key": "", "operator_key": operator_key}
+            serving.append(Program(process, details, data, log))
+        assert eventually(lambda: all(_is_ready(each) for each in serving), READY_SECONDS)
+        yield serving
+    for each in serving:
+        assert "Traceback" not in each.log
+        assert "Fatal Python error" not in each.log
+
+
+def _modelserver() -> list[str]:
+    words = "--port 0 --models tiny,grand --context-tokens 4096 --pace 1000 --first-token-ms 5"
+    return [sys.executable, "-m", "purser.modelserver", *words.split()]
+
+
+@contextmanager
+def _process(command: Sequence[str], folder: Path, log: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(folder / "purser.db") | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if log.name == "engine.log" else output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _is_ready(program: Program) -> bool:
+    assert program.process.poll() is None, program.log
+    try:
+        with program.caller() as caller:
+            answer = caller.call("GET", "/readyz")
+    except OSError:
+        return False
+    return answer.status == 200 and bool(json.loads(answer.raw))
