@@ -13,7 +13,7 @@ CODE := src tests tools bench
 help: ## List the targets
 	@echo "Purser: make …"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS"
+	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS DATABASE"
 
 # What is installed: a stamp for what the program needs to run, and one for what its developers need on top.
 
@@ -43,10 +43,14 @@ demo: .venv/.run-time ## Run the gateway with a model server and a demo account,
 
 # Checks
 
+# The tests of what keeps books run twice, on SQLite and on a PostgreSQL that they start; DATABASE=sqlite or postgresql
+# runs them on that one.
 .PHONY: test
-test: check left-out ## Everything that CI checks: format, lint, types, imports, tidy, tests
-	@echo "== tests, the tidy test among them"
-	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+test: check left-out ## Everything that CI checks: format, lint, types, imports, tidy, tests on both databases
+	@for database in $${DATABASE:-sqlite postgresql}; do \
+		echo "== tests on $$database"; \
+		$(PY) -m pytest -n auto --dist loadfile --database $$database $(ARGS) || exit 1; \
+	done
 
 .PHONY: check
 check: .venv/.dev ## The quick half of test: format, lint, types, imports, architecture table

@@ -1,4 +1,4 @@
-"""Several `purser serve` processes on one database, as on several machines: nobody starts or looks after all of them."""
+"""Several `purser serve` processes on one database, as on several machines: nothing looks after all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several `purser serve` processes on one database: they share an account's money, and one's end is seen by the rest."""
+"""Several `purser serve` processes on one database share an account's money, and see when one of them ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from purser.store.db import Database
 from tests.demo.fleet import fleet
 from tests.demo.load import Load
 from tests.demo.program import PATIENCE, Answer, Program, eventually
@@ -97,29 +96,3 @@ def test_changes_reach_every_process(three: list[Program]) -> None:
 def ask(program: Program, key: str) -> Answer:
     with program.caller(key) as caller:
         return caller.chat("hello", model="tiny", max_tokens=1)
-
-
-@pytest.mark.postgresql
-def test_sessions_that_the_server_ends_cost_no_money(three: list[Program]) -> None:
-    """As when PostgreSQL is restarted: who waited is told to come again, and nothing is lost, billed twice or stuck."""
-    key = three[0].open("sessions", "2.00")
-    load = Load()
-
-    def end_sessions() -> None:
-        db = Database(three[0].database_url)
-        for n in range(1, 4):
-            assert eventually(lambda n=n: load.total > n * Decimal("0.2"), 60)  # type: ignore[misc]
-            with db.engine.begin() as conn:
-                conn.exec_driver_sql(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND pid <> pg_backend_pid()"
-                )
-        db.dispose()
-        load.stop.set()
-
-    load.run(three[0], key, clients=12, beside=three[1:], meanwhile=end_sessions)
-    living = [each for each in three if each.process.poll() is None]
-    assert living
-    assert eventually(lambda: sorted(holding(living[0])) == sorted(each.process.pid for each in living), PATIENCE)
-    spend_the_rest(living, key, load)
-    insist(living[0], "sessions", load, 2)

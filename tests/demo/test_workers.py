@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from purser.store.db import Database
 from tests.demo.load import Load
 from tests.demo.program import PATIENCE, Answer, Caller, Program, demo, eventually
 
@@ -108,6 +109,23 @@ def test_a_worker_killed_under_load_loses_nothing_that_was_acknowledged(workers:
         caller.close()
 
 
+def spend_the_rest(program: Program, account: str, key: str, load: Load, dollars: int) -> None:
+    """Use up what an account has left: all that was acknowledged is billed, once, and all but a crumb was spendable."""
+    assert eventually(lambda: sorted(open_writers(program)) == sorted(program.workers()), 60)
+    assert program.violations() == []
+    program.price("grand", "4000")
+    load.stop.clear()
+    load.run(program, key, clients=4)
+    load.run(program, key, clients=1)
+    booked, spent = program.booked(account), program.spent(account)
+    assert load.odd == []
+    assert load.acknowledged.items() <= booked.items()
+    assert len(booked) - len(load.acknowledged) <= load.broken
+    assert Decimal("0.98") * dollars <= sum(booked.values()) == spent <= dollars
+    assert program.balance(account)["heldUsd"] == "0.00"
+    assert program.violations() == []
+
+
 def test_twenty_workers_killed_at_random_under_load(tmp_path: Path) -> None:
     """Whatever they were doing: nothing acknowledged is lost or billed twice, and what they had leased comes back."""
     chance = random.Random(20)
@@ -125,19 +143,38 @@ def test_twenty_workers_killed_at_random_under_load(tmp_path: Path) -> None:
             load.stop.set()
 
         load.run(program, key, clients=16, meanwhile=kill_twenty)
-        assert eventually(lambda: sorted(open_writers(program)) == sorted(program.workers()), 60)
-        assert program.violations() == []
-        program.price("grand", "4000")
-        load.stop.clear()
-        load.run(program, key, clients=4)
-        load.run(program, key, clients=1)
-        booked, spent = program.booked("random"), program.spent("random")
-        assert load.odd == []
-        assert load.acknowledged.items() <= booked.items()
-        assert len(booked) - len(load.acknowledged) <= load.broken
-        assert Decimal("0.98") * 50 <= sum(booked.values()) == spent <= 50
-        assert program.balance("random")["heldUsd"] == "0.00"
-        assert program.violations() == []
+        spend_the_rest(program, "random", key, load, 50)
+
+
+@pytest.mark.postgresql
+def test_writers_whose_sessions_the_server_ends_lose_nothing(tmp_path: Path) -> None:
+    """They go on in a new session, or stop where another closed them or a commit's outcome is unknown."""
+    with demo(tmp_path, "--workers", "4") as program:
+        program.price("grand", "40")
+        key = program.open("sessions", "20.00")
+        load = Load()
+
+        def end_sessions() -> None:
+            for n in range(1, 4):
+                assert eventually(lambda n=n: load.total > n * Decimal("0.3"), 60)  # type: ignore[misc]
+                assert end_writers_sessions(program) > 0
+            load.stop.set()
+
+        load.run(program, key, clients=16, meanwhile=end_sessions)
+        spend_the_rest(program, "sessions", key, load, 20)
+
+
+def end_writers_sessions(program: Program) -> int:
+    """End the sessions in which writers show that they live; answers how many there were."""
+    db = Database(program.database_url)
+    with db.engine.begin() as conn:
+        ended = conn.exec_driver_sql(
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN writers w ON w.id = l.objid "
+            "WHERE w.state = 'open' AND l.locktype = 'advisory' AND l.granted AND l.pid <> pg_backend_pid() "
+            "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).rowcount
+    db.dispose()
+    return ended
 
 
 def open_writers(program: Program) -> list[int]:

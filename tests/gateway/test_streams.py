@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from purser.core.policy import Policy
 from purser.flows import credits
+from purser.gateway.streams import (
+    MOST_EVENT_BYTES,
+    Garbled,
+    Splitter,
+    Tally,
+    Wanted,
+    payload,
+    read_any_event,
+    read_event,
+)
 from tests.gateway.rig import Answered, Rig, engine_log, running
 
 USAGE = {"stream_options": {"include_usage": True}}
@@ -339,3 +353,110 @@ def test_an_engine_without_running_counts_is_estimated_by_deltas_at_a_hang_up(tm
         event = rig.events()[0]
         assert event.estimated == 1
         assert 0 < json.loads(event.quantities)["output_tokens"] <= engine_log(rig)[-1]["generated_tokens"]
+
+
+# ── the short way of what most events are, and the long way of any ───────────────────────────────────────────────
+COMPACT: Any = {"separators": (",", ":")}
+PLAIN_USAGE = {"prompt_tokens": 9, "completion_tokens": 3}
+texts = st.sampled_from(["", " owed", "a\nb", "Zoë", ',"usage":{', '{"usage":{"a":1}}', "}\n\n", "\r\n\r\n"])
+deltas = st.one_of(
+    st.builds(lambda text: {"content": text}, texts),
+    st.builds(lambda text: {"content": None, "reasoning_content": text}, texts),
+    st.sampled_from([{}, {"role": "assistant", "content": ""}, {"tool_calls": [{"index": 0}]}, {"content": 5}]),
+)
+choices_of_one = st.fixed_dictionaries(
+    {"index": st.sampled_from([0, 0, 0, 1, 2])},
+    optional={"delta": deltas, "text": texts, "finish_reason": st.sampled_from([None, None, "stop"]), "x": st.none()},
+)
+counts = st.one_of(st.integers(0, 40), st.sampled_from([-1, True, 2.5, None, 10**30]))
+usages = st.one_of(
+    st.builds(lambda count: {"prompt_tokens": 9, "completion_tokens": count}, counts),
+    st.builds(lambda count: {"completion_tokens": count, "prompt_tokens_details": {"cached_tokens": 4}}, counts),
+    st.sampled_from([None, {}, {"a": "}"}]),
+)
+chunks = st.builds(
+    lambda head, choices, used, after: head | {"choices": choices} | used | after,
+    st.sampled_from([{"model": "tiny"}] * 4 + [{}, {"model": "x/tiny"}, {"model": None}, {"usage": PLAIN_USAGE}]),
+    st.one_of(st.builds(lambda choice: [choice], choices_of_one), st.lists(choices_of_one, max_size=2)),
+    st.one_of(st.just({}), st.builds(lambda used: {"usage": used}, usages)),
+    st.sampled_from([{}] * 5 + [{"service_tier": "priority"}, {"x": {"usage": {}}}, {"error": {}}, {"x": [1, {}]}]),
+)
+odd_events = st.sampled_from(
+    [
+        b": still here\n\n",
+        b"data: [DONE]\n\n",
+        b'event: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
+        b'data:{"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],\ndata: "model":"tiny"}\n\n',
+        b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],\n"model":"tiny"}\n\n',
+        b'data: {"model":"tiny","choices":[{"delta":{"content":"a"}}],"usage":{"completion_tokens":40}]\n\n',
+        b'data: {"model":"tiny","choices":[{"delta":{}}],"x":{"y":1,"usage":{"completion_tokens":40}}}\n\n',
+        b'data: {"model":"tiny","usage":null,"choices":[{"delta":{}}],"usage":{"completion_tokens":41}}\n\n',
+        b'data: {"model":"tiny","us\\u0061ge":{},"choices":[{"delta":{}}],"usage":{"completion_tokens":41}}\n\n',
+        b'data: {"model":"tiny","choices":[{"delta":{}}],,"usage":{"completion_tokens":40}}\n\n',
+        b'data: {"model":"tiny","choices":[{"delta":null}],"usage":{"completion_tokens":40}}  \n\n',
+        b"data: {,}\n\n",
+    ]
+)
+events_sent = st.one_of(
+    *[st.builds(lambda chunk: b"data: %b\n\n" % json.dumps(chunk, **COMPACT).encode(), chunks)] * 6,
+    st.builds(lambda chunk: b"data: %b\n\n" % json.dumps(chunk).encode(), chunks),
+    st.builds(lambda chunk: b"data: %b\r\n\r\n" % json.dumps(chunk, **COMPACT).encode(), chunks),
+    odd_events,
+)
+OPENING = b'data: {"model":"tiny","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]%b}\n\n'
+OPENINGS = [b"", OPENING % b"", OPENING % b',"usage":{"prompt_tokens":9,"completion_tokens":0}']
+
+
+def cut(text: bytes, places: list[int]) -> list[bytes]:
+    """The text in pieces, which end at these places."""
+    edges = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
+    return [text[start:end] for start, end in pairwise(edges)]
+
+
+def told(read: Any, events: list[bytes], tally: Tally, wanted: Wanted) -> list[Any]:
+    """What became of the events: the bytes for the client (of chunks: their fields), and how they ended."""
+    found: list[Any] = []
+    for raw in events:
+        try:
+            event = read(raw, tally, wanted)
+        except Garbled as why:
+            return [*found, str(why)]
+        data = payload(event.data)
+        fields = json.loads(data) if data and data.startswith(b"{") else event.data
+        found.append((fields, event.closing, event.content, tally.produced))
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(OPENINGS),
+    st.lists(events_sent, max_size=12),
+    st.lists(st.integers(0, 5000), max_size=8),
+    st.booleans(),
+    st.booleans(),
+)
+def test_events_are_read_alike_on_the_short_way_and_the_long_one(
+    opening: bytes, sent: list[bytes], places: list[int], usage_asked: bool, counts_asked: bool
+) -> None:
+    text, wanted = opening + b"".join(sent), Wanted("tiny", usage_asked, counts_asked)
+    splitter, events = Splitter(), []
+    for piece in cut(text, places) if places else [opening, *sent]:
+        alone = piece.endswith(b"\n\n") and piece.count(b"\n") == 2 and not splitter.waiting
+        found = splitter.feed(piece)
+        assert not alone or found == [piece]  # what the relay takes for one event is one
+        events += found
+    expected = re.findall(rb"(?s).*?(?:\r\n\r\n|\n\n)", text)
+    assert events == expected
+    assert b"".join(expected) + splitter.waiting == text
+    short, long = Tally(80, 2), Tally(80, 2)
+    assert told(read_event, events, short, wanted) == told(read_any_event, events, long, wanted)
+    assert short == long
+    assert short.produced == max(short.deltas, sum(short.running.values()))
+
+
+def test_an_event_without_end_is_refused() -> None:
+    splitter = Splitter()
+    assert splitter.feed(b"data: a\n\n" + b"x" * MOST_EVENT_BYTES) == [b"data: a\n\n"]
+    with pytest.raises(Garbled, match="more than"):
+        splitter.feed(b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,7 +14,7 @@ from purser.core.money import format_usd
 from purser.core.usage import Inconsistent
 from purser.gateway import streams
 from purser.gateway.passage import Passage, tokens_nanos, tokens_within
-from purser.gateway.streams import DONE, Garbled, Splitter, Tally
+from purser.gateway.streams import DONE, Event, Garbled, Splitter, Tally, Wanted
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
 
 log = logging.getLogger("purser.gateway")
@@ -31,6 +32,7 @@ class _Stream:
     tally: Tally
     splitter: Splitter = field(default_factory=Splitter)
     held_tokens: int = 0  # per choice, covered by the hold
+    calm_below: int = 0  # with fewer tokens produced, over all choices, the hold suffices and the next slice can wait
     extending: asyncio.Task[bool] | None = None
     denied: bool = False  # the next slice could not be held when it was asked for early
     withheld: list[bytes] = field(default_factory=list)  # the end of the stream waits for the commit
@@ -47,6 +49,7 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
     stream = _Stream(
         passage, answer, Tally(passage.ask.input_bytes, passage.ask.choices), held_tokens=passage.held.output_tokens
     )
+    _note_calm(stream)
     try:
         await _relay_to_its_end(stream)
     except BaseException:
@@ -96,21 +99,27 @@ async def _relay_to_its_end(stream: _Stream) -> None:
 
 
 async def _relay_events(stream: _Stream) -> None:
-    passage, tally = stream.passage, stream.tally
-    exchange, name, body = passage.exchange, passage.served.name, passage.body
+    passage, tally, splitter = stream.passage, stream.tally, stream.splitter
+    exchange, body, chunk = passage.exchange, passage.body, stream.answer.chunk
     choices, early = passage.ask.choices, 0
+    wanted, read = Wanted(passage.served.name, body.usage_asked, body.counts_asked), streams.read_event
     out: list[bytes] = []
-    while True:
-        data = await (stream.answer.chunk() if not stream.ends_at else _last_pieces(stream))
-        if not data:
-            if stream.splitter.rest().strip() and not stream.ends_at:
-                raise Garbled("the stream ended within an event")
-            stream.withheld[:0] = out
-            return
-        for raw in stream.splitter.feed(data):
-            event = streams.read_event(
-                raw, tally, model=name, usage_asked=body.usage_asked, counts_asked=body.counts_asked
-            )
+    while not stream.ends_at:
+        data = await chunk()
+        if data.endswith(b"\n\n") and data.count(b"\n") == 2 and not splitter.waiting:  # one event, as most pieces are
+            event = read(data, tally, wanted)
+            if tally.produced < stream.calm_below and exchange.started and not event.closing:
+                exchange.write(event.data)
+                await exchange.drain()
+                continue
+            events: Iterable[tuple[bytes, Event]] = ((data, event),)
+        elif data:
+            events = ((raw, read(raw, tally, wanted)) for raw in splitter.feed(data))
+        elif splitter.waiting.strip():
+            raise Garbled("the stream ended within an event")
+        else:
+            break
+        for raw, event in events:
             if event.closing:
                 if _withhold(stream, raw, event.data):
                     break
@@ -128,21 +137,23 @@ async def _relay_events(stream: _Stream) -> None:
             exchange.write(b"".join(out))
             out.clear()
             await exchange.drain()
-        if 2 * tally.produced >= (2 * stream.held_tokens - passage.slice_tokens) * choices:
+        if tally.produced >= stream.calm_below:
             _ask_next_slice(stream)
+    if stream.ends_at:
+        await _last_pieces(stream)
+    stream.withheld[:0] = out
 
 
-async def _last_pieces(stream: _Stream) -> bytes:
+async def _last_pieces(stream: _Stream) -> None:
     """The end after [DONE]: what still comes is no part of it, and an upstream that goes on is not waited for."""
     late = asyncio.get_running_loop().call_at(stream.ends_at, stream.answer.cancel)
     try:
         while await stream.answer.chunk():
             continue
     except UpstreamError:
-        return b""
+        return
     finally:
         late.cancel()
-    return b""
 
 
 def _withhold(stream: _Stream, raw: bytes, data: bytes) -> bool:
@@ -169,6 +180,13 @@ async def _start(stream: _Stream) -> None:
         passage.exchange.start(200, headers)
 
 
+def _note_calm(stream: _Stream) -> None:
+    """The next slice is asked for at half of the present one, unless there is none."""
+    passage, held = stream.passage, stream.held_tokens
+    ahead = 0 if stream.denied or held >= passage.held.cap else passage.slice_tokens
+    stream.calm_below = -((ahead - 2 * held) * passage.ask.choices // 2)
+
+
 def _ask_next_slice(stream: _Stream) -> None:
     """Ask for the next slice at half of the present one, while the stream goes on."""
     if stream.extending is None and not stream.denied and stream.held_tokens < stream.passage.held.cap:
@@ -187,6 +205,7 @@ async def _extend(stream: _Stream) -> bool:
         stream.denied = True
     if not stream.denied:
         stream.held_tokens = min(tokens, tokens_within(passage, hold.amount))
+    _note_calm(stream)
     stream.extending = None
     return not stream.denied
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from purser.core.usage import Inconsistent, Measured, estimate, normalise
 
 DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
+_USAGE = b',"usage":{'
+_BEFORE_USAGE = len(_USAGE) - 1
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_any = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -21,7 +25,7 @@ class Garbled(Exception):
     """The upstream's stream is not server-sent events of JSON."""
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -40,14 +44,14 @@ class _Delta(msgspec.Struct):
         )
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] = []
     usage: dict[str, Any] | None = None
     model: str | None = None
@@ -58,15 +62,49 @@ class _Chunk(msgspec.Struct):
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
+class _PlainChoice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    text: str | None = None
+    finish_reason: None = None
+
+    def is_empty(self) -> bool:
+        return not self.text and self.delta.is_empty()
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    """What most chunks are: one choice that goes on. Whatever does not decode as this is read as a _Chunk."""
+
+    choices: tuple[_PlainChoice]
+    usage: UnsetType | None = UNSET
+    model: str | None = None
+    service_tier: Any = None
+    error: None = None
+
+
+_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
+
+
 class Splitter:
     """Cuts a byte stream into events, whatever its pieces and line ends."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.waiting = b""  # what came after the last whole event
 
     def feed(self, data: bytes) -> list[bytes]:
         """The whole events so far, each with its closing blank line; raises Garbled where one grows too large."""
-        data = self._rest + data if self._rest else data
+        data = self.waiting + data if self.waiting else data
+        if b"\r\n\r\n" in data:
+            events = self._cut(data)
+        else:
+            parts = data.split(b"\n\n")
+            self.waiting = parts.pop()
+            events = [part + b"\n\n" for part in parts]
+        if len(self.waiting) > MOST_EVENT_BYTES:
+            raise Garbled(f"an event of more than {MOST_EVENT_BYTES} bytes")
+        return events
+
+    def _cut(self, data: bytes) -> list[bytes]:
         events = []
         start = 0
         while True:
@@ -75,15 +113,8 @@ class Splitter:
                 break
             events.append(data[start : at + width])
             start = at + width
-        self._rest = data[start:]
-        if len(self._rest) > MOST_EVENT_BYTES:
-            raise Garbled(f"an event of more than {MOST_EVENT_BYTES} bytes")
+        self.waiting = data[start:]
         return events
-
-    def rest(self) -> bytes:
-        """What came after the last whole event."""
-        rest, self._rest = self._rest, b""
-        return rest
 
 
 def _boundary(data: bytes, start: int) -> tuple[int, int]:
@@ -106,19 +137,17 @@ class Tally:
 
     input_bytes: int
     choices: int = 1  # as many as can come
+    produced: int = 0  # output tokens so far, over all choices: the greater of the next two
     deltas: int = 0
+    counted: int = 0  # the sum of the running counts
     running: dict[int, int] = field(default_factory=dict)
-    prompt: dict[str, Any] | None = None
+    prompt: dict[str, Any] | None = None  # the last running usage
     final: dict[str, Any] | None = None
     finished: set[int] = field(default_factory=set)
     seen: set[int] = field(default_factory=set)
-    last: bytes = b""
+    last: bytes = b""  # the last event with choices
+    renamed: bool = False  # the upstream calls the model otherwise: chunks are written anew
     tier: str | None = None  # the service tier that the answer names
-
-    @property
-    def produced(self) -> int:
-        """Output tokens so far, over all choices."""
-        return max(self.deltas, sum(self.running.values()))
 
     def measure(self, *, whole: bool) -> Measured | None:
         """What the stream used: its closing usage, or its running counts, or a low estimate; None for nothing.
@@ -130,14 +159,21 @@ class Tally:
             if measured is not None:
                 return measured
         if self.prompt is not None and self.running:
-            return normalise({**self.prompt, "completion_tokens": sum(self.running.values())})
+            return normalise({**self.prompt, "completion_tokens": self.counted})
         if not whole and not self.seen:
             return None
         return estimate(self.input_bytes, self.deltas)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """What the client gets of a stream: the model by this name, usage at the end, running counts on every chunk."""
+
+    model: str
+    usage_asked: bool
+    counts_asked: bool
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event as relayed: its bytes for the client (empty: left out), and whether the stream's end waits on it."""
 
     data: bytes
@@ -145,8 +181,55 @@ class Event:
     content: bool = False
 
 
-def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool, counts_asked: bool) -> Event:
+def read_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
     """Count an event and choose what the client gets of it; raises Garbled for one that is not a JSON chunk."""
+    if event.startswith(b"data: {") and event.count(b"\n") == 2 and not tally.renamed:
+        if tally.running:
+            found = None if wanted.counts_asked else _read_counted(event, tally, wanted.model)
+            return found or read_any_event(event, tally, wanted)
+        try:
+            chunk = _decode_plain(event[6:])
+        except _NOT_JSON:
+            return read_any_event(event, tally, wanted)
+        (choice,) = chunk.choices
+        if choice.index in tally.seen and chunk.model == wanted.model and chunk.service_tier == tally.tier:
+            if choice.delta.content or not choice.is_empty():
+                tally.produced = tally.deltas = tally.deltas + 1
+            tally.last = event
+            return Event(event, False, True)
+    return read_any_event(event, tally, wanted)
+
+
+def _read_counted(event: bytes, tally: Tally, model: str) -> Event | None:
+    """A plain chunk without its running usage, where that is its last field; None for any other."""
+    at = event.rfind(_USAGE)
+    if at < 0 or not event.endswith(b"}\n\n"):
+        return None
+    data = event[:at] + b"}\n\n"
+    try:  # both halves are whole objects: so the usage stands in the outermost one, and nothing follows it
+        chunk = _decode_plain(data[6:])
+        usage = _decode_object(event[at + _BEFORE_USAGE : -3])
+    except _NOT_JSON:
+        return None
+    (choice,) = chunk.choices
+    index, count = choice.index, usage.get("completion_tokens")
+    before = tally.running.get(index)
+    if before is None or type(count) is not int or count < before:
+        return None
+    if chunk.model != model or chunk.service_tier != tally.tier or chunk.usage is not UNSET:
+        return None
+    if choice.delta.content or not choice.is_empty():
+        tally.deltas += 1
+    tally.running[index] = count
+    tally.counted += count - before
+    tally.produced = max(tally.deltas, tally.counted)
+    tally.prompt = usage
+    tally.last = event
+    return Event(data, False, True)
+
+
+def read_any_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
+    """What `read_event` answers, for events of any shape."""
     data = payload(event)
     if data is None:
         return Event(event)
@@ -154,19 +237,20 @@ def read_event(event: bytes, tally: Tally, *, model: str, usage_asked: bool, cou
         return Event(event, closing=True)
     try:
         chunk = _decode_chunk(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise Garbled(f"a chunk is not JSON of the expected shape: {error}") from None
     if chunk.error is not None and not chunk.choices:
         raise Garbled("the upstream reported an error in its stream")
     _count(chunk, tally)
     if chunk.choices:
-        tally.last = data
+        tally.last = event
+    tally.renamed = chunk.model is not None and chunk.model != wanted.model
     if chunk.usage is not None and not chunk.choices:
-        return Event(_renamed(data, chunk, model) if usage_asked else b"", closing=True)
-    if chunk.usage is not None and not counts_asked:
-        return Event(_renamed(data, chunk, model, drop_usage=True), content=True)
-    if chunk.model is not None and chunk.model != model:
-        return Event(_renamed(data, chunk, model), content=True)
+        return Event(_renamed(data, chunk, wanted.model) if wanted.usage_asked else b"", closing=True)
+    if chunk.usage is not None and not wanted.counts_asked:
+        return Event(_renamed(data, chunk, wanted.model, drop_usage=True), content=True)
+    if tally.renamed:
+        return Event(_renamed(data, chunk, wanted.model), content=True)
     return Event(event, content=bool(chunk.choices))
 
 
@@ -180,19 +264,20 @@ def _count(chunk: _Chunk, tally: Tally) -> None:
             tally.finished.add(choice.index)
         if choice.text or (choice.delta is not None and not choice.delta.is_empty()):
             tally.deltas += 1
-    usage = chunk.usage
-    if usage is None:
-        return
-    if not chunk.choices:
-        tally.final = usage
-        return
+    if chunk.usage is not None:
+        _count_usage(chunk.usage, chunk.choices, tally)
+    tally.produced = max(tally.deltas, tally.counted)
+
+
+def _count_usage(usage: dict[str, Any], choices: list[_Choice], tally: Tally) -> None:
     count = usage.get("completion_tokens")
-    if isinstance(count, int) and count >= 0:
-        index = chunk.choices[0].index
+    if choices and isinstance(count, int) and count >= 0:
+        index = choices[0].index
         tally.running[index] = max(tally.running.get(index, 0), count)
-        tally.prompt = {name: value for name, value in usage.items() if name != "completion_tokens"}
+        tally.counted = sum(tally.running.values())
+        tally.prompt = usage
     else:
-        tally.final = usage  # cannot be counted: measured as it is, and found wrong
+        tally.final = usage  # beside choices it cannot be counted: measured as it is, and found wrong
 
 
 def _note_choice(tally: Tally, index: int) -> None:
@@ -229,9 +314,14 @@ def with_cost(event: bytes, cost_usd: str) -> bytes:
     return b"data: {" + b",".join(parts) + b"}\n\n"
 
 
+def _last_chunk(tally: Tally) -> dict[str, Any]:
+    data = payload(tally.last)
+    return {} if data is None else _decode_object(data)
+
+
 def cut_events(tally: Tally, model: str) -> bytes:
     """The events that end a stream at its limit: finish reason "length" for every choice still open (H5)."""
-    last = _decode_any(tally.last) if tally.last else {}
+    last = _last_chunk(tally)
     head = {name: last[name] for name in ("id", "object", "created", "system_fingerprint") if name in last}
     chat = last.get("object", "chat.completion.chunk") != "text_completion"
     events = b""
@@ -244,7 +334,7 @@ def cut_events(tally: Tally, model: str) -> bytes:
 
 def usage_event(tally: Tally, model: str, measured: Measured, cost_usd: str) -> bytes:
     """A closing usage chunk of our own, where the upstream sent none."""
-    last = _decode_any(tally.last) if tally.last else {}
+    last = _last_chunk(tally)
     head = {name: last[name] for name in ("id", "object", "created") if name in last}
     usage = {
         "prompt_tokens": measured.prompt_tokens,

@@ -132,18 +132,15 @@ class Answer:
                 raise self._error
             if self._whole:
                 return b""
-            self._more = self._loop.create_future()
-            try:
-                await self._more
-            finally:
-                self._more = None
+            self._more = more = self._loop.create_future()
+            await more
         pieces = self._pieces
         self._pieces = []
         self._waiting_bytes = 0
         wire = self._wire
         if wire is not None and not wire.reading:
             wire.read_on()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)  # a single piece is not copied
 
     def cancel(self) -> None:
         """Drop the connection at once, so that the upstream sees the hang-up; nothing if the answer is whole."""

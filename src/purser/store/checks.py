@@ -63,7 +63,9 @@ def search(conn: Connection, invariant: Invariant) -> Findings:
     """Look for breaches of one invariant; where the database itself fails at that, this is a finding too."""
     found = Findings(invariant.name)
     try:
-        with conn.begin_nested():  # on PostgreSQL a failed statement is the end of its transaction, or of this part of it
+        with (
+            conn.begin_nested()
+        ):  # on PostgreSQL a failed statement is the end of its transaction, or of this part of it
             invariant.look(conn, found)
     except sa.exc.DBAPIError as error:
         found.blame("the database", f"this could not be checked to the end: {error.orig}")

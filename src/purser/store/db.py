@@ -97,8 +97,12 @@ def reason(error: sa.exc.DBAPIError) -> str:
 
 
 def may_try_again(error: BaseException) -> bool:
-    """Whether the database undid a transaction only because of others beside it, so that it can simply run again."""
-    return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
+    """Whether a transaction that had not come to its commit can simply run again.
+
+    The database undid it because of others beside it, or the session was lost, and with it all it had done.
+    """
+    lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+    return lost or getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
 
 
 def _parse(url: str) -> sa.URL:

@@ -23,10 +23,11 @@ _TRY = sa.text("SELECT pg_try_advisory_lock(:space, :id)")
 _WAIT = sa.text("SELECT pg_advisory_xact_lock(:space, :id)")
 _WAIT_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(:space, :id)")
 _GONE = sa.text(
-    "SELECT w.id FROM writers w WHERE w.state = 'open' AND w.id <> :me AND NOT EXISTS (SELECT 1 FROM pg_locks l "
+    "SELECT w.id FROM writers w WHERE w.state = 'open' AND NOT EXISTS (SELECT 1 FROM pg_locks l "
     "WHERE l.locktype = 'advisory' AND l.granted AND l.classid = :space AND l.objid = w.id "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) ORDER BY w.id"
 )
+_LOOKS = 3
 _OPEN = sa.text("SELECT id FROM writers WHERE state = 'open' AND id <> :me ORDER BY id")
 
 
@@ -43,7 +44,7 @@ class Presence(Protocol):
         """Show from now on that this writer's process lives, until it ends or `close`."""
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
-        """The open writers whose process is gone."""
+        """The open writers whose process is gone, and `me` where this one must be shown again."""
 
     def close(self) -> None:
         """Be gone."""
@@ -106,7 +107,14 @@ class _Files:
 
 
 class _Sessions:
-    """Each writer's own session holds a lock by its id; rows are locked one by one, so nobody waits for a turn."""
+    """Each writer's own session holds a lock by its id; rows are locked one by one, so nobody waits for a turn.
+
+    Where the server ends sessions whose processes live, these show themselves again when they look; so a writer
+    counts as gone when others have missed it several times.
+    """
+
+    def __init__(self) -> None:
+        self._missed: dict[int, int] = {}
 
     def take_turn(self) -> None:
         return
@@ -118,7 +126,9 @@ class _Sessions:
         conn.execute(_LOCK, {"space": _WRITERS, "id": writer})
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
-        return [int(row[0]) for row in conn.execute(_GONE, {"me": me, "space": _WRITERS})]
+        missing = [int(row[0]) for row in conn.execute(_GONE, {"space": _WRITERS})]
+        self._missed = {writer: self._missed.get(writer, 0) + 1 for writer in missing}
+        return [writer for writer, looks in self._missed.items() if looks >= _LOOKS or writer == me]
 
     def close(self) -> None:
         return

@@ -147,8 +147,8 @@ class Writer:
     def run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in one durable transaction; its exceptions undo everything and are raised again.
 
-        Where the database undid it for the sake of others beside it, it is done again. Raises Fenced where this
-        writer was closed, Broken where the database failed to commit: the outcome is then unknown and the process
+        Where the database undid it for the sake of others, or ended the session, it is done again. Raises Fenced where
+        this writer was closed, Broken where the database failed to commit: the outcome is then unknown and the process
         must stop.
         """
         return self.run_touching(work)[0]
@@ -214,7 +214,10 @@ class Writer:
     def close_dead(self) -> list[int]:
         """Close the open writers whose process is gone; answers their ids."""
         with self.db.read() as read:
-            dead = self._presence.list_gone(read, self.id)
+            gone = self._presence.list_gone(read, self.id)
+        if self.id in gone:
+            self.run(lambda tx: None)  # any transaction shows this one again
+        dead = [writer for writer in gone if writer != self.id]
         for writer in dead:
             self.run(lambda tx, writer=writer: close_writer(tx, writer))  # type: ignore[misc]
         return dead
