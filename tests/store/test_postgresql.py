@@ -250,7 +250,7 @@ def test_two_that_lock_in_opposite_order_both_come_through(books: Books) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ran) == 3, "one of them had to run again"
+    assert len(ran) > 2, "one of them had to run again"
     with books.db.read() as conn:
         for account, had in (("ada", 5 * USD), ("bob", USD)):
             assert sum(grant.remaining_nanos for grant in credits.remaining_grants(conn, account)) == had + 2 * USD
