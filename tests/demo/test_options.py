@@ -44,6 +44,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("options, says", WRONG)
 def test_a_wrong_option_of_the_demo_is_a_line_that_names_it(tmp_path: Path, options: str, says: str) -> None:
     (tmp_path / "file").write_text("")
@@ -54,6 +55,7 @@ def test_a_wrong_option_of_the_demo_is_a_line_that_names_it(tmp_path: Path, opti
     assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing was begun"
 
 
+@pytest.mark.once
 def test_data_that_is_no_database_is_a_line_too(tmp_path: Path) -> None:
     (tmp_path / "purser.db").write_text("this is not a database, and long enough to be seen as none" * 10)
     done = run(tmp_path, "demo", "--port", "0", "--data", ".")

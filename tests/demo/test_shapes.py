@@ -11,6 +11,7 @@ import pytest
 from tests.demo.program import Answer, Program
 
 TOO_MUCH = f"Content-Length: {40 * 1024 * 1024}\r\n"
+pytestmark = pytest.mark.once
 PROBLEM, OBJECT = "application/problem+json", "application/json"
 
 

@@ -90,6 +90,7 @@ def test_whoever_hangs_up_pays_for_what_was_made_and_leaves_nothing_behind(
 
 
 # ── reading nothing ──────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.once
 def test_streams_that_nobody_reads_wait_at_their_source(server: Served) -> None:
     """Forty streams of sixteen megabytes are asked for, and not one is read."""
     key = server.open("deaf")
@@ -107,6 +108,7 @@ def test_streams_that_nobody_reads_wait_at_their_source(server: Served) -> None:
     assert all(0 < json.loads(event.quantities)["output_tokens"] <= 2000 for event in events)
 
 
+@pytest.mark.once
 def test_answers_to_requests_sent_far_ahead_come_in_their_order(server: Served) -> None:
     key = server.open("hurries")
     with server.connect() as line:
@@ -120,6 +122,7 @@ def test_answers_to_requests_sent_far_ahead_come_in_their_order(server: Served) 
 
 
 # ── sending too much ─────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.once
 def test_large_bodies_are_bounded_together_and_small_ones_come_through(server: Served) -> None:
     """A dozen clients send thirty megabytes each and never come to the end."""
     key = server.open("large")
@@ -151,6 +154,7 @@ def answered(server: Served, raw: bytes) -> int:
 
 
 # ── by the thousand ──────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.once
 def test_five_thousand_connections_that_say_nothing_or_little_bother_nobody(server: Served) -> None:
     """What comes byte by byte is refused in time; whoever says nothing is let go."""
     key = server.open("many")
@@ -177,6 +181,7 @@ def test_five_thousand_connections_that_say_nothing_or_little_bother_nobody(serv
     server.check("many")
 
 
+@pytest.mark.once
 def test_more_connections_than_allowed_are_told_when_to_come_back(tmp_path: Path) -> None:
     with engine() as sound, serving(tmp_path, {"tiny": [sound.base_url]}, max_connections=20) as server:
         key = server.open("ada")

@@ -79,7 +79,7 @@ def test_what_does_not_end_is_cut_properly_and_billed_for_what_came(stopping: Se
             line.sendall(request(key, "gushing", stream=True, max_tokens=2000))
         half = stack.enter_context(contextlib.closing(stopping.connect()))
         half.sendall(request(key)[:-5])
-        assert eventually(lambda: is_held(stopping, key, len(stopping.workers)), PATIENCE)
+        assert eventually(lambda: is_held(stopping, key), PATIENCE)
         assert eventually(lambda: len(plain.answers) == 5, PATIENCE)  # one id is served once, 409 to the others
         code = stopping.stop()
     cut = [answer for answer in streams.wait() if answer is not None]
