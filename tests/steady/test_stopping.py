@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,20 @@ def stopping(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]
         )
 
 
-def is_held(server: Served, key: str, least: int = 1) -> bool:
-    """Whether so many of the workers hold something for the account."""
+@contextlib.contextmanager
+def looking_at_holds(server: Served, key: str) -> Iterator[Callable[[], bool]]:
+    """Answers whether some worker holds something for the account; looked up beforehand, so that a look is quick."""
     callers = server.caller_per_worker(key)
-    try:
+
+    def is_held() -> bool:
         held = [caller.call("GET", "/v1/accounts/ada/balance").json["heldUsd"] for caller in callers.values()]
+        return any(amount != "0.00" for amount in held)
+
+    try:
+        yield is_held
     finally:
         for caller in callers.values():
             caller.close()
-    return len([amount for amount in held if amount != "0.00"]) >= least
 
 
 def expect_nothing_left(server: Served, code: int) -> list[Any]:
@@ -55,9 +60,10 @@ def expect_nothing_left(server: Served, code: int) -> list[Any]:
 def test_what_ends_within_the_grace_is_answered_whole(stopping: Served) -> None:
     key = stopping.open("ada")
     asking = Asking()
-    for more in (USAGE, {}) * 6:
-        asking.start(stopping.caller(key), "go on [[tokens=60]] [[pace=100]]", model="tiny", **more)
-    assert eventually(lambda: is_held(stopping, key), PATIENCE)
+    with looking_at_holds(stopping, key) as is_held:
+        for more in (USAGE, {}) * 6:
+            asking.start(stopping.caller(key), "go on [[tokens=60]] [[pace=100]]", model="tiny", **more)
+        assert eventually(is_held, PATIENCE)
     code = stopping.stop()
     answers = [answer for answer in asking.wait() if answer is not None]
     assert [answer.status for answer in answers] == [200] * 12
@@ -79,7 +85,8 @@ def test_what_does_not_end_is_cut_properly_and_billed_for_what_came(stopping: Se
             line.sendall(request(key, "gushing", stream=True, max_tokens=2000))
         half = stack.enter_context(contextlib.closing(stopping.connect()))
         half.sendall(request(key)[:-5])
-        assert eventually(lambda: is_held(stopping, key), PATIENCE)
+        with looking_at_holds(stopping, key) as is_held:
+            assert eventually(is_held, PATIENCE)
         assert eventually(lambda: len(plain.answers) == 5, PATIENCE)  # one id is served once, 409 to the others
         code = stopping.stop()
     cut = [answer for answer in streams.wait() if answer is not None]
