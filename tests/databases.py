@@ -11,6 +11,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,26 +28,41 @@ VARIABLE = "PURSER_TEST_POSTGRESQL"  # the URL of a server that runs already; th
 
 
 class _Server:
-    """A PostgreSQL server, and the databases made there, by the paths that they are known by."""
+    """A PostgreSQL server, and the databases made there, by the paths that they are known by.
+
+    Where files lie on a disk, making and dropping a database waits for it; a thread does that beside the tests, and
+    keeps one database with all its tables ready.
+    """
 
     def __init__(self, url: str) -> None:
         self._url, self._run, self._count = sa.make_url(url), secrets.token_hex(4), 0
         self._admin = psycopg.connect(url, autocommit=True)
         # Copying files beats writing the copy to the log by half; older servers do it anyway.
         self._how = "STRATEGY file_copy" if self._admin.info.server_version >= 150000 else ""
+        self._beside = ThreadPoolExecutor(1)
+        self._dropped: list[Future[None]] = []
         self.made: dict[object, str] = {}
         self.making = threading.Lock()
-        self.template = self.create("template0")
-        db = Database(self.url(self.template))
+        self._template = self.create("template0")
+        db = Database(self.url(self._template))
         upgrade(db)
         db.dispose()
+        self._ready = self._beside.submit(self._create, self._template)
 
     def url(self, name: str) -> str:
         """The URL of one of the databases."""
         return self._url.set(database=name).render_as_string(hide_password=False)
 
+    def take(self) -> str:
+        """A new database with all its tables; answers its name."""
+        ready, self._ready = self._ready, self._beside.submit(self._create, self._template)
+        return ready.result()
+
     def create(self, template: str) -> str:
-        """A new database; answers its name."""
+        """A new database that is a copy of another; answers its name."""
+        return self._beside.submit(self._create, template).result()
+
+    def _create(self, template: str) -> str:
         self._count += 1
         name = f"purser_{self._run}_{self._count}"
         self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {self._how}".encode())
@@ -54,14 +70,20 @@ class _Server:
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
+        self._dropped.append(self._beside.submit(self._drop, name))
+
+    def _drop(self, name: str) -> None:
         self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
     def close(self) -> None:
-        """Remove every database made here."""
-        for name in (*self.made.values(), self.template):
+        """Remove every database made here; raises what removing one has raised."""
+        for name in (*self.made.values(), self._ready.result(), self._template):
             self.drop(name)
         self.made.clear()
+        self._beside.shutdown()
         self._admin.close()
+        for dropped in self._dropped:
+            dropped.result()
 
 
 _kind = SQLITE
@@ -95,8 +117,8 @@ def at(path: Path, *, bare: bool = False, like: Path | None = None) -> str:
     server = _server()
     with server.making:
         if path not in server.made:
-            full = server.template if like is None else server.made[like]
-            server.made[path] = server.create("template0" if bare else full)
+            template = "template0" if bare else like and server.made[like]
+            server.made[path] = server.create(template) if template else server.take()
     return server.url(server.made[path])
 
 
@@ -105,7 +127,7 @@ def without_path() -> str:
     if is_sqlite():
         return "sqlite://"
     server, key = _server(), object()
-    server.made[key] = server.create(server.template)
+    server.made[key] = server.take()
     return server.url(server.made[key])
 
 

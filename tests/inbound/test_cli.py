@@ -14,6 +14,9 @@ from tests import databases
 from tests.inbound.house import OPERATOR_KEY, House
 from tests.inbound.terminal import PROGRAM, Terminal
 
+# These commands speak HTTP; those that open a database are in test_cli_databases.
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def ada(house: House, tmp_path: Path) -> Terminal:

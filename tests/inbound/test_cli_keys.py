@@ -9,6 +9,7 @@ import pytest
 from tests.inbound.house import OPERATOR_KEY, House
 from tests.inbound.terminal import Terminal
 
+pytestmark = pytest.mark.once
 NOTICE = "The API key is ada's; for bob the operator's key is used.\n"
 
 
