@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,7 +14,7 @@ from purser.core.money import format_usd
 from purser.core.usage import Inconsistent
 from purser.gateway import streams
 from purser.gateway.passage import Passage, tokens_nanos, tokens_within
-from purser.gateway.streams import DONE, Event, Garbled, Splitter, Tally, Wanted
+from purser.gateway.streams import DONE, Garbled, Splitter, Tally, Wanted
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
 
 log = logging.getLogger("purser.gateway")
@@ -104,16 +104,10 @@ async def _relay_events(stream: _Stream) -> None:
     choices, early = passage.ask.choices, 0
     wanted, read = Wanted(passage.served.name, body.usage_asked, body.counts_asked), streams.read_event
     out: list[bytes] = []
+    stream.answer.tap = _at_once(stream, wanted)
     while not stream.ends_at:
         data = await chunk()
-        if data.endswith(b"\n\n") and data.count(b"\n") == 2 and not splitter.waiting:  # one event, as most pieces are
-            event = read(data, tally, wanted)
-            if tally.produced < stream.calm_below and exchange.started and not event.closing:
-                exchange.write(event.data)
-                await exchange.drain()
-                continue
-            events: Iterable[tuple[bytes, Event]] = ((data, event),)
-        elif data:
+        if data:
             events = ((raw, read(raw, tally, wanted)) for raw in splitter.feed(data))
         elif splitter.waiting.strip():
             raise Garbled("the stream ended within an event")
@@ -144,8 +138,26 @@ async def _relay_events(stream: _Stream) -> None:
     stream.withheld[:0] = out
 
 
+def _at_once(stream: _Stream, wanted: Wanted) -> Callable[[bytes], bool]:
+    """Passes a piece on as it comes, if it is one plain event, as most are, and nothing has to be waited for."""
+    tally, splitter, exchange = stream.tally, stream.splitter, stream.passage.exchange
+    read = streams.read_plain
+
+    def pass_on(piece: bytes) -> bool:
+        if splitter.waiting or not exchange.flowing:
+            return False
+        data = read(piece, tally, wanted, stream.calm_below)
+        if data is None:
+            return False
+        exchange.write(data)
+        return True
+
+    return pass_on
+
+
 async def _last_pieces(stream: _Stream) -> None:
     """The end after [DONE]: what still comes is no part of it, and an upstream that goes on is not waited for."""
+    stream.answer.tap = None
     late = asyncio.get_running_loop().call_at(stream.ends_at, stream.answer.cancel)
     try:
         while await stream.answer.chunk():

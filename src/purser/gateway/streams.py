@@ -14,6 +14,7 @@ DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
 _USAGE = b',"usage":{'
 _BEFORE_USAGE = len(_USAGE) - 1
+_ANY_COUNT = 2**62
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_any = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -183,24 +184,36 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 def read_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
     """Count an event and choose what the client gets of it; raises Garbled for one that is not a JSON chunk."""
-    if event.startswith(b"data: {") and event.count(b"\n") == 2 and not tally.renamed:
-        if tally.running:
-            found = None if wanted.counts_asked else _read_counted(event, tally, wanted.model)
-            return found or read_any_event(event, tally, wanted)
-        try:
-            chunk = _decode_plain(event[6:])
-        except _NOT_JSON:
-            return read_any_event(event, tally, wanted)
-        (choice,) = chunk.choices
-        if choice.index in tally.seen and chunk.model == wanted.model and chunk.service_tier == tally.tier:
-            if choice.delta.content or not choice.is_empty():
-                tally.produced = tally.deltas = tally.deltas + 1
-            tally.last = event
-            return Event(event, False, True)
-    return read_any_event(event, tally, wanted)
+    data = read_plain(event, tally, wanted)
+    return read_any_event(event, tally, wanted) if data is None else Event(data, False, True)
 
 
-def _read_counted(event: bytes, tally: Tally, model: str) -> Event | None:
+def read_plain(event: bytes, tally: Tally, wanted: Wanted, below: int = _ANY_COUNT) -> bytes | None:
+    """What the client gets of an event like most, which is counted; never raises.
+
+    None, and nothing is counted, for any other, and where as many tokens as `below` would then have been produced.
+    """
+    if event[:7] != b"data: {" or event[-2:] != b"\n\n" or event.count(b"\n") != 2 or tally.renamed:
+        return None
+    if tally.running:
+        return None if wanted.counts_asked else _read_counted(event, tally, wanted.model, below)
+    try:
+        chunk = _decode_plain(event[6:])
+    except _NOT_JSON:
+        return None
+    (choice,) = chunk.choices
+    if choice.index not in tally.seen or chunk.model != wanted.model or chunk.service_tier != tally.tier:
+        return None
+    if choice.delta.content or not choice.is_empty():
+        produced = tally.deltas + 1
+        if produced >= below:
+            return None
+        tally.produced = tally.deltas = produced
+    tally.last = event
+    return event
+
+
+def _read_counted(event: bytes, tally: Tally, model: str, below: int) -> bytes | None:
     """A plain chunk without its running usage, where that is its last field; None for any other."""
     at = event.rfind(_USAGE)
     if at < 0 or not event.endswith(b"}\n\n"):
@@ -218,14 +231,16 @@ def _read_counted(event: bytes, tally: Tally, model: str) -> Event | None:
         return None
     if chunk.model != model or chunk.service_tier != tally.tier or chunk.usage is not UNSET:
         return None
+    deltas, counted = tally.deltas, tally.counted + count - before
     if choice.delta.content or not choice.is_empty():
-        tally.deltas += 1
+        deltas += 1
+    if max(deltas, counted) >= below:
+        return None
+    tally.deltas, tally.counted, tally.produced = deltas, counted, max(deltas, counted)
     tally.running[index] = count
-    tally.counted += count - before
-    tally.produced = max(tally.deltas, tally.counted)
     tally.prompt = usage
     tally.last = event
-    return Event(data, False, True)
+    return data
 
 
 def read_any_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:

@@ -150,6 +150,11 @@ class Exchange:
         else:
             self._line.transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
+    @property
+    def flowing(self) -> bool:
+        """Whether the answer has started and not ended, and its client keeps up, so that `drain` would not wait."""
+        return self.started and not self.ended and self._line.drained is None
+
     async def drain(self) -> None:
         """Wait until the client has taken enough for more to be written; returns at once when it is gone for good."""
         drained = self._line.drained

@@ -1,6 +1,7 @@
 """An upstream's answer as it comes in, and the ways it can fail to."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from purser.http.room import Room
@@ -73,11 +74,15 @@ class Answer:
         "_wire",
         "headers",
         "status",
+        "tap",
     )
 
     def __init__(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
+        # Called with a piece that comes while the reader waits for one: True where it has been dealt with there and then,
+        # so that the reader waits on. Must not raise.
+        self.tap: Callable[[bytes], bool] | None = None
         self._loop = loop
         self._wire: Wire | None = wire
         self._head: asyncio.Future[None] = loop.create_future()
@@ -164,9 +169,13 @@ class Answer:
 
     def add(self, piece: bytes) -> bool:
         """A piece of body has come; False when too much is waiting for its reader."""
+        more = self._more
+        if more is not None and not more.done():
+            if self.tap is not None and self.tap(piece):
+                return True
+            more.set_result(None)
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
-        self._wake()
         return self._waiting_bytes <= _WAITING_BYTES
 
     def end(self) -> None:
