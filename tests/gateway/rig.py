@@ -138,6 +138,8 @@ class Rig:
         asyncio.run_coroutine_threadsafe(stop(), self._loop).result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
         self.queue.stop()
         self.writer.close()
         with self.db.read() as conn:

@@ -253,3 +253,4 @@ def engine(**settings: Any) -> Iterator[ModelServer]:
         asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+        loop.close()
