@@ -17,6 +17,7 @@ from purser.core.admission import (
     affordable_tokens,
     first_slice,
     fit,
+    fit_whole,
     hold_nanos,
     least_nanos,
     most_input_rate,
@@ -197,6 +198,25 @@ def test_a_request_is_admitted_exactly_where_its_least_hold_fits(case: tuple[dic
     needed = exact_hold(rates, wish.input_tokens, (wish.cap if whole else min(wish.cap, 16)) * wish.choices)
     assert least_nanos(rates, wish) == math.ceil(needed)
     assert (fit(rates, wish, spare, left) is not None) == (needed <= spare), "H2"
+
+
+@given(situations())
+def test_a_request_held_whole_is_held_as_fitting_would(case: tuple[dict[str, Rate], Ask, int, int]) -> None:
+    rates, wish, spare, left = case
+    held, fitted = fit_whole(rates, wish, spare, left), fit(rates, wish, spare, left)
+    uncut = fitted is not None and fitted.cap == wish.cap
+    assert held == (fitted if uncut else None) or (held is None and wish.cap <= 16), (
+        "only tiny caps are looked at again"
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_default_cap_is_held_whole_up_to_half_of_what_is_left(stream: bool) -> None:
+    wish = ask(cap=3_000, named=False, stream=stream)
+    whole = hold_nanos(TINY, wish.input_tokens, 3_000)
+    assert fit_whole(TINY, wish, whole, 2 * whole) == fit(TINY, wish, whole, 2 * whole) is not None
+    assert fit_whole(TINY, wish, whole, 2 * whole - 1) is None
+    assert fit_whole(TINY, wish, wanted_nanos(TINY, wish) - 1, 2 * whole) is None
 
 
 @given(RATES, st.integers(0, 5_000), st.integers(17, 9_999), st.integers(1, 5), st.integers(1, 5), st.booleans())

@@ -263,6 +263,44 @@ def test_chunks_come_as_they_are_sent() -> None:
         with_origin(up, work)
 
 
+def test_a_tap_takes_what_comes_while_the_reader_waits() -> None:
+    go_on = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for n in range(5):
+            peer.send(b"1\r\n%d\r\n" % n)
+            assert go_on.acquire(timeout=PATIENCE_SECONDS)
+        peer.send(b"0\r\n\r\n")
+        peer.rest()
+
+    async def work(origin: Origin) -> None:
+        answer = await origin.open("GET", "/", [], timeout_seconds=PATIENCE_SECONDS)
+        tapped: list[bytes] = []
+
+        def tap(piece: bytes) -> bool:
+            if piece == b"3":
+                return False
+            tapped.append(piece)
+            go_on.release()
+            return True
+
+        assert await answer.chunk() == b"0", "what came before the tap"
+        answer.tap = tap
+        go_on.release()
+        assert await answer.chunk() == b"3", "what the tap does not want"
+        assert tapped == [b"1", b"2"]
+        answer.tap = None
+        go_on.release()
+        assert await answer.chunk() == b"4"
+        go_on.release()
+        assert await answer.chunk() == b""
+
+    with upstream(script) as up:
+        with_origin(up, work)
+
+
 def test_the_rest_of_a_body_can_be_read_at_once() -> None:
     async def work(origin: Origin) -> None:
         answer = await origin.open("GET", "/", [], timeout_seconds=5)

@@ -96,6 +96,22 @@ def least_nanos(rates: Mapping[str, Rate], ask: Ask) -> int:
     return hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
 
 
+def fit_whole(
+    rates: Mapping[str, Rate], ask: Ask, spare_nanos: int, left_nanos: int, slice_tokens: int = SLICE_TOKENS
+) -> Held | None:
+    """What `fit` chooses where `spare_nanos` holds the request as it is asked for; None where it would be cut."""
+    tokens = first_slice(ask, ask.cap, slice_tokens)
+    amount = whole = hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
+    if amount > spare_nanos:
+        return None
+    if ask.requested is None and ask.policy == FIT:
+        if tokens < ask.cap:
+            whole = hold_nanos(rates, ask.input_tokens, ask.cap * ask.choices)
+        if whole > left_nanos // 2:
+            return None
+    return Held(amount, tokens, ask.cap)
+
+
 def fit(
     rates: Mapping[str, Rate], ask: Ask, spare_nanos: int, left_nanos: int, slice_tokens: int = SLICE_TOKENS
 ) -> Held | None:

@@ -14,6 +14,7 @@ from purser.core.admission import (
     Held,
     affordable_tokens,
     fit,
+    fit_whole,
     least_nanos,
     wanted_nanos,
 )
@@ -67,11 +68,9 @@ class Cashier:
     ) -> tuple[Hold, Held] | None:
         """Hold from the spare at hand, without asking the store; None where that does not settle it."""
         spare, left = self.lessee.spare_and_left(self.lessee.path(account, month))
-        if spare < wanted_nanos(rates, ask, self._policy.slice_tokens):
-            return None
-        held = fit(rates, ask, spare, left, self._policy.slice_tokens)
-        if held is None or (held.cap < ask.cap and ask.requested is None):
-            return None  # a default cap is cut to half of what is left: the store knows how much that is
+        held = fit_whole(rates, ask, spare, left, self._policy.slice_tokens)
+        if held is None:
+            return None  # the store knows how much is left, and may grant more
         return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
 
     async def hold(

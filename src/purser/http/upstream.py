@@ -80,8 +80,8 @@ class Answer:
     def __init__(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        # Called with a piece that comes while the reader waits for one: True where it has been dealt with there and then,
-        # so that the reader waits on. Must not raise.
+        # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
+        # the reader waits on. Must not raise.
         self.tap: Callable[[bytes], bool] | None = None
         self._loop = loop
         self._wire: Wire | None = wire
