@@ -232,7 +232,7 @@ def test_a_fault_in_the_middle_of_a_stream_bills_what_came(rig: Rig, monkeypatch
         assert not is_whole(rig, "hi [[tokens=100]]")
     assert rig.eventually(lambda: len(rig.events()) == 1)
     assert 10 < json.loads(rig.events()[0].quantities)["output_tokens"] <= 21
-    assert rig.balance().held == 0
+    assert rig.eventually(lambda: rig.balance().held == 0), "told to the gateway a moment after the commit"
 
 
 def test_spare_that_could_not_be_given_back_is_spare_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
