@@ -361,8 +361,8 @@ class Worker:
         """Do what is due, once a second and when poked, until stopped; of several processes one at a time does it."""
         while not self._stop:
             try:
+                self._close_silent()  # whoever leads may be the one that fell silent
                 if self._lead.take():
-                    self._close_silent()
                     self.run_due()
             except (Broken, Fenced):
                 raise
