@@ -314,8 +314,9 @@ class Writer:
 
     def _end_session(self) -> None:
         self._session = None
-        self._conn.invalidate()
-        self._conn.close()
+        if not self._conn.closed:
+            self._conn.invalidate()  # it must not go back into the pool with its locks
+            self._conn.close()
         self._conn = self._connect()
 
     def _reconnect(self, doubt: _Made | None) -> bool:
@@ -390,7 +391,7 @@ class Writer:
                 except (Fenced, OutOfReach) as error:
                     log.warning("writer %d could not close itself: %s", self.id, error)
                 self.open = False
-            if not self.db.is_sqlite:
+            if not (self.db.is_sqlite or self._conn.closed):
                 self._conn.invalidate()  # the session ends, and with it the lock it holds
             self._conn.close()
             self._presence.close()
