@@ -62,9 +62,7 @@ def test_a_commit_whose_outcome_nobody_told_is_there_exactly_once(between: Betwe
     assert books.writer.open
 
 
-def test_a_commit_may_be_there_though_its_writer_was_closed(
-    between: Between, books: Books, tmp_path: Path
-) -> None:
+def test_a_commit_may_be_there_though_its_writer_was_closed(between: Between, books: Books, tmp_path: Path) -> None:
     """It was made before the closing, so it counts; the writer is fenced from then on, and may register anew."""
     other = Books(databases.at(tmp_path / "purser.db"), 9)
     mine = books.writer.id
