@@ -64,7 +64,7 @@ def list_leases(conn: Connection, limit: int) -> list[Row]:
 
 
 def list_writers(conn: Connection, limit: int) -> list[Row]:
-    """Writers, open ones first, then the newest: id, host, pid, state, seq, when last heard, what they left unbilled."""
+    """Writers, open ones first, then newest: id, host, pid, state, seq, when last heard, what was left unbilled."""
     c = t.writers.c
     query = sa.select(c.id, c.host, c.pid, c.state, c.seq, c.heard_at, c.unbilled)
     return list(conn.execute(query.order_by(c.state.desc(), c.id.desc()).limit(limit)))
