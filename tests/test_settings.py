@@ -136,6 +136,8 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         "rate_limits.requests_per_minute_unverified": 8,
         "slice_tokens": 80,
         "lease_usd": "5",
+        "ttl_seconds": 11,
+        "drain_seconds": 12,
     }
     assert load(None, {}, options, serving=False).policy() == Policy(
         signup_credit_nanos=2 * NANOS_PER_USD,
@@ -151,6 +153,8 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         requests_per_minute_unverified=8,
         slice_tokens=80,
         lease_nanos=5 * NANOS_PER_USD,
+        ttl_seconds=11,
+        drain_seconds=12,
     )
 
 
@@ -200,6 +204,8 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "cached_is_input": ("true", True),
     "slice_tokens": ("16", 16),
     "lease_usd": ("0.01", 10_000_000),
+    "ttl_seconds": ("2", 2),
+    "drain_seconds": ("3600", 3600),
     "requests_per_minute": ("60", 60),
     "requests_per_minute_unverified": ("6000", 6000),
 }

@@ -359,6 +359,8 @@ KEYS = (
     Key("cached_is_input", FLAG, False, "cached input costs what input costs, whatever a price lists"),
     Key("slice_tokens", whole(16, 1_000_000), _RULES.slice_tokens, "output tokens a stream holds money for at a time"),
     _usd("lease_usd", _RULES.lease_nanos, "0.01", "money one process sets aside for an account at a time"),
+    Key("ttl_seconds", whole(2, 3_600), _RULES.ttl_seconds, "after so long without a commit a process admits nothing"),
+    Key("drain_seconds", whole(1, 3_600), _RULES.drain_seconds, "and after so much longer it ends what still runs"),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),
     Key("requests_per_minute_unverified", RATE, _UNVERIFIED, "of an account without one", RATE_LIMITS),
     Key("spend_usd", usd("0", _MOST_USD), REQUIRED, "past spend the tier holds from; the first's is 0", TIERS),

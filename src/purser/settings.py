@@ -83,6 +83,8 @@ class Settings:
     cached_is_input: bool
     slice_tokens: int
     lease_nanos: int
+    ttl_seconds: int
+    drain_seconds: int
     requests_per_minute: int
     requests_per_minute_unverified: int
     tiers: tuple[Tier, ...]
@@ -104,6 +106,8 @@ class Settings:
             requests_per_minute_unverified=self.requests_per_minute_unverified,
             slice_tokens=self.slice_tokens,
             lease_nanos=self.lease_nanos,
+            ttl_seconds=self.ttl_seconds,
+            drain_seconds=self.drain_seconds,
         )
 
     def prices(self) -> dict[str, dict[str, str]]:

@@ -35,8 +35,11 @@ requests_per_minute_unverified = 6000
 
 
 @contextmanager
-def fleet(folder: Path, count: int) -> Iterator[list[Program]]:
-    """A model server and so many serving processes; whatever happens, nothing of them is left."""
+def fleet(folder: Path, count: int, **more: str) -> Iterator[list[Program]]:
+    """A model server and so many serving processes; whatever happens, nothing of them is left.
+
+    `more` are variables of their surroundings.
+    """
     data, operator_key = folder / "data", f"op_{secrets.token_hex(24)}"
     data.mkdir()
     with ExitStack() as stack:
@@ -48,7 +51,7 @@ def fleet(folder: Path, count: int) -> Iterator[list[Program]]:
         for n in range(count):
             port, log = free_port(), folder / f"serve-{n}.log"
             command = [sys.executable, "-m", "purser.main", "serve", "--port", str(port)]
-            process = stack.enter_context(_process(command, data, log, PURSER_OPERATOR_KEY=operator_key))
+            process = stack.enter_context(_process(command, data, log, PURSER_OPERATOR_KEY=operator_key, **more))
             details = {"base_url": f"http://127.0.0.1:{port}", "api_key": "", "operator_key": operator_key}
             serving.append(Program(process, details, data, log))
         assert eventually(lambda: all(_is_ready(each) for each in serving), READY_SECONDS)

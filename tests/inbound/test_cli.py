@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from purser.core.money import NANOS_PER_CENT
+from purser.flows import requests
+from purser.flows.requests import Need
+from purser.store import headroom
+from purser.store.headroom import credit_key
 from tests import databases
 from tests.inbound.house import OPERATOR_KEY, House
 from tests.inbound.terminal import PROGRAM, Terminal
@@ -252,6 +257,25 @@ def test_a_month_is_previewed_and_closed_and_the_clock_moved(house: House, ada: 
     again = operator.run("billing", "pay", failed, "--account", "bob")
     assert again.code == 7  # the new card has paid it already
     assert operator.json("billing", "invoice", failed, "--account", "bob")["state"] == "PAID"
+
+
+def test_an_operator_sees_writers_and_what_they_have_set_aside(house: House, operator: Terminal) -> None:
+    house.open("bob")
+    key = credit_key("bob")
+    for n, wanted in enumerate((False, True), 1):
+        house.desk.write(
+            lambda tx: requests.take_headroom(tx, [Need(key, NANOS_PER_CENT, NANOS_PER_CENT, NANOS_PER_CENT)])
+        )
+        house.desk.write(lambda tx, wanted=wanted: headroom.set_wanted(tx.conn, key, 1 if wanted else None))  # type: ignore[misc]
+        found = operator.json("operator", "leases")
+        [lease] = found["leases"]
+        assert (lease["account"], lease["kind"], lease["owner"]) == ("bob", "credit", f"writer:{house.writer.id}")
+        assert (lease["spareUsd"], lease["wanted"]) == (f"0.0{n}", wanted)
+        assert (found["setAsideUsd"], found["unbilledUsd"]) == (f"0.0{n}", "0.00")
+    shown = operator.ok("operator", "leases")
+    assert f"writer:{house.writer.id}" in shown
+    assert "wanted" in shown
+    assert "bob,credit,writer:" in operator.ok("operator", "leases", "-o", "csv")
 
 
 def test_an_operator_suspends_and_reinstates(house: House, operator: Terminal) -> None:

@@ -49,7 +49,7 @@ COMMANDS = (
     *(f"prices {verb}" for verb in ("show", "publish")),
     *(f"month {verb}" for verb in ("close", "preview")),
     "audit",
-    *(f"operator {verb}" for verb in ("suspend", "reinstate")),
+    *(f"operator {verb}" for verb in ("suspend", "reinstate", "leases")),
     *(f"clock {verb}" for verb in ("now", "advance")),
 )
 

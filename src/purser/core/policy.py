@@ -26,6 +26,8 @@ class Policy:
     requests_per_minute_unverified: int = 10
     slice_tokens: int = 1_024
     lease_nanos: int = 100 * NANOS_PER_CENT
+    ttl_seconds: int = 10
+    drain_seconds: int = 30
 
     def mode_for(self, created_at: int) -> str:
         """The billing mode of an account created then: prepaid from the cut-over on (A2, S36)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from purser.core.errors import Broken
 from purser.core.lease import MONTH
@@ -56,9 +57,19 @@ class Path(tuple[RowKey, ...]):
     shares: tuple[Share, ...]
 
 
+class Bearer(Protocol):
+    """Whoever runs the request that a hold is for."""
+
+    def call_off(self) -> None:
+        """End the request now: its money cannot be held any longer."""
+
+
 @dataclass(slots=True)
 class Hold:
-    """Money set aside for one running request, on every row of its path; it keeps its first month and price version."""
+    """Money set aside for one running request, on every row of its path; it keeps its first month and price version.
+
+    It is `lost` when its writer was closed meanwhile: nothing can be billed on it any more.
+    """
 
     id: str
     account: str
@@ -67,15 +78,31 @@ class Hold:
     amount: int
     keys: tuple[RowKey, ...]
     shares: tuple[Share, ...]  # of these keys
+    lost: bool = False
+    bearer: Bearer | None = None
 
 
 class Lessee:
     """The leases and holds of one writer; plain memory, no waiting, no clock of its own."""
 
     def __init__(self) -> None:
+        self.term = 0  # how many writers there were before this one
         self._shares: dict[str, dict[RowKey, Share]] = {}  # by account
         self._paths: dict[str, dict[str, Path]] = {}  # by account and month, as long as no share of it is dropped
         self._open: dict[str, dict[str, Hold]] = {}
+
+    def drop(self) -> list[Hold]:
+        """The writer was closed by another process: its leases are gone, and no open hold can be billed any more.
+
+        Answers the holds, whose requests are to be ended. What was granted or given back before is of a term that is
+        over: it is not to be applied.
+        """
+        lost = self.all_open()
+        for hold in lost:
+            hold.lost = True
+        self.term += 1
+        self._shares, self._paths, self._open = {}, {}, {}
+        return lost
 
     def share(self, key: RowKey) -> Share:
         """The lease on a row, empty where there is none yet."""
@@ -199,7 +226,7 @@ class Lessee:
             share.used += cost
             share.quiet_since = now
         own = self._open.get(hold.account)
-        if own is not None:
+        if own is not None and not hold.lost:
             own.pop(hold.id, None)
             if not own:
                 del self._open[hold.account]
@@ -219,6 +246,10 @@ class Lessee:
     def is_open(self, account: str, id_: str) -> bool:
         """Whether a request with this id is running."""
         return id_ in self._open.get(account, {})
+
+    def all_open(self) -> list[Hold]:
+        """Every running request."""
+        return [hold for holds in self._open.values() for hold in holds.values()]
 
     def count_open(self) -> int:
         """How many requests are running."""

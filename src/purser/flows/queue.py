@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from purser.core.errors import Broken
+from purser.core.errors import Broken, Unavailable
 from purser.flows import requests
 from purser.flows.requests import Need, Taken
 from purser.store import usage
 from purser.store.usage import Event
-from purser.store.writers import Fenced, Tx, Writer
+from purser.store.writers import Fenced, OutOfReach, Tx, Writer
 
 T = TypeVar("T")
 log = logging.getLogger("purser.queue")
@@ -23,39 +23,49 @@ Done = Callable[[Any, BaseException | None], None]
 MOST_AT_ONCE = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Settle:
     event: Event
-    done: Done
+    done: Done | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Take:
     needs: Sequence[Need]
-    done: Done
+    done: Done | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Share:
     order: tuple[str, ...]
     work: Callable[[Tx], Any]
-    done: Done
+    done: Done | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
     work: Callable[[Tx], Any]
-    done: Done
+    done: Done | None
+
+
+class _Renew:
+    """The leases of a writer that was closed are dropped: register anew."""
 
 
 _Together = _Settle | _Take | _Share
-_Job = _Together | _Work | None
+_Asked = _Together | _Work
+_Job = _Asked | _Renew | None
+_CLOSED = "this process lost what it had set aside and is setting up anew; nothing was done, try again in a moment"
+_PATIENCE_SECONDS = 30.0  # of a caller whose flow has not begun
 
 
 class WriteQueue:
     """Runs transactions on its own thread; `done(result, error)` is called on that thread after the commit.
 
-    A settlement that cannot be written ends the queue (Broken, Fenced): `on_fatal` is told, nothing is acknowledged.
+    A settlement that cannot be written ends the queue (Broken): `on_fatal` is told, nothing is acknowledged. Where
+    another process closed the writer, everything that waits is refused, `on_fenced` is told, and whoever uses the
+    writer's leases drops them and calls `renew`; then the queue goes on with a new writer. With nobody there to be
+    told that is fatal, too.
     """
 
     def __init__(
@@ -66,9 +76,10 @@ class WriteQueue:
         on_fatal: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self.writer = writer
+        self.on_fenced: Callable[[], None] | None = None
         self._on_touched, self._on_fatal = on_touched, on_fatal
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._stopped = False
+        self._refusal: Exception | None = None  # why no job is taken, where none is
         self._door = threading.Lock()  # so that no job slips in behind the last one that is done
         self._thread = threading.Thread(target=self._run, name="purser-writer", daemon=True)
         self._thread.start()
@@ -97,17 +108,32 @@ class WriteQueue:
         self._put(_Work(work, done))
 
     def run(self, work: Callable[[Tx], T]) -> T:
-        """Run a flow and wait for it; its exceptions are raised here. Never call this from the event loop."""
+        """Run a flow and wait for it; its exceptions are raised here. Never call this from the event loop.
+
+        Raises Unavailable where the database keeps it from beginning for too long; nothing is done then.
+        """
         future: Future[T] = Future()
 
+        def begin(tx: Tx) -> T:
+            if not (future.running() or future.set_running_or_notify_cancel()):
+                raise Unavailable("nobody waits for this any more")
+            return work(tx)
+
         def done(result: Any, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
             if error is not None:
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
-        self.submit(work, done)
-        return future.result()
+        self.submit(begin, done)
+        try:
+            return future.result(_PATIENCE_SECONDS)
+        except TimeoutError:
+            if future.cancel():
+                raise Unavailable("the database cannot be reached just now; nothing was done") from None
+            return future.result()  # it has begun: its outcome is to be known
 
     def backlog(self) -> int:
         """How many transactions are waiting."""
@@ -115,6 +141,7 @@ class WriteQueue:
 
     def stop(self) -> None:
         """Finish what is waiting and end the thread; the writer itself stays open."""
+        self.writer.stop_waiting()
         self._jobs.put(None)
         self._thread.join()
 
@@ -122,32 +149,52 @@ class WriteQueue:
         """Somebody found the books or what is in memory broken: the process must stop."""
         self._on_fatal(error)
 
-    def _put(self, job: _Together | _Work) -> None:
+    def renew(self) -> None:
+        """After `on_fenced`: what was set aside is dropped, so register anew and take jobs again."""
+        self._jobs.put(_Renew())
+
+    def _put(self, job: _Asked) -> None:
         with self._door:
-            stopped = self._stopped
-            if not stopped:
+            refusal = self._refusal
+            if refusal is None:
                 self._jobs.put(job)
-        if stopped:
-            _tell(job, None, Broken("the writer has stopped"))
+        if refusal is not None:
+            _tell(job, None, refusal)
 
     def _run(self) -> None:
         while True:
             jobs: list[_Job] = [self._jobs.get()]
             while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
                 jobs.append(self._jobs.get())
-            stop = None in jobs
             try:
-                self._run_together([job for job in jobs if isinstance(job, _Together)])
-                for job in jobs:
-                    if isinstance(job, _Work):
-                        self._run_alone(job)
-            except Exception as error:  # Broken, Fenced, or what nobody foresaw: nothing may be written any more
+                self._run_all(jobs)
+            except OutOfReach as error:
+                self._refuse(jobs, error)
+                return
+            except Exception as error:  # Broken, or what nobody foresaw: nothing may be written any more
                 self._on_fatal(error)
-                self._close(jobs, error)
+                self._refuse(jobs, error)
                 return
-            if stop:
-                self._close([], Broken("the writer has stopped"))
+            if None in jobs:
+                self._refuse([], Broken("the writer has stopped"))
                 return
+
+    def _run_all(self, jobs: Sequence[_Job]) -> None:
+        if any(isinstance(job, _Renew) for job in jobs):
+            self.writer.register()
+            with self._door:
+                self._refusal = None
+        try:
+            self._run_together([job for job in jobs if isinstance(job, _Together)])
+            for job in jobs:
+                if isinstance(job, _Work):
+                    self._run_alone(job)
+        except Fenced as fenced:
+            if self.on_fenced is None:
+                raise
+            log.error("%s while its process lives; what it had set aside is void", fenced)
+            self._refuse(jobs, Unavailable(_CLOSED))
+            self.on_fenced()
 
     def _run_together(self, jobs: Sequence[_Together]) -> None:
         if not jobs:
@@ -162,7 +209,7 @@ class WriteQueue:
 
         try:
             (taken, shared), touched = self.writer.run_touching(work)
-        except (Broken, Fenced):
+        except (Broken, Fenced, OutOfReach):
             raise
         except Exception as error:
             self._run_apart(jobs, error)
@@ -185,20 +232,16 @@ class WriteQueue:
         job = jobs[0]
         if isinstance(job, _Take | _Share):
             _tell(job, None, error)
-        elif self._is_known(job.event):
+        elif self.writer.run(lambda tx: _is_known(tx, job.event)):
             log.warning("request %s of %s was settled before; it is not billed again", job.event.id, job.event.account)
             _tell(job, False, None)
         else:
             raise Broken(f"settlement {job.event.id} could not be written: {error}") from error
 
-    def _is_known(self, event: Event) -> bool:
-        with self.writer.db.read() as conn:
-            return usage.get_known(conn, event.account, event.source, event.id) is not None
-
     def _run_alone(self, job: _Work) -> None:
         try:
             result, touched = self.writer.run_touching(job.work)
-        except (Broken, Fenced):
+        except (Broken, Fenced, OutOfReach):
             raise
         except Exception as error:
             _tell(job, None, error)
@@ -213,21 +256,29 @@ class WriteQueue:
         except Exception:
             log.exception("that accounts changed could not be told")
 
-    def _close(self, jobs: Sequence[_Job], error: BaseException) -> None:
+    def _refuse(self, jobs: Sequence[_Job], error: Exception) -> None:
         """Take no more jobs, and give the error to those that were not run."""
         waiting = list(jobs)
         with self._door:
-            self._stopped = True
+            self._refusal = error
             while not self._jobs.empty():
                 waiting.append(self._jobs.get())
         for job in waiting:
-            if job is not None:
+            if isinstance(job, _Asked):
                 _tell(job, None, error)
+            elif job is None and job not in jobs:
+                self._jobs.put(None)  # the queue is to stop, also while it refuses
 
 
-def _tell(job: _Together | _Work, result: Any, error: BaseException | None) -> None:
-    """Answer whoever asked; that they are not there any more must not end the queue."""
+def _is_known(tx: Tx, event: Event) -> bool:
+    return usage.get_known(tx.conn, event.account, event.source, event.id) is not None
+
+
+def _tell(job: _Asked, result: Any, error: BaseException | None) -> None:
+    """Answer whoever asked, once; that they are not there any more must not end the queue."""
+    done, job.done = job.done, None
     try:
-        job.done(result, error)
+        if done is not None:
+            done(result, error)
     except Exception:
         log.exception("a transaction's end could not be told")

@@ -84,7 +84,7 @@ class Gateway:
         self.resolve_url = resolve_url
         self._loop = asyncio.get_running_loop()
         self.cashier = Cashier(queue, policy, self._monotonic)
-        self.remaining = Remaining(db, self.cashier.lessee, queue.writer.owner, self._monotonic)
+        self.remaining = Remaining(db, self.cashier.lessee, queue.writer, self._monotonic)
         self.claims = Claims(self.cashier)
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
@@ -97,6 +97,7 @@ class Gateway:
             db,
             queue,
             world,
+            policy,
             self.cashier,
             self.claims,
             self.remaining,
@@ -158,6 +159,7 @@ class Gateway:
         principal = self._known_principal(request) or await self._principal(request)
         if self._running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG:
             raise Unavailable("too many requests are running here just now; try again in a second")
+        self.cashier.check_in_touch()
         standing = self.directory.known_standing(principal.account)
         if standing is None or standing.causes:
             standing = await self._standing(principal)
@@ -240,6 +242,7 @@ class Gateway:
         cap = admitted.held.cap
         if cap < (ask.cap if ask.requested is None else ask.requested):
             headers.append((b"x-purser-max-tokens", b"%d" % cap))
+        admitted.hold.bearer = exchange
         passage = Passage(
             exchange=exchange,
             request_id=request_id,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from purser.core.admission import (
     Ask,
@@ -31,6 +31,7 @@ from purser.flows.requests import Need, Taken
 from purser.store.headroom import RowKey
 from purser.store.usage import Event
 
+_T = TypeVar("_T")
 log = logging.getLogger("purser.gateway")
 _WAIT_SECONDS = 0.25
 _UNLIMITED = 2**60
@@ -61,6 +62,8 @@ class Cashier:
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._finished: SimpleQueue[tuple[Done, Any, BaseException | None]] = SimpleQueue()
         self._woken = False
+        self._settling: set[asyncio.Future[None]] = set()
+        queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
     def hold_at_once(
@@ -80,12 +83,13 @@ class Cashier:
 
         Waits up to a quarter of a second for money that running requests or other writers may give back.
         """
-        keys = self.lessee.path(account, month)
         wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
         deadline = None
         while True:
+            keys = self.lessee.path(account, month)
             taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
+            keys = self.lessee.path(account, month)  # it may be another writer's by now
             spare, left = self.lessee.spare_and_left(keys)
             held = fit(rates, ask, spare, left, self._policy.slice_tokens)
             if held is not None:
@@ -113,18 +117,27 @@ class Cashier:
     async def _take(self, account: str, needs: Sequence[Need]) -> Taken:
         future: asyncio.Future[Taken] = self._loop.create_future()
         self._asking[account] = future
+        term = self.lessee.term
 
         def done(taken: Any, error: BaseException | None) -> None:
             if self._asking.get(account) is future:
                 del self._asking[account]
-            self.lessee.end_ask(needs)
-            if error is None:
-                self.lessee.apply(taken, self._now())
+            if self.lessee.term == term:
+                self.lessee.end_ask(needs)
+                if error is None:
+                    self.lessee.apply(taken, self._now())
             _resolve(future, taken, error and _told(error))
 
         self.lessee.ask(needs)
         self._queue.take(needs, self._on_loop(done))
-        return await asyncio.shield(future)
+        return await self._answer(future)
+
+    async def _answer(self, future: asyncio.Future[_T]) -> _T:
+        """What the store answers, if it does in time; what comes of it later is not lost."""
+        await asyncio.wait([future], timeout=self._policy.ttl_seconds)
+        if not future.done():
+            raise _out_of_touch()
+        return future.result()
 
     async def _fall_short(
         self, account: str, keys: Sequence[RowKey], wanted: int, rates: Mapping[str, Rate], ask: Ask
@@ -143,24 +156,31 @@ class Cashier:
     # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────
     async def extend(self, hold: Hold, more: int, least: int) -> int:
         """Add between `least` and `more` to a running request's hold; answers how much, 0 where none fitted."""
-        if self.lessee.extend(hold, more):
-            return more
-        while True:
+        while not hold.lost:
+            if self.lessee.extend(hold, more):
+                return more
             taken = await self._top_up(hold.account, hold.keys, least, more, default_cap=False)
             added = min(more, self.lessee.spare(hold.keys))
             if added >= max(least, 1) and self.lessee.extend(hold, added):
                 return added
             if least <= 0 or taken is None or taken.short is not None:
-                return 0
+                break
+        return 0
 
     def settle(self, hold: Hold, event: Event) -> asyncio.Future[None]:
         """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits.
 
-        Raises Conflict where a request of this id was settled before, by whichever process: this one costs nothing.
+        Raises Conflict where a request of this id was settled before, by whichever process: this one costs nothing;
+        Unavailable where it cannot be posted: nothing may be acknowledged then.
         """
         future: asyncio.Future[None] = self._loop.create_future()
+        if hold.lost:
+            _resolve(future, None, _lost())
+            return future
+        self._settling.add(future)
 
         def done(new: Any, error: BaseException | None) -> None:
+            self._settling.discard(future)
             if error is None:
                 self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
                 self._release(hold.account)
@@ -183,7 +203,11 @@ class Cashier:
         if not returns:
             return
 
+        term = self.lessee.term
+
         def ended(error: BaseException | None) -> None:
+            if self.lessee.term != term:
+                return
             (self.lessee.end_returns if error is None else self.lessee.undo_returns)(returns)
 
         await self.run(lambda tx: requests.give_back(tx, returns), ended)
@@ -210,7 +234,39 @@ class Cashier:
             _resolve(future, result, error and _told(error))
 
         self._queue.share(order, work, self._on_loop(done))
-        return await asyncio.shield(future)
+        return await self._answer(future)
+
+    # ── out of touch with the store, or closed by it ─────────────────────────────────────────────────────────────
+    def check_in_touch(self) -> None:
+        """Raises Unavailable where this process has not committed for the time that a lease holds (correctness §2)."""
+        if self.silent_seconds() > self._policy.ttl_seconds:
+            raise _out_of_touch()
+
+    def silent_seconds(self) -> float:
+        """For how long this process has committed nothing, counted from before the last commit was sent."""
+        return self._queue.writer.monotonic() - self._queue.writer.committed_at
+
+    def call_off_all(self) -> None:
+        """End every running request; what they used is billed once the store can be reached, if this writer lasts."""
+        for hold in self.lessee.all_open():
+            _call_off(hold)
+        settling, self._settling = self._settling, set()
+        for future in settling:
+            _resolve(future, None, _out_of_touch())
+
+    def _on_fenced(self) -> None:
+        """Called on the writer's thread: behind everything that it has told."""
+        self._on_loop(lambda _result, _error: self._start_anew())(None, None)
+
+    def _start_anew(self) -> None:
+        """Another process closed this one's writer: what it had set aside is void, and so are the requests on it."""
+        lost = self.lessee.drop()
+        log.error("%d running requests end unbilled: another process closed this one's writer", len(lost))
+        for hold in lost:
+            _call_off(hold)
+        for account in tuple(self._waiters):
+            self._release(account)
+        self._queue.renew()
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def _wait_for_release(self, account: str, seconds: float) -> None:
@@ -251,6 +307,19 @@ class Cashier:
                 self._queue.give_up(broken)
             except Exception:
                 log.exception("a transaction's end could not be told")
+
+
+def _call_off(hold: Hold) -> None:
+    if hold.bearer is not None:
+        hold.bearer.call_off()
+
+
+def _lost() -> Unavailable:
+    return Unavailable("this server had to give up the money held for this request; nothing was billed, send it again")
+
+
+def _out_of_touch() -> Unavailable:
+    return Unavailable("money cannot be held safely just now: the database does not answer; try again in a moment")
 
 
 def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

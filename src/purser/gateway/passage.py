@@ -242,7 +242,7 @@ class Passage:
 
     def refusal(self, error: UpstreamError) -> Refusal:
         """What the client hears of an upstream that failed before anything was sent."""
-        return stopping() if self.exchange.called_off else upstream_refusal(error)
+        return called_off(self.hold) if self.exchange.called_off else upstream_refusal(error)
 
     def answer_headers(self, answer: Answer) -> Headers:
         """The upstream's headers that are passed on, and ours."""
@@ -264,9 +264,10 @@ def _better(answer: Answer, kept: Answer | None) -> Answer:
     return answer
 
 
-def stopping() -> Refusal:
-    """503: this process ends before the request has."""
-    return unavailable("This server is stopping; nothing was billed. Send the request again.")
+def called_off(hold: Hold) -> Refusal:
+    """503: this process ends before the request has, or cannot hold its money any longer."""
+    why = "This server had to give up the money it held" if hold.lost else "This server is stopping"
+    return unavailable(f"{why}; nothing was billed. Send the request again.")
 
 
 def upstream_refusal(error: UpstreamError) -> Refusal:

@@ -10,7 +10,7 @@ import msgspec
 from purser.core.money import format_usd
 from purser.core.usage import Inconsistent, Measured
 from purser.gateway import bodies, streams
-from purser.gateway.passage import REFUSED_US, Passage, stopping
+from purser.gateway.passage import REFUSED_US, Passage, called_off
 from purser.gateway.refusals import Refusal
 from purser.gateway.streaming import relay_stream
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
@@ -62,7 +62,7 @@ async def _relay(passage: Passage) -> None:
             await _left_early(passage)
             return
         passage.void()
-        raise stopping() from None
+        raise called_off(passage.hold) from None
     except UpstreamError as error:
         passage.void()
         raise passage.refusal(error) from error

@@ -15,6 +15,7 @@ from purser.flows.lessee import Hold, Lessee, Share, remaining_of
 from purser.store import headroom
 from purser.store.db import Database
 from purser.store.headroom import RowKey
+from purser.store.writers import Writer
 
 log = logging.getLogger("purser.gateway")
 _FRESH = SECOND // 2  # what others use is read again after so long
@@ -27,9 +28,9 @@ _PATIENCE_SECONDS = 0.25  # an answer waits no longer than this for figures that
 class Remaining:
     """Reads the figures of accounts whose answers are about to tell them, many in one look; call on the event loop."""
 
-    def __init__(self, db: Database, lessee: Lessee, owner: str, now: Callable[[], int]) -> None:
+    def __init__(self, db: Database, lessee: Lessee, writer: Writer, now: Callable[[], int]) -> None:
         self.shared = True  # whether other writers take and give back headroom beside this one
-        self._db, self._lessee, self._owner, self._now = db, lessee, owner, now
+        self._db, self._lessee, self._writer, self._now = db, lessee, writer, now
         self._loop = asyncio.get_running_loop()
         self._wanted: dict[str, set[RowKey]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -89,7 +90,7 @@ class Remaining:
 
     def _read(self, keys: Sequence[RowKey]) -> list[tuple[RowKey, int | None, int]]:
         with self._db.read() as conn:
-            return headroom.list_left(conn, keys, self._owner)
+            return headroom.list_left(conn, keys, self._writer.owner)
 
     async def close(self) -> None:
         """Look no more."""

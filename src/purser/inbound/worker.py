@@ -13,8 +13,10 @@ from weakref import WeakValueDictionary
 from purser.core.errors import Broken, Conflict, Insufficient, Invalid, PurserError, Unavailable
 from purser.core.payment import DECLINED
 from purser.core.period import MINUTE, month_end, next_month
+from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, invoicing, payments, standing
+from purser.flows.closing import Watch, close_silent
 from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.inbound.world import keep_clock
@@ -23,7 +25,7 @@ from purser.store import accounts, invoices
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
 from purser.store.presence import Lead
-from purser.store.writers import Fenced, Tx
+from purser.store.writers import Fenced, Tx, list_steps
 
 T = TypeVar("T")
 log = logging.getLogger("purser.worker")
@@ -54,8 +56,14 @@ class Worker:
     """
 
     def __init__(
-        self, db: Database, run: Callable[[Callable[[Tx], object]], object], clock: Clock, provider: PaymentProvider
+        self,
+        db: Database,
+        run: Callable[[Callable[[Tx], object]], object],
+        clock: Clock,
+        provider: PaymentProvider,
+        policy: Policy | None = None,
     ) -> None:
+        self._policy = policy or Policy()
         self.db, self._write, self.clock, self.provider = db, run, clock, provider
         self._turn = threading.RLock()
         self._door = threading.Lock()
@@ -68,6 +76,7 @@ class Worker:
         self._judged_at = time.monotonic()
         self._ahead = self._clock_ahead()
         self._frozen = False
+        self._watch = Watch()
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""
@@ -325,6 +334,19 @@ class Worker:
             threading.Event().wait(_PAUSE_SECONDS)
         raise Unavailable("requests of a month that has ended are still running; it closes by itself when they end")
 
+    # ── writers that fell silent ─────────────────────────────────────────────────────────────────────────────────
+    def _close_silent(self) -> None:
+        """Close the writers that have stood still for so long that they have ended all that they ran."""
+        try:
+            with self.db.read() as conn:
+                steps = list_steps(conn)
+            now, most = time.monotonic(), self._policy.ttl_seconds + self._policy.drain_seconds
+            for writer, step in self._watch.look(steps, now, most):
+                self.write(partial(close_silent, writer=writer, step=step))
+        except Exception:
+            self._watch.start_over()
+            raise
+
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
     def poke(self) -> None:
         """Something may be due: look now."""
@@ -339,6 +361,7 @@ class Worker:
         """Do what is due, once a second and when poked, until stopped; of several processes one at a time does it."""
         while not self._stop:
             try:
+                self._close_silent()  # whoever leads may be the one that fell silent
                 if self._lead.take():
                     self.run_due()
             except (Broken, Fenced):

@@ -125,7 +125,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
         reload_clock=reload_clock,
     )
     hearers.append(gateway.on_touched)
-    worker = Worker(db, queue.run, world, TestProvider())
+    worker = Worker(db, queue.run, world, TestProvider(), policy)
     desk = Desk(db, queue, world, policy, worker, gateway.held, gateway.count_control_request, gateway.recent_requests)
     control = answer_with(create_app(desk))
 

@@ -31,6 +31,8 @@ _SESSION = {
 }
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _TRY_AGAIN = ("40001", "40P01")  # serialization failure, deadlock: the server has undone everything
+# A session that the server ended (by an operator, a crash, a restart, a timeout), or could not begin just now.
+_LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
 
 
 class Database:
@@ -71,11 +73,23 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one consistent snapshot and changes nothing."""
-        with self.engine.connect() as connection:
+        """A connection that sees one consistent snapshot and changes nothing.
+
+        Raises Unavailable where the server cannot be reached, or is lost meanwhile.
+        """
+        with self._told_when_away(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
+
+    @contextmanager
+    def _told_when_away(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not self.is_sqlite and is_lost(error):
+                raise Unavailable(f"the database {self.name} cannot be reached just now") from error
+            raise
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -97,12 +111,26 @@ def reason(error: sa.exc.DBAPIError) -> str:
 
 
 def may_try_again(error: BaseException) -> bool:
-    """Whether a transaction that had not come to its commit can simply run again.
+    """Whether a transaction that had not come to its commit can simply run again: others beside it had it undone."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
 
-    The database undid it because of others beside it, or the session was lost, and with it all it had done.
-    """
-    lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-    return lost or getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the session with a PostgreSQL server is gone, or could not begin; a new one may do better."""
+    import psycopg
+
+    if isinstance(error, sa.exc.TimeoutError):  # every connection of the pool is taken
+        return True
+    if isinstance(error, sa.exc.DBAPIError):
+        if error.connection_invalidated:
+            return True
+        error = error.orig or error
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate
+    if state is None:  # not the server's word: the connection itself failed
+        return isinstance(error, psycopg.OperationalError)
+    return state.startswith("08") or state in _LOST
 
 
 def _parse(url: str) -> sa.URL:

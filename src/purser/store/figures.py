@@ -55,14 +55,16 @@ def sum_money(conn: Connection) -> dict[str, int]:
 
 
 def list_leases(conn: Connection, limit: int) -> list[Row]:
-    """What writers have set aside, by account: account, kind, window, owner, share, used."""
-    c = t.leases.c
-    query = sa.select(c.account, c.kind, c.window, c.owner, c.share, c.used)
+    """What is set aside, by account: account, kind, window, owner, share, used, since when others want spare of it."""
+    c, h = t.leases.c, t.headroom.c
+    query = sa.select(c.account, c.kind, c.window, c.owner, c.share, c.used, h.wanted_at).join(
+        t.headroom, sa.and_(h.account == c.account, h.kind == c.kind, h.window == c.window)
+    )
     return list(conn.execute(query.order_by(c.account, c.kind, c.window, c.owner).limit(limit)))
 
 
 def list_writers(conn: Connection, limit: int) -> list[Row]:
-    """The newest writers: id, host, pid, state, seq, when last heard, and what their death left unbilled."""
+    """Writers, open ones first, then newest: id, host, pid, state, seq, when last heard, what was left unbilled."""
     c = t.writers.c
     query = sa.select(c.id, c.host, c.pid, c.state, c.seq, c.heard_at, c.unbilled)
-    return list(conn.execute(query.order_by(c.id.desc()).limit(limit)))
+    return list(conn.execute(query.order_by(c.state.desc(), c.id.desc()).limit(limit)))

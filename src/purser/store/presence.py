@@ -18,7 +18,6 @@ from purser.store.db import Connection, Database
 
 _WRITERS, _ONE = 1347767154, 1347767155  # spaces of advisory locks: writers by their id, and what there is one of
 _LEAD, SHARED, CHANGES, UPGRADE = 1, 2, 3, 4
-_LOCK = sa.text("SELECT pg_advisory_lock(:space, :id)")
 _TRY = sa.text("SELECT pg_try_advisory_lock(:space, :id)")
 _WAIT = sa.text("SELECT pg_advisory_xact_lock(:space, :id)")
 _WAIT_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(:space, :id)")
@@ -40,8 +39,11 @@ class Presence(Protocol):
     def end_turn(self) -> None:
         """Let the next process write."""
 
-    def show(self, conn: Connection, writer: int) -> None:
-        """Show from now on that this writer's process lives, until it ends or `close`."""
+    def show(self, conn: Connection, writer: int) -> bool:
+        """Show from now on that this writer's process lives, until it ends or `close`.
+
+        Answers False where an earlier session of this process shows it still: it must be shown again later.
+        """
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
         """The open writers whose process is gone, and `me` where this one must be shown again."""
@@ -66,8 +68,8 @@ class _Alone:
     def end_turn(self) -> None:
         return
 
-    def show(self, conn: Connection, writer: int) -> None:
-        return
+    def show(self, conn: Connection, writer: int) -> bool:
+        return True
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
         return []
@@ -88,9 +90,10 @@ class _Files:
     def end_turn(self) -> None:
         fcntl.flock(self._queue, fcntl.LOCK_UN)
 
-    def show(self, conn: Connection, writer: int) -> None:
+    def show(self, conn: Connection, writer: int) -> bool:
         # An open-file-description lock: held by this descriptor until it is closed or its process ends.
         fcntl.fcntl(self._alive, fcntl.F_OFD_SETLK, _flock_record(fcntl.F_WRLCK, writer))
+        return True
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
         # Whatever their host is called: who has this file open shares its locks, and a container's name changes.
@@ -122,8 +125,8 @@ class _Sessions:
     def end_turn(self) -> None:
         return
 
-    def show(self, conn: Connection, writer: int) -> None:
-        conn.execute(_LOCK, {"space": _WRITERS, "id": writer})
+    def show(self, conn: Connection, writer: int) -> bool:
+        return bool(conn.execute(_TRY, {"space": _WRITERS, "id": writer}).scalar_one())
 
     def list_gone(self, conn: Connection, me: int) -> list[int]:
         missing = [int(row[0]) for row in conn.execute(_GONE, {"space": _WRITERS})]

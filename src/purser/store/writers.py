@@ -2,137 +2,137 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from purser.core import lease as protocol
-from purser.core.errors import Broken
-from purser.core.ids import make_id
+from purser.core.errors import Broken, Unavailable
 from purser.core.policy import Policy
 from purser.store import headroom as rows
 from purser.store import schema as t
 from purser.store.bulk import Statement
-from purser.store.db import Connection, Database, may_try_again
+from purser.store.db import Connection, Database, Row, is_lost, may_try_again
 from purser.store.presence import CHANGES, lock_one, presence
+from purser.store.transaction import Tx, World, chain, owner_name
+
+__all__ = [
+    "Fenced",
+    "OutOfReach",
+    "Tx",
+    "World",
+    "Writer",
+    "chain",
+    "close_writer",
+    "list_steps",
+    "list_tips",
+    "owner_name",
+]
 
 T = TypeVar("T")
+log = logging.getLogger("purser.writer")
 _CHECKPOINT_EVERY = 200
 _TRIES = 5
-_CHANCE_BITS = 26  # of an id's 80 bits below its instant; those above are the moment when it was made
-_encode = msgspec.json.Encoder().encode
-
-
-class World(Protocol):
-    """Time and chance, passed in so that tests and the simulator own them."""
-
-    def now(self) -> int:
-        """Billing time, microseconds UTC; a manual clock drives it."""
-
-    def wall(self) -> int:
-        """Wall-clock time, microseconds UTC, for people to read."""
-
-    def entropy(self, bits: int) -> int:
-        """That many random bits."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0  # between attempts to reach a server again
 
 
 class Fenced(Exception):
-    """Another process closed this writer: whatever it still holds in memory is void."""
+    """Another process closed this writer: what it holds in memory is void, and it must register anew."""
 
 
-class _Moments:
-    """Moments of wall-clock time, microseconds, each later than the one before, whatever the clock does."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self, wall: int) -> int:
-        """This moment, or the next that is free."""
-        with self._lock:
-            self._last = max(wall, self._last + 1)
-            return self._last
+class OutOfReach(Unavailable):
+    """The database cannot be reached, and as this process stops it waits no longer."""
 
 
-_moments = _Moments()
+def _words(error: Exception) -> str:
+    """What an error says, in one line."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-@dataclass(slots=True)
-class Tx:
-    """One transaction under way: its connection, its billing instant and the rules in force."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A transaction of which everything but the commit is done: how far it brings its writer, and what it answers.
 
-    conn: Connection
-    now: int
-    policy: Policy
-    world: World
-    writer: int
+    `began` is when it did, by the monotonic clock.
+    """
+
+    began: float
     seq: int
-    facts: list[bytes] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    @property
-    def owner(self) -> str:
-        """This writer's name as an owner of leases."""
-        return owner_name(self.writer)
-
-    def new_id(self, kind: str) -> str:
-        """A fresh id of a kind; of those of one instant (a manual clock may stand still) the newest sorts last."""
-        moment = _moments.next(self.world.wall())
-        return make_id(kind, self.now, (moment << _CHANCE_BITS) + self.world.entropy(_CHANCE_BITS))
-
-    def cover(self, *fact: object) -> None:
-        """Put a row's values under the hash chain."""
-        self.facts.append(_encode(fact))
-
-    def touch(self, account: str) -> None:
-        """Say that an account changed in a way that gateways must hear of within a second."""
-        self.touched.add(account)
+    n: int
+    hash: bytes
+    result: Any
+    touched: set[str]
 
 
-def owner_name(writer: int) -> str:
-    """A writer's name as an owner of leases."""
-    return f"writer:{writer}"
+class _Doubtful(Exception):
+    """The session was lost during a commit, so that nobody has said whether it is there."""
 
-
-def chain(before: bytes, seq: int, facts: list[bytes]) -> bytes:
-    """The next link of a writer's hash chain over the facts of one commit, in any order."""
-    digest = hashlib.blake2b(before, digest_size=32)
-    digest.update(seq.to_bytes(8, "big"))
-    for fact in sorted(facts):
-        digest.update(len(fact).to_bytes(4, "big"))
-        digest.update(fact)
-    return digest.digest()
+    def __init__(self, made: _Made) -> None:
+        super().__init__("a commit's outcome is unknown")
+        self.made = made
 
 
 class Writer:
-    """One database connection that writes; owns leases; one transaction at a time, from any thread."""
+    """One database connection that writes; owns leases; one transaction at a time, from any thread.
 
-    def __init__(self, db: Database, world: World, policy: Policy, *, host: str, pid: int) -> None:
-        self.db, self.world, self.policy = db, world, policy
+    Closed by another process it raises Fenced; after `register` it goes on as a new writer with no leases. A lost
+    session is opened again, however long that takes, and what became of its last commit is read from the own row.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        world: World,
+        policy: Policy,
+        *,
+        host: str,
+        pid: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.db, self.world, self.policy, self.monotonic = db, world, policy, monotonic
+        self._host, self._pid = host, pid
         self._lock = threading.RLock()
+        self._stopping = threading.Event()
         self._presence = presence(db)
-        self._conn = db.engine.connect().execution_options(immediate=True)
+        self._session: object = None
         self._since_checkpoint = 0
-        self.seq = self.n = 0
-        self.hash = bytes(32)
-        self.open = True
-        with self._turn(), self._conn.begin():
-            values = {"host": host, "pid": pid, "hash": self.hash, "heard_at": world.wall()}
-            inserted = self._conn.execute(sa.insert(t.writers).values(values))
-            self.id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
-            self._show()
-        self.close_dead()
+        self._conn = self._connect()
+        self.id = 0
+        self.register()
 
     @property
     def owner(self) -> str:
         """This writer's name as an owner of leases."""
         return owner_name(self.id)
+
+    def register(self) -> None:
+        """Begin as a writer that was not there before, and close those whose process is gone (transition 1).
+
+        Whoever used the leases of the one before has dropped them by now.
+        """
+        with self._turn():
+            self._patiently(self._register)
+        self.close_dead()
+
+    def _register(self) -> None:
+        began = self.monotonic()
+        if self.id and not self.db.is_sqlite:
+            self._end_session()  # and with it its locks
+        start = bytes(32)
+        values = {"host": self._host, "pid": self._pid, "hash": start, "heard_at": self.world.wall()}
+        with self._conn.begin():
+            inserted = self._conn.execute(sa.insert(t.writers).values(values))
+            id_ = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+            self._show(id_)
+        self.id, self.seq, self.n, self.hash = id_, 0, 0, start
+        self.committed_at = began  # by the monotonic clock, before the last commit was sent
+        self.open = True
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -147,31 +147,45 @@ class Writer:
     def run(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in one durable transaction; its exceptions undo everything and are raised again.
 
-        Where the database undid it for the sake of others, or ended the session, it is done again. Raises Fenced where
-        this writer was closed, Broken where the database failed to commit: the outcome is then unknown and the process
-        must stop.
+        Where the database undid it for the sake of others, or the session was lost before its commit, it is done
+        again. Raises Fenced where this writer was closed, Broken where the database lost commits or failed in one.
         """
         return self.run_touching(work)[0]
 
     def run_touching(self, work: Callable[[Tx], T]) -> tuple[T, set[str]]:
         """As `run`; answers also the accounts whose control state changed."""
         with self._turn():
-            for _ in range(_TRIES - 1):
-                try:
-                    return self._run_once(work)
-                except Exception as error:
-                    if not may_try_again(error):
-                        raise
-            return self._run_once(work)
+            made = self._patiently(lambda: self._run_once(work))
+            self._checkpoint()
+        return made.result, made.touched
 
-    def _run_once(self, work: Callable[[Tx], T]) -> tuple[T, set[str]]:
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Attempt it until it is done or fails for a reason of its own; a lost session is opened again between."""
+        tries = 0
+        while True:
+            try:
+                return attempt()
+            except _Doubtful as doubt:
+                log.warning("the session was lost during a commit")
+                if self._reconnect(doubt.made):
+                    self._come_to(doubt.made)
+                    return doubt.made  # type: ignore[return-value]
+            except Exception as error:
+                tries += 1
+                if not self.db.is_sqlite and (is_lost(error) or self._is_cut_off()):
+                    log.warning("the session with the database was lost: %s", _words(error))
+                    self._reconnect(None)
+                elif not may_try_again(error) or tries >= _TRIES:
+                    raise
+
+    def _run_once(self, work: Callable[[Tx], Any]) -> _Made:
         tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1)
-        link, n = self.hash, self.n
+        link, n, began = self.hash, self.n, self.monotonic()
         transaction = self._conn.begin()
         try:
             self._step()
             if self._conn.connection.driver_connection is not self._session:
-                self._show()  # the server ended the session in which it was shown
+                self._show(self.id)  # an earlier session's lock was still there
             result = work(tx)
             if tx.facts:
                 link, n = chain(link, tx.seq, tx.facts), n + 1
@@ -181,24 +195,97 @@ class Writer:
                 lock_one(self._conn, CHANGES)  # last: numbers become visible in their order, so none is overlooked
                 self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
         except BaseException:
-            transaction.rollback()
+            self._roll_back(transaction)
             raise
+        made = _Made(began, tx.seq, n, link, result, tx.touched)
         try:
             transaction.commit()
         except Exception as error:
+            if not self.db.is_sqlite and (is_lost(error) or self._is_cut_off()):
+                raise _Doubtful(made) from error
             raise Broken(f"a commit failed, its outcome is unknown: {error}") from error
-        self.seq, self.hash, self.n = tx.seq, link, n
-        self._checkpoint()
-        return result, tx.touched
+        self._come_to(made)
+        return made
+
+    def _come_to(self, made: _Made) -> None:
+        self.seq, self.n, self.hash, self.committed_at = made.seq, made.n, made.hash, made.began
+
+    def _roll_back(self, transaction: sa.RootTransaction) -> None:
+        try:
+            transaction.rollback()
+        except Exception as error:
+            if self.db.is_sqlite:
+                raise
+            log.warning("a transaction ended with its session: %s", _words(error))
 
     def _step(self) -> None:
-        if _STEP.run(self._conn, self.world.wall(), self.id, self.seq).rowcount != 1:
-            self.open = False
-            raise Fenced(f"writer {self.id} was closed")
+        """The heartbeat and the fence, with which every transaction begins."""
+        if _STEP.run(self._conn, self.world.wall(), self.id, self.seq).rowcount == 1:
+            return
+        row = self._conn.execute(_OWN, {"id": self.id}).first()
+        self.open = False
+        self._check_not_behind(row, self.seq)
+        if row is not None and row.state == "open":
+            raise Broken(f"writer {self.id} came to {self.seq}, but another process wrote as it: {row.seq}")
+        raise Fenced(f"writer {self.id} was closed")
 
-    def _show(self) -> None:
-        self._presence.show(self._conn, self.id)
-        self._session = self._conn.connection.driver_connection
+    def _check_not_behind(self, row: Row | None, least: int) -> None:
+        if row is None or row.seq < least:
+            there = "it is not there" if row is None else f"there it is at {row.seq}"
+            raise Broken(f"the database has lost commits: writer {self.id} had come to {least}, {there}")
+
+    # ── sessions that are lost ───────────────────────────────────────────────────────────────────────────────────
+    def _connect(self) -> Connection:
+        return self.db.engine.connect().execution_options(immediate=True)
+
+    def _is_cut_off(self) -> bool:
+        if self._conn.invalidated or self._conn.closed:
+            return True
+        driver: Any = self._conn.connection.driver_connection
+        return bool(driver is None or driver.closed)
+
+    def _end_session(self) -> None:
+        self._session = None
+        if not self._conn.closed:
+            self._conn.invalidate()  # it must not go back into the pool with its locks
+            self._conn.close()
+        self._conn = self._connect()
+
+    def _reconnect(self, doubt: _Made | None) -> bool:
+        """Open a new session, as soon as there can be one; answers whether a doubtful commit was made."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                self._end_session()
+                made = self.id != 0 and self._look_back(doubt)
+            except Exception as error:
+                if not is_lost(error):
+                    raise
+            else:
+                log.warning("the database is reached again")
+                return made
+            if self._stopping.wait(pause):
+                raise OutOfReach("the database cannot be reached, and this process stops")
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _look_back(self, doubt: _Made | None) -> bool:
+        with self._conn.begin():
+            # Locked, so that a commit of the old session that the server still works on is waited for.
+            row = self._conn.execute(_OWN_LOCKED, {"id": self.id}).first()
+            self._check_not_behind(row, self.seq)
+            if doubt is None or row is None or row.seq < doubt.seq:
+                return False
+            if (row.seq, row.n, bytes(row.hash)) != (doubt.seq, doubt.n, doubt.hash):
+                raise Broken(f"writer {self.id} had come to {doubt.seq}, but the database has {row.seq} of another")
+            return True
+
+    def stop_waiting(self) -> None:
+        """This process ends: where the database cannot be reached now, it is not waited for."""
+        self._stopping.set()
+
+    def _show(self, id_: int) -> None:
+        if self._presence.show(self._conn, id_):
+            self._session = self._conn.connection.driver_connection
 
     def _checkpoint(self) -> None:
         self._since_checkpoint += 1
@@ -211,10 +298,14 @@ class Writer:
                 except Exception as error:  # the transaction is committed: as any other error it would be run again
                     raise Broken(f"a checkpoint failed: {error}") from error
 
+    def list_dead(self) -> list[int]:
+        """The open writers whose process is gone; this one's own id where it must be shown again."""
+        with self.db.read() as read:
+            return self._presence.list_gone(read, self.id)
+
     def close_dead(self) -> list[int]:
         """Close the open writers whose process is gone; answers their ids."""
-        with self.db.read() as read:
-            gone = self._presence.list_gone(read, self.id)
+        gone = self.list_dead()
         if self.id in gone:
             self.run(lambda tx: None)  # any transaction shows this one again
         dead = [writer for writer in gone if writer != self.id]
@@ -223,17 +314,23 @@ class Writer:
         return dead
 
     def close(self) -> None:
-        """Give every lease back and end this writer."""
+        """Give every lease back and end this writer; where it cannot be reached others close it."""
+        self.stop_waiting()
         with self._lock:
             if self.open:
-                self.run(lambda tx: close_writer(tx, self.id))
+                try:
+                    self.run(lambda tx: close_writer(tx, self.id))
+                except (Fenced, OutOfReach) as error:
+                    log.warning("writer %d could not close itself: %s", self.id, error)
                 self.open = False
-            if not self.db.is_sqlite:
+            if not (self.db.is_sqlite or self._conn.closed):
                 self._conn.invalidate()  # the session ends, and with it the lock it holds
             self._conn.close()
             self._presence.close()
 
 
+_OWN_COLUMNS = "SELECT seq, n, hash, state FROM writers WHERE id = :id"
+_OWN, _OWN_LOCKED = sa.text(_OWN_COLUMNS), sa.text(f"{_OWN_COLUMNS} FOR UPDATE")
 _STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? AND seq = ? AND state = 'open'")
 _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
 _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
@@ -244,16 +341,25 @@ def list_tips(conn: Connection) -> dict[int, int]:
     return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(t.writers.c.id, t.writers.c.seq))}
 
 
-def close_writer(tx: Tx, writer: int) -> int:
+def list_steps(conn: Connection) -> dict[int, int]:
+    """How far every open writer has come: its id → the number of its last transaction."""
+    c = t.writers.c
+    return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(c.id, c.seq).where(c.state == "open"))}
+
+
+def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:
     """Close a writer and end its leases: what they used stays used, the spare comes back and counts as unbilled.
 
-    Answers the spare nano-dollars. A writer that closes itself with nothing held has no unbilled work.
+    With `seq` given only if it has not come further than that. Answers the unbilled nano-dollars at most, None where
+    the writer was closed already or has gone on. A writer that closes itself with nothing held has no unbilled work.
     """
+    c = t.writers.c
+    as_seen = [] if seq is None else [c.seq == seq]
     closed = tx.conn.execute(
-        sa.update(t.writers).where(t.writers.c.id == writer, t.writers.c.state == "open").values(state="closed")
+        sa.update(t.writers).where(c.id == writer, c.state == "open", *as_seen).values(state="closed")
     )
     if closed.rowcount != 1:
-        return 0
+        return None
     spare = 0
     for key, held in rows.list_leases_of(tx.conn, owner_name(writer)):
         row = rows.lock_row(tx.conn, key)
@@ -261,9 +367,9 @@ def close_writer(tx: Tx, writer: int) -> int:
             raise Broken(f"lease without headroom row: {key}")
         if writer == tx.writer:
             row, held = protocol.give_back(row, held, held.spare)
-        spare += held.spare
+        spare += held.spare if key.kind == protocol.CREDIT else 0  # every hold is on a credit row, and counts once
         rows.put_row(tx.conn, key, protocol.close(row, held))
         rows.delete_lease(tx.conn, key, owner_name(writer))
         tx.touch(key.account)
-    tx.conn.execute(sa.update(t.writers).where(t.writers.c.id == writer).values(unbilled=spare))
+    tx.conn.execute(sa.update(t.writers).where(c.id == writer).values(unbilled=spare))
     return spare

@@ -106,7 +106,7 @@ class AuditView(View):
 
 
 class WriterView(View):
-    """A database writer: a process that holds leases."""
+    """A database writer: a process that holds leases. `unbilledUsd` is what its closing left unbilled at most."""
 
     id: int
     host: str
@@ -118,7 +118,7 @@ class WriterView(View):
 
 
 class LeaseView(View):
-    """What a writer has set aside on one constraint of an account."""
+    """What a writer or hold has set aside on one constraint of an account, and whether others want its spare back."""
 
     account: str
     kind: str
@@ -126,13 +126,17 @@ class LeaseView(View):
     owner: str
     share_usd: str
     used_usd: str
+    spare_usd: str
+    wanted: bool
 
 
 class LeaseList(View):
-    """Writers and their leases."""
+    """Writers and their leases; of all there are, not only of those listed, what is set aside and what is unbilled."""
 
     writers: list[WriterView]
     leases: list[LeaseView]
+    set_aside_usd: str
+    unbilled_usd: str
 
 
 def _price(rates: dict[str, Rate]) -> dict[str, str]:
@@ -229,10 +233,11 @@ def run_audit(request: Call) -> AuditView:
 
 @get(_PATH + "/leases", OPERATOR)
 def list_leases(request: Call) -> LeaseList:
-    """List the writers and what they have set aside."""
+    """List the writers, what they have set aside, what others want back of it, and what is unbilled."""
     with request.desk.read() as conn:
         writers = figures.list_writers(conn, _MOST_LEASES)
         leases = figures.list_leases(conn, _MOST_LEASES)
+        money = figures.sum_money(conn)
     return LeaseList(
         [
             WriterView(
@@ -241,9 +246,20 @@ def list_leases(request: Call) -> LeaseList:
             for row in writers
         ],
         [
-            LeaseView(row.account, row.kind, row.window, row.owner, format_usd(row.share), format_usd(row.used))
+            LeaseView(
+                account=row.account,
+                kind=row.kind,
+                window=row.window,
+                owner=row.owner,
+                share_usd=format_usd(row.share),
+                used_usd=format_usd(row.used),
+                spare_usd=format_usd(row.share - row.used),
+                wanted=row.wanted_at is not None,
+            )
             for row in leases
         ],
+        set_aside_usd=format_usd(money["leased"]),
+        unbilled_usd=format_usd(money["unbilled"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The operator commands: blocking an account under an abuse rule, and letting it back in."""
+"""The operator commands: blocking an account under an abuse rule, letting it back in, and what writers set aside."""
 
 from __future__ import annotations
 
@@ -7,17 +7,37 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from purser.core.standing import BLOCKED
+from purser.inbound.cli.figures import usd
 from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import Column, confirm, show_one
+from purser.inbound.cli.show import ID, MONEY, NUMBER, STATE, WHEN, Column, confirm, show_list, show_one, tell
 from purser.inbound.cli.wire import at
 
-app = App(name="operator", help="Suspend an account, or let it back in. Needs the operator key.")
+app = App(name="operator", help="Suspend an account, let it back in, or see leases. Needs the operator key.")
 
 _ONE = (
     Column("account", "id"),
     Column("standing", "suspendState"),
     Column("causes", "causes"),
 )
+_WRITERS = (
+    Column("WRITER", "id", NUMBER),
+    Column("HOST", "host", ID, spare=True),
+    Column("PROCESS", "pid", NUMBER, spare=True),
+    Column("STATE", "state", STATE),
+    Column("HEARD", "heardAt", WHEN),
+    Column("STEP", "seq", NUMBER),
+    Column("UNBILLED", "unbilledUsd", MONEY),
+)
+_LEASES = (
+    Column("ACCOUNT", "account", ID),
+    Column("LIMIT", "limit", ID),
+    Column("OWNER", "owner", ID),
+    Column("SHARE", "shareUsd", MONEY),
+    Column("USED", "usedUsd", MONEY),
+    Column("SPARE", "spareUsd", MONEY),
+    Column("RECALLED", "recalled"),
+)
+_SHOWN_CLOSED = 10
 Account = Annotated[str, Parameter(help="Which account.")]
 
 
@@ -52,3 +72,26 @@ def reinstate(account: Account, /, *, reach: Reach = UNSAID) -> None:
     """
     path = f"{at('operator', 'v1', 'accounts', account)}:reinstate"
     _show(reach, reach.call_as_operator().post(path, {}))
+
+
+@app.command(name="leases")
+def leases(*, reach: Reach = UNSAID) -> None:
+    """Show the writers (a serving process has one), what each has set aside, and what was left unbilled.
+
+    A share is what a writer may let requests hold without asking; what of it is spare comes back when others want it.
+    Unbilled is at most what a process that died had running: the operator's loss, and nobody has to act on it. CSV
+    has the leases.
+
+    Example: purser operator leases
+    """
+    found = reach.call_as_operator().get(at("operator", "v1", "leases"))
+    rows = [
+        {**lease, "limit": lease["window"] or lease["kind"], "recalled": "wanted" if lease["wanted"] else ""}
+        for lease in found["leases"]
+    ]
+    if reach.output == "table":
+        closed = [writer for writer in found["writers"] if writer["state"] != "open"][:_SHOWN_CLOSED]
+        open_ = [writer for writer in found["writers"] if writer["state"] == "open"]
+        show_list(reach.output, found, open_ + closed, _WRITERS, "There is no writer.")
+        tell(f"{usd(found['setAsideUsd'])} of credit is set aside, {usd(found['unbilledUsd'])} was left unbilled.")
+    show_list(reach.output, found, rows, _LEASES, "Nothing is set aside.")
