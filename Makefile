@@ -60,14 +60,13 @@ check: .venv/.dev ## The quick half of test: format, lint, types, imports, archi
 	@echo "== imports" && .venv/bin/lint-imports --no-logo
 	@echo "== architecture table" && $(PY) tools/architecture.py --check && echo "up to date"
 
-# Tests marked hledger or chromium need those programs: CI installs them and insists, a laptop may go without.
+# Tests marked hledger or chromium need those programs: .ci/run installs them where it can, a laptop may go without.
 .PHONY: left-out
 left-out:
 	@for program in hledger chromium; do \
 		grep -rqs --include='*.py' "mark\.$$program" tests || continue; \
 		command -v $$program >/dev/null && continue; \
 		echo "Left out here: the tests marked $$program, which is not installed (apt-get install $$program)"; \
-		if [ -n "$$CI" ]; then exit 1; fi; \
 	done
 
 .PHONY: wheel-test
