@@ -69,6 +69,10 @@ left-out:
 		echo "Left out here: the tests marked $$program, which is not installed (apt-get install $$program)"; \
 	done
 
+.PHONY: model
+model: .venv/.dev ## Search every state of the lease protocol in small worlds (half a minute; ARGS=--wide for millions)
+	@$(PY) -m tests.model $(ARGS)
+
 .PHONY: wheel-test
 wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
 	@$(PY) tests/wheel/check_wheel.py
