@@ -97,6 +97,16 @@ def test_an_entry_of_beancount_carries_its_facts_as_metadata() -> None:
     )
 
 
+def test_a_file_begins_with_what_the_program_must_know() -> None:
+    assert "\ncommodity 1000.000000000 USD\n\n" in FORMATS["hledger"].head()
+    assert '\noption "operating_currency" "USD"\n\n' in FORMATS["beancount"].head()
+    names = ["Assets:Cash:Ada", "Income:Revenue:Ada"]
+    assert FORMATS["hledger"].opened(names, AT) == "account Assets:Cash:Ada\naccount Income:Revenue:Ada\n\n"
+    assert FORMATS["beancount"].opened(names, AT) == (
+        "2026-03-01 open Assets:Cash:Ada USD\n2026-03-01 open Income:Revenue:Ada USD\n\n"
+    )
+
+
 def test_balances_are_asserted_after_the_last_entry_without_tolerance() -> None:
     balances = {"Assets:Cash:Ada": 1, "Income:Revenue:Ada": -1}
     assert FORMATS["hledger"].asserted(balances, AT) == (
