@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def _part(path: Path) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what is about the files of SQLite where there are none."""
+    """Skip what needs a program that is missing, and what is about the files of SQLite where there are none."""
+    if item.get_closest_marker("hledger") and shutil.which("hledger") is None:
+        pytest.skip("hledger is not installed")
     about = item.get_closest_marker("sqlite")
     if about is not None and not databases.is_sqlite():
         pytest.skip(str(about.args[0]))

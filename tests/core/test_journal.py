@@ -65,6 +65,12 @@ FACTS = [
 ]
 
 
+def test_the_rest_of_an_invoice_is_owed_as_unbilled_again() -> None:
+    carried = journal.carried_on("inv_1", "2026-04", 3)
+    assert (carried.key, carried.kind) == ("inv_1/carried", "carried")
+    assert fold(carried) == {"unbilled:2026-04": 3, "invoiced:inv_1": -3}, "M4"
+
+
 @pytest.mark.parametrize("fact, transaction, kind, moved", FACTS)
 def test_what_each_fact_posts(fact: str, transaction: Transaction, kind: str, moved: dict[str, int]) -> None:
     assert fold(transaction) == moved, fact

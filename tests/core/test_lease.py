@@ -8,7 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from purser.core.errors import Broken
-from purser.core.lease import Headroom, Lease, change, check, close, give_back, grant, lapse, settle, use_after
+from purser.core.lease import (
+    Asked,
+    Granted,
+    Headroom,
+    Lease,
+    change,
+    check,
+    close,
+    give_back,
+    grant,
+    grant_path,
+    lapse,
+    settle,
+    use_after,
+)
 
 # grant: (rule, row, least, most, given or None)
 GRANTS = [
@@ -38,6 +52,28 @@ def test_a_grant_takes_what_is_there_or_nothing(
     assert after == Headroom(row.amount, row.enforced, row.taken + given_, row.used, row.over), (
         "A1: over is not written"
     )
+
+
+ROOM, FULL = Headroom(100, True), Headroom(100, True, taken=100, used=100)
+
+
+def test_a_path_is_granted_on_every_row() -> None:
+    granted, short = grant_path([Asked(ROOM, Lease(), 1, 70), Asked(FULL, Lease(), 0, 5), Asked(ROOM, Lease(9), 2, 3)])
+    assert short is None
+    assert granted == [
+        Granted(Headroom(100, True, taken=70), Lease(70), 70),
+        Granted(FULL, Lease(), 0),
+        Granted(Headroom(100, True, taken=3), Lease(12), 3),
+    ]
+
+
+def test_a_path_falls_short_at_the_first_row_that_does() -> None:
+    granted, short = grant_path([Asked(ROOM, Lease(), 1, 70), Asked(FULL, Lease(3), 1, 5), Asked(FULL, Lease(), 2, 2)])
+    assert short == 1, "A8: nothing is to be written on any row"
+    assert granted[0] == Granted(Headroom(100, True, taken=70), Lease(70), 70)
+    assert granted[1:] == [Granted(FULL, Lease(3), None), Granted(FULL, Lease(), None)], "these as they were"
+    assert grant_path([Asked(FULL, Lease(), 1, 1), Asked(ROOM, Lease(), 1, 1)])[1] == 0
+    assert grant_path([]) == ([], None)
 
 
 def test_two_writers_never_share_a_nano_dollar() -> None:

@@ -60,6 +60,13 @@ def test_a_priority_multiplier_lies_between_1_and_100(times: object) -> None:
         read_price("swift", {"input": "1", "output": "1", "priority": times})
 
 
+def test_a_multiplied_rate_must_be_countable() -> None:
+    price = {"input": "999999.999999999", "output": "1"}
+    assert read_price("swift", price | {"priority": "100"}), "a whole number of nano-dollars"
+    with pytest.raises(Invalid, match=r"swift\.priority makes a rate too large"):
+        read_price("swift", price | {"priority": "99.9999"})
+
+
 # (scenario, input price, cached_is_input, cached tokens, charge in nano-dollars)
 CACHED_DEFAULTS = [
     ("S46", "0.90", False, MILLION, 450_000_000),

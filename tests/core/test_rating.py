@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from purser.core.admission import hold_nanos
 from purser.core.errors import Broken
 from purser.core.money import Rate, round_half_even
-from purser.core.rating import Part, rate
+from purser.core.rating import Charge, Part, rate
 from purser.core.usage import CACHED, INPUT, OUTPUT, UNITS, quantities
 from tests.core.rates import MILLION, RATES, exact_cost, per_million
 
@@ -107,6 +107,11 @@ def test_no_usage_within_the_bounds_costs_more_than_the_hold(
     hold = hold_nanos(rates, bound_in, bound_out)
     assert charge.amount_nanos <= hold, "H4, A5"
     assert rate(used, rates, hold) == charge, "nothing is clamped that was within the bounds"
+
+
+def test_nothing_of_a_unit_costs_nothing_and_is_no_part() -> None:
+    assert rate({INPUT: 3, OUTPUT: 0}, per_million(MILLION, 0, MILLION)) == Charge(3, (Part(INPUT, 3, 3),))
+    assert rate({OUTPUT: 0}, {}) == Charge(0, ()), "so it needs no rate"
 
 
 @given(RATES, TOKENS, TOKENS, TOKENS, st.integers(0, 10**9))

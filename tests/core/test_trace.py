@@ -71,8 +71,8 @@ def test_burstgpt_rows_count_seconds_and_may_have_more_columns() -> None:
     assert rows(text, BURSTGPT) == [TraceRow(5_000_000, 472, 18), TraceRow(45_250_000, 1087, 230)]
 
 
-def test_mooncake_rows_count_milliseconds_and_name_their_blocks() -> None:
-    text = mooncake() + "\n" + mooncake(timestamp=27482.5, hash_ids=[]) + "\n"
+def test_mooncake_rows_count_milliseconds_name_their_blocks_and_blank_lines_are_nothing() -> None:
+    text = mooncake() + "\n \n" + mooncake(timestamp=27482.5, hash_ids=[]) + "\n"
     assert rows(text, MOONCAKE) == [TraceRow(27_482_000, 6955, 52, (46, 47)), TraceRow(27_482_500, 6955, 52)]
 
 

@@ -17,7 +17,7 @@ from tests.inbound.house import Client, House
 # Every route of an account: method, path below the account, a body that is right, and who may call it.
 VIEWS = ["balance", "credits", "invoices", "invoices:preview", "invoices/{invoice}", "invoices/{invoice}/lines/1/usage"]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
-VIEWS += ["usage", "users", "users/owner", "apiKeys"]
+VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
     ("PATCH", "users/owner", {"displayName": "x"}),

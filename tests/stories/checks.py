@@ -11,6 +11,7 @@ from purser.store import headroom
 from purser.store import schema as t
 from purser.store.db import Connection
 from purser.store.headroom import RowKey, credit_key, month_key
+from tests import oracles
 from tests.stories.scene import Scene
 
 
@@ -26,12 +27,17 @@ def check_line(scene: Scene) -> list[str]:
 
 
 def check_story(scene: Scene) -> list[str]:
-    """What is broken at the end: every invariant of the audit, also once every lease is back."""
+    """What is broken at the end: the audit, also once every lease is back, and what others read in the ledger."""
     if not scene.begun:
         return []
     running = _audit(scene)
     scene.end()
-    return running + _audit(scene) + check_line(scene)
+    return running + _audit(scene) + check_line(scene) + _exported(scene)
+
+
+def _exported(scene: Scene) -> list[str]:
+    with scene.db.read() as conn:
+        return oracles.disagreements(conn)
 
 
 def _audit(scene: Scene) -> list[str]:

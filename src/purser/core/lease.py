@@ -6,6 +6,7 @@ aside on it. For every row: taken = used + Σ lease.share, and all that was ever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from purser.core.errors import Broken
@@ -57,6 +58,43 @@ def grant(row: Headroom, lease: Lease, least: int, most: int) -> tuple[Headroom,
     if given < least:
         return None
     return check(replace(row, taken=row.taken + given)), replace(lease, share=lease.share + given), given
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A headroom row, a writer's lease on it, and between how little and how much is to be taken for the lease."""
+
+    row: Headroom
+    lease: Lease
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A row and a lease after `given` was taken; None where even the least was not there."""
+
+    row: Headroom
+    lease: Lease
+    given: int | None
+
+
+def grant_path(path: Sequence[Asked]) -> tuple[list[Granted], int | None]:
+    """Take headroom on every row of a path, or on none (transition 2).
+
+    Answers what would be of each row, in their order, and the place of the first that falls short: where there is one,
+    nothing is to be written.
+    """
+    granted = []
+    short = None
+    for n, asked in enumerate(path):
+        taken = grant(asked.row, asked.lease, asked.least, asked.most)
+        if taken is None:
+            short = n if short is None else short
+            granted.append(Granted(asked.row, asked.lease, None))
+        else:
+            granted.append(Granted(*taken))
+    return granted, short
 
 
 def settle(lease: Lease, cost: int) -> Lease:

@@ -67,38 +67,38 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
     due = accounts.get_account(tx.conn, account)
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
         credits.expire(tx, account)
-    given: dict[RowKey, int] = {}
-    left: dict[RowKey, int | None] = {}
-    writes = []
-    short = None
-    for need in sorted(needs, key=lambda item: item.key):
-        row = headroom.lock_row(tx.conn, need.key)
-        if row is None:
-            raise Broken(f"no headroom row {need.key}")
-        held = headroom.get_lease(tx.conn, need.key, tx.owner)
-        plenty = need.most if not row.enforced else min(need.most, row.available // _SHARE_OF_REST)
-        countable = LARGEST_NANOS - row.taken
-        if not row.enforced and need.least > countable:
-            raise Invalid("this request could cost more than one account can owe; ask for less at once")
-        granted = lease.grant(row, held, need.least, min(max(need.wanted, plenty), countable))
-        left[need.key] = row.available if row.enforced else None
-        if granted is None:
-            short = short or need.key
-            continue
-        row, held, given[need.key] = granted
-        left[need.key] = row.available if row.enforced else None
-        writes.append((need.key, row, held))
+    keys = sorted(needs, key=lambda item: item.key)
+    granted, place = lease.grant_path([_asked(tx, need) for need in keys])
     _refuse_closed(tx, account, months)
-    if short is not None:
+    left = {
+        need.key: made.row.available if made.row.enforced else None for need, made in zip(keys, granted, strict=True)
+    }
+    if place is not None:
+        short = keys[place].key
         own = headroom.get_lease(tx.conn, short, tx.owner)
         others = headroom.get_spare(tx.conn, short) > own.spare
         if others:
             headroom.set_wanted(tx.conn, short, tx.now)
         return Taken({}, left, short, others)
-    for key, row, held in writes:
-        headroom.put_row(tx.conn, key, row)
-        headroom.put_lease(tx.conn, key, tx.owner, held)
+    given = {}
+    for need, made in zip(keys, granted, strict=True):
+        headroom.put_row(tx.conn, need.key, made.row)
+        headroom.put_lease(tx.conn, need.key, tx.owner, made.lease)
+        given[need.key] = made.given or 0
     return Taken(given, left)
+
+
+def _asked(tx: Tx, need: Need) -> lease.Asked:
+    """What is needed on one row, which is locked; raises Invalid for more than can be counted."""
+    row = headroom.lock_row(tx.conn, need.key)
+    if row is None:
+        raise Broken(f"no headroom row {need.key}")
+    plenty = need.most if not row.enforced else min(need.most, row.available // _SHARE_OF_REST)
+    countable = LARGEST_NANOS - row.taken
+    if not row.enforced and need.least > countable:
+        raise Invalid("this request could cost more than one account can owe; ask for less at once")
+    held = headroom.get_lease(tx.conn, need.key, tx.owner)
+    return lease.Asked(row, held, need.least, min(max(need.wanted, plenty), countable))
 
 
 def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.journal import DEBIT_NORMAL, Transaction
+from purser.core.journal import DEBIT_NORMAL, Posting, Transaction
+from purser.core.plain_text import Entry
 from purser.store import schema as t
 from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection
@@ -24,6 +26,7 @@ _BALANCE = Insert(
     key=("account", "ledger", "writer"),
     adding=("debits", "credits"),
 )
+_AT_ONCE = 1_000  # rows fetched at a time
 
 
 def post(tx: Tx, account: str, transaction: Transaction, *, corrects: str | None = None) -> None:
@@ -117,3 +120,52 @@ def list_transactions(
         ).all()
         answer.append({"key": head.key, "kind": head.kind, "at": head.at, "postings": [tuple(side) for side in sides]})
     return answer
+
+
+_NEXT = sa.text(
+    "SELECT MIN(account) FROM (SELECT MIN(account) AS account FROM transactions WHERE account > :after "
+    "UNION ALL SELECT MIN(account) FROM balances WHERE account > :after) a"
+)
+
+
+def iter_accounts(conn: Connection) -> Iterator[str]:
+    """The accounts that have entries or balances, in order."""
+    account = ""
+    while True:
+        found = conn.execute(_NEXT, {"after": account}).scalar_one()
+        if found is None:
+            return
+        account = str(found)
+        yield account
+
+
+def count_transactions(conn: Connection, account: str | None = None) -> int:
+    """How many transactions an account has, or all have together."""
+    query = sa.select(sa.func.count()).select_from(t.transactions)
+    if account is not None:
+        query = query.where(t.transactions.c.account == account)
+    return int(conn.execute(query).scalar_one())
+
+
+_ENTRIES = sa.text(
+    "SELECT t.key, t.kind, t.at, t.corrects, p.ledger, p.side, p.amount FROM transactions t "
+    "JOIN postings p ON p.account = t.account AND p.key = t.key "
+    "WHERE t.account = :account ORDER BY t.at, t.writer, t.seq, t.key, p.n"
+)
+
+
+def iter_entries(conn: Connection, account: str) -> Generator[Entry]:
+    """An account's transactions one by one, oldest first, never all in memory; to be closed where it is left early."""
+    with conn.execute(_ENTRIES, {"account": account}, execution_options={"yield_per": _AT_ONCE}) as found:
+        for (key, kind, at, corrects), rows in groupby(found, key=lambda row: tuple(row[:4])):
+            postings = tuple(Posting(row.ledger, row.side == "D", row.amount) for row in rows)
+            yield Entry(account, at, Transaction(key, kind, postings), corrects)
+
+
+def list_signed_balances(conn: Connection, account: str) -> list[tuple[str, int]]:
+    """The balance of every ledger account that an account has, debits less credits, by its name."""
+    c = t.balances.c
+    query = sa.select(c.ledger, sa.func.sum(c.debits), sa.func.sum(c.credits)).where(c.account == account)
+    return [
+        (str(row[0]), int(row[1]) - int(row[2])) for row in conn.execute(query.group_by(c.ledger).order_by(c.ledger))
+    ]

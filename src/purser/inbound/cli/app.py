@@ -45,7 +45,12 @@ _NOUNS = (
     (ACCOUNT, "account", "purser.inbound.cli.account:app", "Open, show and list accounts."),
     (ACCOUNT, "quota", "purser.inbound.cli.quota:app", "What an account may use, such as its monthly spend limit."),
     (ACCOUNT, "credits", "purser.inbound.cli.credits:app", "Credit: what there is, buying it, granting it."),
-    (ACCOUNT, "billing", "purser.inbound.cli.billing:app", "Invoices, receipts and usage."),
+    (
+        ACCOUNT,
+        "billing",
+        "purser.inbound.cli.billing:app",
+        "Invoices, receipts, usage, and the ledger for other programs.",
+    ),
     (ACCOUNT, "payment-method", "purser.inbound.cli.payment_method:app", "The cards that an account pays with."),
     (ACCOUNT, "key", "purser.inbound.cli.key:app", "API keys."),
     (ACCOUNT, "user", "purser.inbound.cli.user:app", "The users of an account."),

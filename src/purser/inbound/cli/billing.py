@@ -1,4 +1,4 @@
-"""The billing commands: invoices with their lines, receipts, and usage by day, hour and model."""
+"""The billing commands: invoices with their lines, receipts, usage by day, hour and model, the ledger exported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from purser.inbound.cli import figures
 from purser.inbound.cli.credits import allocation_words
+from purser.inbound.cli.export import export_ledger
 from purser.inbound.cli.reach import UNSAID, Reach
 from purser.inbound.cli.show import (
     DAY,
@@ -26,7 +27,8 @@ from purser.inbound.cli.show import (
     tell,
 )
 
-app = App(name="billing", help="Invoices, receipts and usage.")
+app = App(name="billing", help="Invoices, receipts, usage, and the ledger for other programs.")
+app.command(export_ledger, name="export-ledger")
 
 _INVOICES = (
     Column("NUMBER", "number", ID),

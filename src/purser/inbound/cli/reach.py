@@ -27,8 +27,8 @@ class Printing:
 
 @Parameter(name="*", group=REACH)
 @dataclass(frozen=True)
-class Reach:
-    """Which Purser, as whom, for which account, and how to print.
+class Way:
+    """Which Purser, as whom and for which account.
 
     An API key opens its own account, the operator's key every account. Where both are given in one place, as by two
     exported variables, the API key is used for its own account and the operator's key for any other.
@@ -45,7 +45,6 @@ class Reach:
     ] = None
     account: Annotated[str | None, Parameter(help="The account; or PURSER_ACCOUNT, or the key's own.")] = None
     profile: Annotated[str | None, Parameter(help="A profile that login made; or PURSER_PROFILE.")] = None
-    output: Annotated[Format, Parameter(name=["--output", "-o"], help="How to print what was found.")] = "table"
 
     def levels(self) -> list[Profile]:
         """What was given by flag, by environment and by profile, in the order in which they count."""
@@ -127,6 +126,14 @@ class Reach:
     def within(self, caller: Caller, *parts: str) -> str:
         """A path below the account: ("quotas",) is "/v1/accounts/ada/quotas"."""
         return at("v1", "accounts", self.account_of(caller), *parts)
+
+
+@Parameter(name="*", group=REACH)
+@dataclass(frozen=True)
+class Reach(Way):
+    """Which Purser, as whom, for which account, and how to print."""
+
+    output: Annotated[Format, Parameter(name=["--output", "-o"], help="How to print what was found.")] = "table"
 
 
 UNSAID = Reach()

@@ -9,12 +9,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+from purser.inbound.cli.show import counting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +194,7 @@ def _run(plan: Plan, files: list[Path], format_: str, found: Survey, speed: str,
     scratch = TemporaryDirectory(prefix="purser-replay-") if database_url is None else nullcontext()
     clock = ManualWorld(found.first_at)
     pace = _real_time(found.first_at) if speed == "1x" else None
-    with scratch as directory, _progress(found.rows) as progress:
+    with scratch as directory, counting("replaying", found.rows) as progress:
         db = _open(database_url or f"sqlite:///{directory}/replay.db")
         try:
             with closing(Writer(db, clock, Policy(), host=socket.gethostname(), pid=os.getpid())) as writer:
@@ -224,21 +226,6 @@ def _real_time(first_at: int) -> Callable[[int], None]:
         time.sleep(max(0.0, (at - first_at) / 1_000_000 - (time.monotonic() - started)))
 
     return wait
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where somebody looks at it; answers what to call with the rows done."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 # ── the report ───────────────────────────────────────────────────────────────────────────────────────────────────

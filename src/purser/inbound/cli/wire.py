@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from purser.inbound.cli.failure import ERROR, EXIT_CODES, USAGE, Failure, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from http.client import HTTPConnection, HTTPResponse
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 SECONDS = 30
 LONG_SECONDS = 3600  # closing a month, auditing and moving the clock answer when all of it is done
 MOST_PAGES = 10_000
+_PIECE = 64 * 1024
 _NEXT_STEPS = {
     401: "Give a key with --api-key or PURSER_API_KEY, or keep one with: purser login",
     429: "Wait a moment and run it again; with a payment method on file far more requests a minute are allowed.",
@@ -82,51 +85,91 @@ class Caller:
         """The JSON answer to a DELETE, None where it has no body."""
         return self._call("DELETE", path, None, SECONDS)
 
+    @contextmanager
+    def reading(self, path: str, query: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+        """The answer to a GET as it comes, which need not be JSON: its headers (lower-case) and its pieces."""
+        connection = self._connect(LONG_SECONDS)
+        try:
+            with self._failing(LONG_SECONDS):
+                connection.request("GET", f"{self._path}{path}?{urlencode(query)}", headers=self._headers("*/*"))
+                answer = connection.getresponse()
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                content = b"" if answer.status == 200 else answer.read()
+            if answer.status != 200:
+                self._read(answer.status, headers, content)
+            yield headers, self._pieces(answer)
+        finally:
+            connection.close()
+
+    def _pieces(self, answer: HTTPResponse) -> Iterator[bytes]:
+        while True:
+            with self._failing(LONG_SECONDS):
+                piece = answer.read(_PIECE)
+            if not piece:
+                return
+            yield piece
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": "purser-cli"}
+        if self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key}"
+        return headers
+
     def _call(self, method: str, path: str, body: object, seconds: int) -> Any:
         """One request; one whose connection breaks is sent once more, which its Idempotency-Key makes safe."""
         import http.client
         import secrets
 
-        headers = {"Accept": "application/json", "User-Agent": "purser-cli"}
-        if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key}"
+        headers = self._headers("application/json")
         if method != "GET":
             headers["Idempotency-Key"] = secrets.token_hex(16)
         data = None
         if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         request = (method, self._path + path, data, headers)
-        broken = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
-        try:
+        with self._failing(seconds):
             try:
                 status, named, content = self._exchange(request, seconds)
-            except broken:
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                 status, named, content = self._exchange(request, seconds)
-        except broken:
+        return self._read(status, named, content)
+
+    @contextmanager
+    def _failing(self, seconds: int) -> Iterator[None]:
+        """What goes wrong with a connection, in words."""
+        import http.client
+
+        try:
+            yield
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
             raise Failure(f"{self.url} broke the connection twice without an answer") from None
         except TimeoutError:
             raise Failure(
                 f"{self.url} did not answer within {seconds} seconds",
                 then="It may still be at work: look before you repeat it.",
             ) from None
+        except http.client.IncompleteRead:
+            raise Failure(f"{self.url} broke its answer off", then="Nothing of it counts; run it again.") from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
-        return self._read(status, named, content)
 
     def _exchange(
         self, request: tuple[str, str, bytes | None, dict[str, str]], seconds: int
     ) -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own: status, headers (lower-case) and content."""
-        import http.client
-
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=seconds)
+        connection = self._connect(seconds)
         try:
             connection.request(*request)
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+    def _connect(self, seconds: int) -> HTTPConnection:
+        import http.client
+
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=seconds)
 
     def _unreachable(self, error: Exception) -> Failure:
         if isinstance(error, ConnectionRefusedError):
