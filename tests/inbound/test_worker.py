@@ -12,7 +12,7 @@ import pytest
 
 from purser.core.errors import Conflict, Insufficient, Invalid, Unavailable
 from purser.core.money import LARGEST_NANOS
-from purser.core.period import DAY, parse_instant
+from purser.core.period import DAY, SECOND, parse_instant
 from purser.core.policy import Policy
 from purser.core.rating import Part
 from purser.flows import accounts, audit, credits, invoicing, metering, payments, requests, setup, standing
@@ -397,6 +397,29 @@ class Jumping(SystemWorld):
 
     def wall(self) -> int:
         return super().wall() + self.off
+
+
+@pytest.mark.parametrize("days", [1, -1, 40])
+def test_billing_time_goes_on_while_the_clock_is_set_forward_and_back(tmp_path: Path, days: int) -> None:
+    """Requests stay in their month, and no credit lapses at admission either; put right, all is as it was."""
+    world = Jumping()
+    shop = Shop(tmp_path / "purser.db", world)
+    shop.open("bob", mode="prepaid", credit=1)
+    shop.run(lambda tx: credits.give_credit(tx, "bob", USD, expires_at=START + DAY // 2))
+    before = world.now()
+    world.off += days * DAY
+    assert world.is_off()
+    assert 0 <= world.now() - before < 3600 * SECOND
+    needs = [Need(key, 1, 1, 1) for key in requests.path("bob", "2026-03")]
+    assert shop.run(lambda tx: requests.take_headroom(tx, needs)).short is None
+    shop.use("bob", 1)
+    shop.worker.run_due()
+    assert (shop.bills("bob"), shop.credit("bob")) == ([], 1)
+    world.off -= days * DAY
+    assert not world.is_off()
+    assert abs(world.now() - world.wall()) < SECOND
+    shop.run(lambda tx: requests.give_back(tx, [(need.key, 1) for need in needs]))
+    shop.close()
 
 
 def test_a_clock_that_jumps_turns_no_month_and_charges_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

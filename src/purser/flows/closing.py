@@ -46,6 +46,11 @@ def close_silent(tx: Tx, writer: int, step: int) -> int | None:
     return _alarm(writer, "it fell silent", close_writer(tx, writer, step))
 
 
+def close_restored(tx: Tx, writer: int) -> int | None:
+    """Close a writer that was open in a database that is taken up from an older state, as `close_gone` does."""
+    return _alarm(writer, "the database is taken up as it was", close_writer(tx, writer))
+
+
 def _alarm(writer: int, why: str, unbilled: int | None) -> int | None:
     if unbilled:
         log.error("writer %d was closed: %s; $%s of work at most is unbilled", writer, why, format_usd(unbilled))

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from purser.core.errors import Broken, Conflict, Insufficient, Invalid, PurserError, Unavailable
 from purser.core.payment import DECLINED
-from purser.core.period import MINUTE, month_end, next_month
+from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, invoicing, payments, standing
@@ -31,7 +31,6 @@ T = TypeVar("T")
 log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
 _JUDGE_EVERY_SECONDS = 0.5
-_MOST_APART = MINUTE
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
@@ -44,6 +43,9 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """Billing time now."""
+
+    def is_off(self) -> bool:
+        """Whether somebody has set the clock beneath it so that it cannot be trusted."""
 
     def set(self, at: int) -> None:
         """Set a manual clock."""
@@ -74,7 +76,7 @@ class Worker:
         self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
         self._unjudged: set[str] = set()  # accounts with which that went wrong
         self._judged_at = time.monotonic()
-        self._ahead = self._clock_ahead()
+        self.clock.is_off()  # from here on
         self._frozen = False
         self._watch = Watch()
 
@@ -246,13 +248,13 @@ class Worker:
 
         Safe to run twice and after a crash. Raises Conflict before the month's end, or while an earlier month waits.
         """
+        if self.clock.is_off():
+            raise Unavailable(f"{month} is not closed while the clock cannot be trusted: {_JUMPED}")
         if month_end(month) > self.clock.now():
             raise Conflict(
                 f"{month} has not ended: it can be closed from its last instant on", code="FAILED_PRECONDITION"
             )
         with self._turn:
-            if self._is_frozen():
-                raise Unavailable(f"{month} is not closed while the clock cannot be trusted: {_JUMPED}")
             self._close_months(before=month)
             with self.db.read() as conn:
                 first = invoicing.month_to_close(conn, self.clock.now())
@@ -281,13 +283,9 @@ class Worker:
         self.write(lambda tx: invoicing.close_account_month(tx, account, month))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _clock_ahead(self) -> int:
-        """How far the wall clock is ahead of the time since the machine was started, microseconds."""
-        return self.clock.now() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
-
     def _is_frozen(self) -> bool:
         """Whether the clock has jumped since the start: no month turns, no credit lapses, nobody is charged by it."""
-        frozen = not self.clock.manual and abs(self._clock_ahead() - self._ahead) > _MOST_APART
+        frozen = self.clock.is_off()
         if frozen and not self._frozen:
             log.error("months, lapsing credit and charges stand still: %s", _JUMPED)
         if self._frozen and not frozen:

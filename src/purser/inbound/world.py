@@ -5,21 +5,40 @@ from __future__ import annotations
 import secrets
 import time
 
+from purser.core.period import MINUTE
 from purser.store import accounts
 from purser.store.db import Database
 from purser.store.writers import Tx
 
 _CLOCK_AT = "clock_at"
+_MOST_APART = MINUTE
 
 
 class SystemWorld:
-    """Time and chance from the operating system."""
+    """Time and chance from the operating system.
+
+    Billing time is wall-clock time, as long as that goes on as the time since the machine was started does. Where
+    somebody sets the clock by more than 60 s, billing time goes on as if nobody had: no month turns, nothing lapses.
+    """
 
     manual = False
+    _ahead: int | None = None  # how far the wall clock was ahead of the machine's own time when billing time began
 
     def now(self) -> int:
-        """Billing time is wall-clock time."""
-        return self.wall()
+        """Billing time, microseconds UTC."""
+        wall, steady = self.wall(), self._steady()
+        return wall if abs(wall - steady) <= _MOST_APART else steady
+
+    def is_off(self) -> bool:
+        """Whether the wall clock has been set by more than 60 s since billing time began."""
+        return abs(self.wall() - self._steady()) > _MOST_APART
+
+    def _steady(self) -> int:
+        """Wall-clock time as it would be had nobody set it; the machine's own time also counts while it sleeps."""
+        own = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        if self._ahead is None:
+            self._ahead = self.wall() - own
+        return own + self._ahead
 
     def wall(self) -> int:
         """Wall-clock time, microseconds UTC."""
@@ -45,6 +64,10 @@ class ManualWorld(SystemWorld):
     def now(self) -> int:
         """The manual clock's time."""
         return self.at
+
+    def is_off(self) -> bool:
+        """It is where it was set."""
+        return False
 
     def set(self, at: int) -> None:
         """Set the clock in this process; `keep` writes it down for the others."""

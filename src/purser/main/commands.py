@@ -35,6 +35,9 @@ def serve(
         str | None, Parameter(help="system, or manual (billing time stands still until it is set)")
     ] = None,
     clock_start: Annotated[str | None, Parameter(help="where a manual clock starts, RFC 3339")] = None,
+    accept_loss: Annotated[
+        bool, Parameter(negative="", help="start on a database that is older than it was, and close its writers")
+    ] = False,
 ) -> int:
     """Run the gateway and the control plane until Ctrl-C.
 
@@ -48,10 +51,11 @@ def serve(
         "clock": clock,
         "clock_start": clock_start,
     }
-    return run_server(config, {name: value for name, value in overrides.items() if value is not None})
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return run_server(config, given, take_older=accept_loss)
 
 
-def run_server(config: Path | None, overrides: dict[str, Any]) -> int:
+def run_server(config: Path | None, overrides: dict[str, Any], *, take_older: bool = False) -> int:
     """Load the settings and serve, alone or with several workers; answers the exit code."""
     from purser import settings as loading
 
@@ -62,13 +66,15 @@ def run_server(config: Path | None, overrides: dict[str, Any]) -> int:
         return 2
     from purser.main import supervisor
     from purser.main.log import set_up_log
-    from purser.main.process import check_database, listen, serve_until_stopped
+    from purser.main.process import accept_loss, check_database, listen, serve_until_stopped
 
     set_up_log()
     if supervisor.LISTEN_FD in os.environ:
         supervisor.stop_with_parent()
         serve_until_stopped(settings, supervisor.inherited_listener())
         return 0
+    if take_older:
+        accept_loss(settings)
     check_database(settings)
     try:
         listener = listen(settings.host, settings.port)

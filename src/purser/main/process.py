@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import uvloop
 
+from purser.core.errors import Unavailable
 from purser.core.policy import Policy
-from purser.flows import setup
+from purser.flows import access, closing, setup
 from purser.flows.queue import WriteQueue
 from purser.gateway.app import Gateway, is_data_plane
 from purser.gateway.models import serve_models
@@ -33,9 +34,12 @@ from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld, SystemWorld
 from purser.outbound.testpay import TestProvider
 from purser.settings import Settings
+from purser.store import seen
 from purser.store.db import Database
+from purser.store.inspection import OURS, whose_tables
+from purser.store.seen import Seen
 from purser.store.upgrade import upgrade
-from purser.store.writers import Writer
+from purser.store.writers import Writer, list_steps
 
 log = logging.getLogger("purser")
 _FATAL_EXIT = 70
@@ -59,10 +63,53 @@ def open_books(settings: Settings) -> tuple[Database, SystemWorld, Policy]:
 
 
 def check_database(settings: Settings) -> None:
-    """Look before anything starts whether a database that should be there can be opened; raises Unavailable."""
+    """Look before anything starts whether a database that should be there can be opened, and is no older than it was.
+
+    Raises Unavailable.
+    """
     db = Database(settings.database_url)
     if not db.is_sqlite or db.path.exists():
         db.reach()
+        look_back(db)
+    db.dispose()
+
+
+def find_seen(db: Database) -> Seen | None:
+    """What this machine has seen of a database that is set up; None where that is kept nowhere."""
+    folder = seen.folder_of(db)
+    with db.read() as conn:
+        identity = access.pepper(conn) if whose_tables(conn) == OURS else b""
+    return None if folder is None or not identity else Seen(folder, identity)
+
+
+def look_back(db: Database) -> None:
+    """Raises Unavailable where the database is older than it was seen: commits that were acknowledged are lost."""
+    found = find_seen(db)
+    if found is None:
+        return
+    with db.read() as conn:
+        lost = found.list_lost(conn)
+    if lost:
+        raise Unavailable(
+            f"the database {db.name} has lost commits, as one restored from an old backup has: {'; '.join(lost)}. "
+            "Restore a newer one; or, as what is lost cannot be billed, take it as it is: purser serve --accept-loss"
+        )
+
+
+def accept_loss(settings: Settings) -> None:
+    """Take a database as it is, whatever of it was seen before: what is lost is lost, and every writer is closed."""
+    db, world, policy = open_books(settings)
+    found = find_seen(db)
+    with db.read() as conn:
+        were_open = list_steps(conn)
+        for words in found.list_lost(conn) if found is not None else ():
+            log.error("given up: %s", words)
+    if found is not None:
+        found.forget_all()
+    writer = open_writer(db, world, policy)
+    for other in were_open:
+        writer.run(lambda tx, other=other: closing.close_restored(tx, other))  # type: ignore[misc]
+    writer.close()
     db.dispose()
 
 
@@ -74,6 +121,19 @@ def open_writer(db: Database, world: SystemWorld, policy: Policy) -> Writer:
 def prepare(settings: Settings, queue: WriteQueue) -> None:
     """Set up what a new database needs; nothing where it is there."""
     queue.run(lambda tx: setup.prepare(tx, settings.prices(), settings.operator_key))
+
+
+def keep_seen(db: Database, writer: Writer) -> None:
+    """Have a writer note beside the database how far it has come; where that cannot be written it goes without."""
+    kept = find_seen(db)
+    if kept is None:
+        return
+    try:
+        writer.keep(kept)
+        with db.read() as conn:
+            kept.forget_closed(conn)
+    except OSError as error:
+        log.warning("an older database will not be noticed here: %s", error)
 
 
 @dataclass(slots=True)
@@ -105,6 +165,7 @@ def refuse(status: int, code: str, message: str, target: bytes) -> tuple[Headers
 async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running:
     """Start serving on the given sockets."""
     db, world, policy = open_books(settings)
+    look_back(db)
     writer = open_writer(db, world, policy)
     hearers: list[Callable[[set[str]], None]] = []
 
@@ -114,6 +175,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
 
     queue = WriteQueue(writer, on_touched=on_touched, on_fatal=die)
     await asyncio.to_thread(prepare, settings, queue)
+    keep_seen(db, writer)
     reload_clock = (lambda: world.reload(db)) if isinstance(world, ManualWorld) else (lambda: None)
     gateway = Gateway(
         db,

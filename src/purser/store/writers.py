@@ -20,6 +20,7 @@ from purser.store import schema as t
 from purser.store.bulk import Statement
 from purser.store.db import Connection, Database, Row, is_lost, may_try_again
 from purser.store.presence import CHANGES, lock_one, presence
+from purser.store.seen import Seen
 from purser.store.transaction import Tx, World, chain, owner_name
 
 __all__ = [
@@ -101,6 +102,7 @@ class Writer:
         self._stopping = threading.Event()
         self._presence = presence(db)
         self._session: object = None
+        self._seen: Seen | None = None
         self._since_checkpoint = 0
         self._conn = self._connect()
         self.id = 0
@@ -133,6 +135,7 @@ class Writer:
         self.id, self.seq, self.n, self.hash = id_, 0, 0, start
         self.committed_at = began  # by the monotonic clock, before the last commit was sent
         self.open = True
+        self._note()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -209,6 +212,21 @@ class Writer:
 
     def _come_to(self, made: _Made) -> None:
         self.seq, self.n, self.hash, self.committed_at = made.seq, made.n, made.hash, made.began
+        self._note()
+
+    def keep(self, seen: Seen) -> None:
+        """Note from now on beside the database how far this writer has come; raises OSError where that cannot be."""
+        with self._lock:
+            seen.note(self.id, self.seq, self.n, self.hash)
+            self._seen = seen
+
+    def _note(self) -> None:
+        if self._seen is not None:
+            try:
+                self._seen.note(self.id, self.seq, self.n, self.hash)
+            except OSError as error:  # what is committed is committed
+                log.error("an older database will not be noticed here: %s", error)
+                self._seen = None
 
     def _roll_back(self, transaction: sa.RootTransaction) -> None:
         try:
@@ -327,6 +345,8 @@ class Writer:
                 self._conn.invalidate()  # the session ends, and with it the lock it holds
             self._conn.close()
             self._presence.close()
+            if self._seen is not None:
+                self._seen.close()
 
 
 _OWN_COLUMNS = "SELECT seq, n, hash, state FROM writers WHERE id = :id"
