@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from purser.core.errors import Broken, Conflict, Insufficient, Invalid, PurserError, Unavailable
 from purser.core.payment import DECLINED
-from purser.core.period import MINUTE, month_end, next_month
+from purser.core.period import MINUTE, SECOND, month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, invoicing, payments, standing
@@ -30,7 +30,7 @@ from purser.store.writers import Fenced, Tx, list_steps
 T = TypeVar("T")
 log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
-_JUDGE_EVERY_SECONDS = 0.5
+_JUDGE_EVERY = SECOND // 2
 _MOST_APART = MINUTE
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
@@ -49,6 +49,11 @@ class Clock(Protocol):
         """Set a manual clock."""
 
 
+def since_boot() -> int:
+    """Time since the machine was started, microseconds: it goes on in sleep, and nobody sets it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
 class Worker:
     """Runs what is due, in the order in which it fell due; safe to run anywhere, twice, or after a crash.
 
@@ -62,8 +67,11 @@ class Worker:
         clock: Clock,
         provider: PaymentProvider,
         policy: Policy | None = None,
+        *,
+        uptime: Callable[[], int] = since_boot,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._policy = policy or Policy()
+        self._policy, self._uptime, self._monotonic = policy or Policy(), uptime, monotonic
         self.db, self._write, self.clock, self.provider = db, run, clock, provider
         self._turn = threading.RLock()
         self._door = threading.Lock()
@@ -73,7 +81,7 @@ class Worker:
         self._lead = Lead(db)
         self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
         self._unjudged: set[str] = set()  # accounts with which that went wrong
-        self._judged_at = time.monotonic()
+        self._judged_at = uptime()
         self._ahead = self._clock_ahead()
         self._frozen = False
         self._watch = Watch()
@@ -200,14 +208,14 @@ class Worker:
             if not self._attempt("judging standing", partial(self._sweep, some)):
                 alone = [one for one in some if not self._attempt(f"judging {one}", partial(self._sweep, [one]))]
                 self._unjudged.update(alone)
-        self._judged, self._judged_at = seen, time.monotonic()
+        self._judged, self._judged_at = seen, self._uptime()
 
     def _sweep(self, some: list[str]) -> None:
         self.write(lambda tx: standing.sweep(tx, some))
 
     def _judge_meanwhile(self) -> None:
         """In the midst of long work: nobody waits for the end of it to be let back in (U4)."""
-        if time.monotonic() - self._judged_at >= _JUDGE_EVERY_SECONDS:
+        if self._uptime() - self._judged_at >= _JUDGE_EVERY:
             self._attempt("judging standing", self._judge)
 
     def _lapse_credit(self) -> None:
@@ -283,7 +291,7 @@ class Worker:
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _clock_ahead(self) -> int:
         """How far the wall clock is ahead of the time since the machine was started, microseconds."""
-        return self.clock.now() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        return self.clock.now() - self._uptime()
 
     def _is_frozen(self) -> bool:
         """Whether the clock has jumped since the start: no month turns, no credit lapses, nobody is charged by it."""
@@ -340,7 +348,7 @@ class Worker:
         try:
             with self.db.read() as conn:
                 steps = list_steps(conn)
-            now, most = time.monotonic(), self._policy.ttl_seconds + self._policy.drain_seconds
+            now, most = self._monotonic(), self._policy.ttl_seconds + self._policy.drain_seconds
             for writer, step in self._watch.look(steps, now, most):
                 self.write(partial(close_silent, writer=writer, step=step))
         except Exception:
@@ -360,16 +368,24 @@ class Worker:
     def run(self, every_seconds: int = 1) -> None:
         """Do what is due, once a second and when poked, until stopped; of several processes one at a time does it."""
         while not self._stop:
-            try:
-                self._close_silent()  # whoever leads may be the one that fell silent
-                if self._lead.take():
-                    self.run_due()
-            except (Broken, Fenced):
-                raise
-            except PurserError as error:
-                log.warning("the worker will try again: %s", error)
-            except Exception:
-                log.exception("the worker will try again")
+            self.take_turn()
             self._wake.wait(every_seconds)
             self._wake.clear()
+        self.step_down()
+
+    def take_turn(self) -> None:
+        """Do what is due now, if this is the process that does; what fails is logged and tried the next time."""
+        try:
+            self._close_silent()  # whoever leads may be the one that fell silent
+            if self._lead.take():
+                self.run_due()
+        except (Broken, Fenced):
+            raise
+        except PurserError as error:
+            log.warning("the worker will try again: %s", error)
+        except Exception:
+            log.exception("the worker will try again")
+
+    def step_down(self) -> None:
+        """Let another process do what is due."""
         self._lead.release()
