@@ -82,6 +82,11 @@ model: .venv/.dev ## Search every state of the lease protocol in small worlds (h
 wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
 	@$(PY) tests/wheel/check_wheel.py
 
+# Seeds of the simulator: N runs from seed FROM on, their count at the end, the story of the first that fails.
+.PHONY: simulate
+simulate: .venv/.run-time ## Run N=1000 seeds of the simulator from seed FROM=1 on
+	@exec .venv/bin/purser simulate --seeds $${N:-1000} --from $${FROM:-1}
+
 # Benchmarks: figures, not checks; `make test` runs none of them. ARGS=--quick for a first impression.
 
 .PHONY: bench-gateway

@@ -17,15 +17,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LINT_IMPORTS = Path(sys.executable).parent / "lint-imports"
 
-PACKAGES = ["core", "store", "flows", "gateway", "inbound", "outbound", "http", "modelserver"]
+PACKAGES = ["core", "store", "flows", "gateway", "inbound", "outbound", "http", "modelserver", "simulator"]
 LEAVES = [
     *["main", "settings", "setting_keys", "toml_lines", "core/money", "store/ledger", "flows/credits", "gateway/relay"],
     *["inbound/api", "inbound/worker", "outbound/mail", "http/server", "modelserver/app"],
+    "simulator/run",
 ]
 MODULES = ["__init__", *[f"{package}/__init__" for package in PACKAGES], *LEAVES]
 
 ALLOWED = {
-    "main": "purser.gateway.relay purser.inbound.worker purser.outbound.mail purser.http.server",
+    "main": "purser.gateway.relay purser.inbound.worker purser.outbound.mail purser.http.server purser.simulator.run",
+    "simulator/run": "purser.gateway.relay purser.inbound.worker purser.outbound.mail purser.flows.credits asyncio",
     "settings": "purser.core.money",
     "inbound/worker": "purser.outbound.mail purser.flows.credits purser.store.ledger purser.settings",
     "inbound/api": "purser.flows.credits purser.core.money litestar cyclopts jinja2",
@@ -44,6 +46,10 @@ PLANTED = [
     ("gateway/relay", "purser.inbound.api", WAYS),
     ("inbound/api", "purser.gateway.relay", WAYS),
     ("inbound/api", "purser.main", WAYS),
+    ("simulator/run", "purser.main", WAYS),
+    ("gateway/relay", "purser.simulator.run", WAYS),
+    ("outbound/mail", "purser.simulator.run", "only main runs the simulator"),
+    ("simulator/run", "sqlalchemy", "SQL is in store alone"),
     ("settings", "purser.store.ledger", "settings know core only"),
     ("core/money", "purser.settings", "core knows nothing of ours"),
     ("core/money", "sqlalchemy", "core knows nothing of ours"),

@@ -25,7 +25,7 @@ BANNED_WORDS = frozenset(
 )  # fmt: skip
 
 # Words of the compatible API and its ecosystem that contain a banned one and keep their names.
-API_WORDS = (("service", "account"), ("service", "tier"), ("base", "url"), ("base", "model"))
+API_WORDS = (("exception", "handler"), ("service", "account"), ("service", "tier"), ("base", "url"), ("base", "model"))
 
 FOLDERS = ("src", "tests", "tools", "bench", "docs", ".ci")
 TOP_FILES = ("*.md", "*.toml", "*.txt", "Makefile", ".gitignore")

@@ -81,6 +81,10 @@ class WriteQueue:
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._refusal: Exception | None = None  # why no job is taken, where none is
         self._door = threading.Lock()  # so that no job slips in behind the last one that is done
+        self._start()
+
+    def _start(self) -> None:
+        """Have a thread run what waits; the simulator's queue is driven by simulated time instead."""
         self._thread = threading.Thread(target=self._run, name="purser-writer", daemon=True)
         self._thread.start()
 
@@ -162,22 +166,26 @@ class WriteQueue:
             _tell(job, None, refusal)
 
     def _run(self) -> None:
-        while True:
-            jobs: list[_Job] = [self._jobs.get()]
-            while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            try:
-                self._run_all(jobs)
-            except OutOfReach as error:
-                self._refuse(jobs, error)
-                return
-            except Exception as error:  # Broken, or what nobody foresaw: nothing may be written any more
-                self._on_fatal(error)
-                self._refuse(jobs, error)
-                return
-            if None in jobs:
-                self._refuse([], Broken("the writer has stopped"))
-                return
+        while self.run_waiting():
+            continue
+
+    def run_waiting(self) -> bool:
+        """Wait for a job, run it and what waits behind it; answers False once no more will be taken."""
+        jobs: list[_Job] = [self._jobs.get()]
+        while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
+            jobs.append(self._jobs.get())
+        try:
+            self._run_all(jobs)
+        except OutOfReach as error:
+            self._refuse(jobs, error)
+            return False
+        except Exception as error:  # Broken, or what nobody foresaw: nothing may be written any more
+            self._on_fatal(error)
+            self._refuse(jobs, error)
+            return False
+        if None in jobs:
+            self._refuse([], Broken("the writer has stopped"))
+        return None not in jobs
 
     def _run_all(self, jobs: Sequence[_Job]) -> None:
         if any(isinstance(job, _Renew) for job in jobs):

@@ -55,6 +55,9 @@ class Claims:
             await self._cashier.share(claim, partial(claims.free, ids=[claim]))
         except Unavailable:
             self.leave(claim)  # what the client hears of its request is worth more
+        except BaseException:
+            self.leave(claim)  # the store may not have heard of it
+            raise
         else:
             self._running.discard(claim)
 

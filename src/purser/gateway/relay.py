@@ -66,7 +66,8 @@ async def _relay(passage: Passage) -> None:
     except UpstreamError as error:
         passage.void()
         raise passage.refusal(error) from error
-    passage.opening = False
+    finally:
+        passage.opening = False  # from here on whoever hangs up ends no more than the upstream's answer
     try:
         if answer.status // 100 != 2:
             await _pass_error(passage, answer)

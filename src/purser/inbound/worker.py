@@ -64,8 +64,10 @@ class Worker:
         clock: Clock,
         provider: PaymentProvider,
         policy: Policy | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._policy = policy or Policy()
+        self._policy, self._monotonic = policy or Policy(), monotonic
         self.db, self._write, self.clock, self.provider = db, run, clock, provider
         self._turn = threading.RLock()
         self._door = threading.Lock()
@@ -75,7 +77,7 @@ class Worker:
         self._lead = Lead(db)
         self._judged: dict[int, int] = {}  # how far each writer had come when standing was judged last
         self._unjudged: set[str] = set()  # accounts with which that went wrong
-        self._judged_at = time.monotonic()
+        self._judged_at = monotonic()
         self.clock.is_off()  # from here on
         self._frozen = False
         self._watch = Watch()
@@ -202,14 +204,14 @@ class Worker:
             if not self._attempt("judging standing", partial(self._sweep, some)):
                 alone = [one for one in some if not self._attempt(f"judging {one}", partial(self._sweep, [one]))]
                 self._unjudged.update(alone)
-        self._judged, self._judged_at = seen, time.monotonic()
+        self._judged, self._judged_at = seen, self._monotonic()
 
     def _sweep(self, some: list[str]) -> None:
         self.write(lambda tx: standing.sweep(tx, some))
 
     def _judge_meanwhile(self) -> None:
         """In the midst of long work: nobody waits for the end of it to be let back in (U4)."""
-        if time.monotonic() - self._judged_at >= _JUDGE_EVERY_SECONDS:
+        if self._monotonic() - self._judged_at >= _JUDGE_EVERY_SECONDS:
             self._attempt("judging standing", self._judge)
 
     def _lapse_credit(self) -> None:
@@ -338,7 +340,7 @@ class Worker:
         try:
             with self.db.read() as conn:
                 steps = list_steps(conn)
-            now, most = time.monotonic(), self._policy.ttl_seconds + self._policy.drain_seconds
+            now, most = self._monotonic(), self._policy.ttl_seconds + self._policy.drain_seconds
             for writer, step in self._watch.look(steps, now, most):
                 self.write(partial(close_silent, writer=writer, step=step))
         except Exception:
@@ -358,16 +360,24 @@ class Worker:
     def run(self, every_seconds: int = 1) -> None:
         """Do what is due, once a second and when poked, until stopped; of several processes one at a time does it."""
         while not self._stop:
-            try:
-                self._close_silent()  # whoever leads may be the one that fell silent
-                if self._lead.take():
-                    self.run_due()
-            except (Broken, Fenced):
-                raise
-            except PurserError as error:
-                log.warning("the worker will try again: %s", error)
-            except Exception:
-                log.exception("the worker will try again")
+            self.take_turn()
             self._wake.wait(every_seconds)
             self._wake.clear()
+        self.step_down()
+
+    def take_turn(self) -> None:
+        """Do what is due now, if this is the process that does; what fails is logged and tried the next time."""
+        try:
+            self._close_silent()  # whoever leads may be the one that fell silent
+            if self._lead.take():
+                self.run_due()
+        except (Broken, Fenced):
+            raise
+        except PurserError as error:
+            log.warning("the worker will try again: %s", error)
+        except Exception:
+            log.exception("the worker will try again")
+
+    def step_down(self) -> None:
+        """Let another process do what is due."""
         self._lead.release()

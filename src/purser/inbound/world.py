@@ -35,10 +35,14 @@ class SystemWorld:
 
     def _steady(self) -> int:
         """Wall-clock time as it would be had nobody set it; the machine's own time also counts while it sleeps."""
-        own = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        own = self._uptime()
         if self._ahead is None:
             self._ahead = self.wall() - own
         return own + self._ahead
+
+    def _uptime(self) -> int:
+        """Time since the machine was started, microseconds, sleep included; nobody sets it."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
     def wall(self) -> int:
         """Wall-clock time, microseconds UTC."""

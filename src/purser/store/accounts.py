@@ -12,6 +12,7 @@ from purser.core.journal import CASH
 from purser.core.period import NEVER, month_start
 from purser.core.standing import LIMIT_EXCEEDED, STRICTEST_FIRST
 from purser.store import schema as t
+from purser.store.bulk import Statement
 from purser.store.db import Connection, Row, insert_new
 
 
@@ -269,11 +270,12 @@ def get_last_change(conn: Connection) -> int:
     return int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(t.changes.c.n), 0))).scalar_one())
 
 
+_CHANGES = Statement("SELECT n, account FROM changes WHERE n > ? ORDER BY n")
+
+
 def list_changes(conn: Connection, after: int) -> list[tuple[int, str]]:
     """Changes after a number: (number, account); the account "" stands for prices and everything shared."""
-    c = t.changes.c
-    found = conn.execute(sa.select(c.n, c.account).where(c.n > after).order_by(c.n))
-    return [(int(row[0]), str(row[1])) for row in found]
+    return [(int(row[0]), str(row[1])) for row in _CHANGES.run(conn, after)]
 
 
 # ── settings kept in the database ────────────────────────────────────────────────────────────────────────────────

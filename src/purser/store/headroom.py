@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from purser.core.lease import CREDIT, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, ForEach
+from purser.store.bulk import INT, TEXT, ForEach, Statement
 from purser.store.db import Connection
 
 _AT_ONCE = 500  # values in one statement
@@ -188,10 +188,12 @@ def list_left(conn: Connection, keys: Iterable[RowKey], owner: str) -> list[tupl
     return [(RowKey(row[0], row[1], row[2]), int(row[4]) if row[3] else None, int(row[5])) for row in found]
 
 
+_OTHERS = Statement("SELECT 1 FROM writers WHERE state = 'open' AND id <> ? LIMIT 1")
+
+
 def is_shared(conn: Connection, writer: int) -> bool:
     """Whether other writers than this one are open, who take and give back headroom too."""
-    c = t.writers.c
-    return conn.execute(sa.select(c.id).where(c.state == "open", c.id != writer).limit(1)).first() is not None
+    return _OTHERS.run(conn, writer).fetchone() is not None
 
 
 def list_leasing(conn: Connection, month: str) -> list[str]:
@@ -237,14 +239,17 @@ def set_wanted(conn: Connection, key: RowKey, at: int | None) -> None:
     )
 
 
+# Not a join: few rows are wanted, while one owner may hold a million leases.
+_WANTED = Statement(
+    'SELECT h.account, h.kind, h."window" FROM headroom h WHERE h.wanted_at IS NOT NULL AND EXISTS ('
+    "SELECT 1 FROM leases l WHERE l.account = h.account AND l.kind = h.kind "
+    'AND l."window" = h."window" AND l.owner = ?)'
+)
+
+
 def list_wanted(conn: Connection, owner: str) -> list[RowKey]:
     """The rows on which this owner holds a lease that others want spare of."""
-    h, lease = t.headroom.c, t.leases.c
-    held = sa.exists().where(  # not a join: few rows are wanted, while one owner may hold a million leases
-        lease.account == h.account, lease.kind == h.kind, lease.window == h.window, lease.owner == owner
-    )
-    found = conn.execute(sa.select(h.account, h.kind, h.window).where(h.wanted_at.is_not(None), held))
-    return [RowKey(row[0], row[1], row[2]) for row in found]
+    return [RowKey(*row) for row in _WANTED.run(conn, owner)]
 
 
 def list_nearly_spent(conn: Connection, dust: int, month: str, accounts: Sequence[str] | None = None) -> list[str]:

@@ -352,6 +352,7 @@ class Writer:
 _OWN_COLUMNS = "SELECT seq, n, hash, state FROM writers WHERE id = :id"
 _OWN, _OWN_LOCKED = sa.text(_OWN_COLUMNS), sa.text(f"{_OWN_COLUMNS} FOR UPDATE")
 _STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? AND seq = ? AND state = 'open'")
+_STEPS = Statement("SELECT id, seq FROM writers WHERE state = 'open'")
 _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
 _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
 
@@ -363,8 +364,7 @@ def list_tips(conn: Connection) -> dict[int, int]:
 
 def list_steps(conn: Connection) -> dict[int, int]:
     """How far every open writer has come: its id → the number of its last transaction."""
-    c = t.writers.c
-    return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(c.id, c.seq).where(c.state == "open"))}
+    return {int(row[0]): int(row[1]) for row in _STEPS.run(conn)}
 
 
 def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:

@@ -1,0 +1,1 @@
+"""The simulator: the real product in a seeded world of failing processes, lost messages and wrong clocks."""
