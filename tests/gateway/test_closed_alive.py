@@ -10,8 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from purser.core.policy import Policy
+from purser.core.standing import BLOCKED
+from purser.flows import accounts, requests
 from purser.flows.closing import close_silent
-from purser.store.writers import Writer, list_steps
+from purser.store import headroom
+from purser.store.accounts import prune_changes
+from purser.store.writers import Tx, Writer, list_steps
 from tests.gateway.rig import Answered, Rig, running
 
 PATIENT = Policy(requests_per_minute_unverified=6000, ttl_seconds=2, drain_seconds=1)
@@ -147,3 +151,24 @@ def test_a_gateway_that_cannot_commit_serves_from_what_it_has_then_refuses_then_
         assert rig.eventually(lambda: len(rig.events()) >= 3), (
             "what the stream used is billed: its writer is open still"
         )
+
+
+def test_leases_with_nothing_spare_end_and_old_changes_go_without_being_overlooked(rig: Rig) -> None:
+    assert rig.chat("hi", max_tokens=5).status == 200
+    with rig.db.read() as conn:
+        assert conn.exec_driver_sql("SELECT COUNT(*) FROM leases").scalar_one() == 2
+    keys = [*requests.path("ada", "2026-03")]
+    rig.run_on_loop(rig.gateway.cashier.give_back("2026-03", 2**62, keys))
+    with rig.db.read() as conn:
+        assert conn.exec_driver_sql("SELECT COUNT(*) FROM leases").scalar_one() == 0
+        assert {headroom.get_used(conn, key) for key in keys} == {rig.events()[0].cost}
+    assert rig.chat("hi", max_tokens=5).status == 200
+
+    def block_and_prune(tx: Tx) -> None:
+        accounts.suspend(tx, "ada", BLOCKED, "a test")
+        tx.touched.clear()  # as if this process had not been told
+        tx.conn.exec_driver_sql("INSERT INTO changes (account) VALUES ('x'), ('ada'), ('x'), ('x')")
+        assert prune_changes(tx.conn, 1) > 0
+
+    rig.write(block_and_prune)
+    assert rig.eventually(lambda: rig.chat("hi", max_tokens=5).status == 412)

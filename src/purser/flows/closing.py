@@ -5,9 +5,18 @@ from __future__ import annotations
 import logging
 
 from purser.core.money import format_usd
+from purser.store import accounts
 from purser.store.writers import Tx, close_writer
 
 log = logging.getLogger("purser.writer")
+
+
+_KEPT_CHANGES = 100_000
+
+
+def tidy(tx: Tx) -> None:
+    """Delete what told writers of changes long ago; one that has not heard of them asks everything anew."""
+    accounts.prune_changes(tx.conn, _KEPT_CHANGES)
 
 
 class Watch:

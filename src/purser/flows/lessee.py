@@ -298,6 +298,10 @@ class Lessee:
             if share.left is not None:
                 share.left += spare
 
+    def accounts(self) -> list[str]:
+        """The accounts on which there are leases."""
+        return list(self._shares)
+
     def forget_left(self, account: str) -> None:
         """Limits or credit of an account changed: what the store has left is to be asked anew."""
         for share in self._shares.get(account, {}).values():

@@ -113,14 +113,21 @@ def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:
 
 
 def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
-    """Return spare of this writer's leases (transition 5)."""
+    """Return spare of this writer's leases (transition 5).
+
+    A lease with nothing spare holds nothing: what it used is folded into its row, and it ends.
+    """
     for key, spare in sorted(returns):
         row, held = headroom.lock_row(tx.conn, key), headroom.get_lease(tx.conn, key, tx.owner)
         if row is None:
             raise Broken(f"no headroom row {key}")
         row, held = lease.give_back(row, held, spare)
-        headroom.put_row(tx.conn, key, row)
-        headroom.put_lease(tx.conn, key, tx.owner, held)
+        if held.spare:
+            headroom.put_row(tx.conn, key, row)
+            headroom.put_lease(tx.conn, key, tx.owner, held)
+        else:
+            headroom.put_row(tx.conn, key, lease.close(row, held))
+            headroom.delete_lease(tx.conn, key, tx.owner)
         headroom.set_wanted(tx.conn, key, None)
 
 

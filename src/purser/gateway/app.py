@@ -379,9 +379,9 @@ class Gateway:
         """Accounts changed in a commit of this process; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._forget, touched)
 
-    def _forget(self, touched: set[str]) -> None:
+    def _forget(self, touched: set[str] | None) -> None:
         self.directory.forget(touched)
-        for account in touched:
+        for account in self.cashier.lessee.accounts() if touched is None else touched:
             self.cashier.lessee.forget_left(account)
 
     def _monotonic(self) -> int:

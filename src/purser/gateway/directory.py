@@ -164,8 +164,10 @@ class Directory:
         with self._db.read() as conn:
             return prices.list_books(conn)
 
-    def forget(self, accounts: set[str]) -> None:
-        """Something about these accounts changed ("" stands for prices and everything shared)."""
+    def forget(self, accounts: set[str] | None) -> None:
+        """Something about these accounts changed ("" stands for prices and everything shared); None: of all."""
+        if accounts is None:
+            accounts = {"", *self._standings, *self._keys_of}
         self._generation += 1
         if "" in accounts:
             self._books = None

@@ -32,6 +32,7 @@ class _Heard:
 
     gone: list[int]
     changes: list[tuple[int, str]]
+    overlooked: bool  # older changes were deleted before this process had seen them
     wanted: list[headroom.RowKey]
     shared: bool
 
@@ -52,7 +53,7 @@ class Heartbeat:
         claims: Claims,
         remaining: Remaining,
         *,
-        on_changes: Callable[[set[str]], None],
+        on_changes: Callable[[set[str] | None], None],
         reload_clock: Callable[[], None],
     ) -> None:
         self._db, self._queue, self._world, self._cashier = db, queue, world, cashier
@@ -103,7 +104,7 @@ class Heartbeat:
             self._ended_writers = True
         if heard.changes:
             self._seen_change = heard.changes[-1][0]
-            self._on_changes({account for _, account in heard.changes})
+            self._on_changes(None if heard.overlooked else {account for _, account in heard.changes})
         quiet_before = int(self._loop.time() * SECOND) - _QUIET_MICROSECONDS
         await self._cashier.give_back(month_of(self._world.now()), quiet_before, heard.wanted)
         await self._claims.free_ended()
@@ -133,6 +134,7 @@ class Heartbeat:
             return _Heard(
                 gone,
                 accounts.list_changes(conn, self._seen_change),
+                accounts.get_first_change(conn) > self._seen_change + 1,
                 headroom.list_wanted(conn, writer.owner),
                 headroom.is_shared(conn, writer.id),
             )

@@ -16,7 +16,7 @@ from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, invoicing, payments, standing
-from purser.flows.closing import Watch, close_silent
+from purser.flows.closing import Watch, close_silent, tidy
 from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.inbound.world import keep_clock
@@ -32,6 +32,7 @@ log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
 _JUDGE_EVERY_SECONDS = 0.5
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
+_TIDY_EVERY_SECONDS = 60
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
 
@@ -81,6 +82,7 @@ class Worker:
         self.clock.is_off()  # from here on
         self._frozen = False
         self._watch = Watch()
+        self._tidied_at = time.monotonic()
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""
@@ -347,6 +349,11 @@ class Worker:
             self._watch.start_over()
             raise
 
+    def _tidy(self) -> None:
+        if self._monotonic() - self._tidied_at >= _TIDY_EVERY_SECONDS:
+            self._tidied_at = self._monotonic()
+            self._attempt("tidying", lambda: self.write(tidy))
+
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
     def poke(self) -> None:
         """Something may be due: look now."""
@@ -371,6 +378,7 @@ class Worker:
             self._close_silent()  # whoever leads may be the one that fell silent
             if self._lead.take():
                 self.run_due()
+                self._tidy()
         except (Broken, Fenced):
             raise
         except PurserError as error:

@@ -278,6 +278,17 @@ def list_changes(conn: Connection, after: int) -> list[tuple[int, str]]:
     return [(int(row[0]), str(row[1])) for row in _CHANGES.run(conn, after)]
 
 
+def get_first_change(conn: Connection) -> int:
+    """The number of the oldest change that is kept; 0 where there is none."""
+    return int(conn.execute(sa.select(sa.func.min(t.changes.c.n))).scalar() or 0)
+
+
+def prune_changes(conn: Connection, keep: int) -> int:
+    """Delete all but about the newest `keep` changes; answers how many. Who reads late sees it by the oldest one."""
+    newest = conn.execute(sa.select(sa.func.max(t.changes.c.n))).scalar() or 0
+    return conn.execute(sa.delete(t.changes).where(t.changes.c.n <= newest - keep)).rowcount
+
+
 # ── settings kept in the database ────────────────────────────────────────────────────────────────────────────────
 def get_meta(conn: Connection, name: str) -> str | None:
     """A setting kept in the database."""
