@@ -151,6 +151,7 @@ class Process:
         self.dead = True
         self.fate: str | None = None
         self.fated_at = 0
+        self.doomed = False  # a commit was made to fail
         self.down = 0  # how long it stays away when it ends
         self.stalled_until = 0
         self.started_at = 0
@@ -171,7 +172,7 @@ class Process:
             return
         self.starts += 1
         self.dead, self.fate, self.started_at = False, None, self.run.timeline.now
-        self.registered = self.closed = False
+        self.registered = self.closed = self.doomed = False
         self.random = Random((self.run.seed << 20) + self.number * 1_009 + self.starts)
         make_loop: Any = ProcessLoop  # most of what a loop must be able to do nobody asks of this one
         self.loop: ProcessLoop = make_loop(
@@ -275,7 +276,11 @@ class Process:
         except Crashed:
             self.kill("crashes")
         except (Broken, Fenced) as error:
+            if not self.doomed:
+                self.run.blame("process", f"{self.name} stops: {error}")
             self.kill(f"stops rather than guess: {error}")
+        except Exception as error:
+            self.run.blame("process", f"{self.name} fails with what nobody foresaw: {error!r:.300}")
         finally:
             self.run.current = None
 
@@ -328,6 +333,8 @@ class Process:
         self.gateway.on_touched(touched)
 
     def _on_fatal(self, error: BaseException) -> None:
+        if not self.doomed:
+            self.run.blame("process", f"{self.name} stops rather than guess, and nothing was done to it: {error}")
         self.kill(f"stops rather than guess: {error}")
         raise Crashed
 

@@ -176,7 +176,7 @@ class Run:
             return None
         if not process.queue.settling and self.timeline.now - process.fated_at < _FATE_WAITS:
             return None
-        fate, process.fate = process.fate, None
+        fate, process.fate, process.doomed = process.fate, None, True
         with_settlements = " with settlements in it" if process.queue.settling else ""
         self.tell(f"{process.name}: {_FATES.get(fate, 'a commit failed')}{with_settlements}")
         self.situation(_FATES.get(fate, "a commit failed") + with_settlements)

@@ -9,13 +9,15 @@ import msgspec
 from purser.core.lease import CREDIT, MONTH, Headroom, Lease
 from purser.core.money import round_half_even
 from purser.core.period import SECOND
+from purser.core.standing import CREDIT_DEPLETED, DUST_NANOS, LIMIT_EXCEEDED
 from purser.flows.audit import audit
 from purser.flows.claims import SOURCE
 from purser.flows.requests import path
+from purser.simulator.cast import POLICY
 from purser.simulator.money import Money
 from purser.simulator.upstream import UNCOUNTED
 from purser.store import overview
-from purser.store.headroom import RowKey
+from purser.store.headroom import RowKey, credit_key, month_key
 from purser.store.overview import Posted
 
 if TYPE_CHECKING:
@@ -172,6 +174,8 @@ class Watch:
             blame("A6", f"{where}: used rose by {row.used - old.used}, but {folded} was folded and {late} came late")
         if row.unbilled != old.unbilled + spared:
             blame("A3", f"{where}: unbilled rose by {row.unbilled - old.unbilled}, but dead leases had {spared} spare")
+        if row.amount < old.amount and key.kind == CREDIT and row.amount < min(old.taken, row.taken):
+            blame("B5", f"{where}: credit lapsed to {row.amount}, under the {old.taken} that was taken of it")
         changed = (row.amount, row.enforced) != (old.amount, old.enforced)
         if row.over > old.over and not changed and not late:
             blame("A1", f"{where}: over rose from {old.over} to {row.over} without a change or late usage")
@@ -286,12 +290,23 @@ class Watch:
             self._run.tell(f"  {pair[0]} is suspended: {pair[1]}")
             self._run.situation(f"suspended: {pair[1]}")
             self.causes[pair] = now
+            self._check_cause(*pair)
         for pair in sorted(self.causes.keys() - found):
             self._run.tell(f"  {pair[0]} is let in again: {pair[1]} is over")
             self._run.situation("an account was let in again")
             del self.causes[pair]
             if not any(account == pair[0] for account, _ in self.causes):
                 self.free_since[pair[0]] = now
+
+    def _check_cause(self, account: str, cause: str) -> None:
+        """Nobody is suspended for a limit of which much is left: what is set aside for requests is not used."""
+        key = credit_key(account) if cause == CREDIT_DEPLETED else month_key(account, self._run.month())
+        row = self.headroom.get(key)
+        if cause not in (CREDIT_DEPLETED, LIMIT_EXCEEDED) or row is None:
+            return
+        used = row.used + sum(lease.used for lease in self.leases.get(key, {}).values())
+        if row.amount - used >= max(DUST_NANOS, POLICY.depletion_threshold_nanos):
+            self._run.blame("U7", f"{account} is suspended ({cause}) with {row.amount - used} left of {row.amount}")
 
     def refused(self, call: Call, process: Process, status: int) -> None:
         """A client was refused; for a suspension there must be a cause, or have been one just now."""
