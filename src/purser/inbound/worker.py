@@ -82,7 +82,7 @@ class Worker:
         self.clock.is_off()  # from here on
         self._frozen = False
         self._watch = Watch()
-        self._tidied_at = time.monotonic()
+        self._tidied_at = monotonic()
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""

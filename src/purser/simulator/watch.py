@@ -161,7 +161,7 @@ class Watch:
             if owner not in leases:
                 folded += was.used
                 spared += 0 if owner == own else was.spare
-                if owner not in closed:
+                if owner not in closed and owner != own:  # its owner may end it, with nothing spare
                     blame("A9", f"{where}: the lease of {owner}, who is open, is gone")
             elif owner != own and was != now:
                 blame("A9", f"{where}: {own or 'nobody'} changed the lease of {owner} from {was} to {now}")
