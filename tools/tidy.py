@@ -134,8 +134,8 @@ def banned_word(name: str) -> str | None:
     """The first banned word (or its plural) among the parts of a snake_case or CamelCase name."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+", " ", name)
     words = [word.lower().removesuffix("s") for word in spaced.split()]
-    pairs = list(zip(words, [*words[1:], ""], strict=True))
-    return next((word for word, after in pairs if word in BANNED_WORDS and (word, after) not in API_WORDS), None)
+    known = {word for pair in zip(words, words[1:], strict=False) if pair in API_WORDS for word in pair}
+    return next((word for word in words if word in BANNED_WORDS and word not in known), None)
 
 
 def docstring(source: Source) -> Iterator[Place]:

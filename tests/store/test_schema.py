@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from purser.core.period import parse_instant
 from purser.core.standing import DUST_NANOS
 from purser.store import accounts, headroom, invoices, payments, usage
+from purser.store.bulk import Statement
 from purser.store.db import Connection, Database
 from purser.store.schema import metadata
 from purser.store.upgrade import upgrade
@@ -67,14 +68,21 @@ def test_what_is_asked_every_second_scans_no_table(what: str) -> None:
 
 @contextmanager
 def told_statements(conn: Connection, asked: list[tuple[str, Any]]) -> Iterator[None]:
-    """Note every SELECT with its values."""
+    """Note every SELECT with its values, those straight through the driver too."""
 
     def note(_conn: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
         if statement.startswith("SELECT"):
             asked.append((statement, values))
 
+    def run(statement: Statement, conn: Connection, *values: Any) -> Any:
+        note(conn, None, statement._sql[conn.dialect.name], values)
+        return direct(statement, conn, *values)
+
+    direct = Statement.run
     sa.event.listen(conn, "before_cursor_execute", note)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Statement, "run", run)
+        yield
     sa.event.remove(conn, "before_cursor_execute", note)
 
 
