@@ -7,6 +7,7 @@ and what would be right. Only `unused_modules` looks at all files at once.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ def banned_word(name: str) -> str | None:
     """The first banned word (or its plural) among the parts of a snake_case or CamelCase name."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+", " ", name)
     words = [word.lower().removesuffix("s") for word in spaced.split()]
-    known = {word for pair in zip(words, words[1:], strict=False) if pair in API_WORDS for word in pair}
+    known = {word for pair in itertools.pairwise(words) if pair in API_WORDS for word in pair}
     return next((word for word in words if word in BANNED_WORDS and word not in known), None)
 
 
