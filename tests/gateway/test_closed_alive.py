@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
+
+from purser.core.errors import Unavailable
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.flows import accounts, requests
 from purser.flows.closing import close_silent
 from purser.store import headroom
 from purser.store.accounts import prune_changes
+from purser.store.usage import Event
 from purser.store.writers import Tx, Writer, list_steps
-from tests.gateway.rig import Answered, Rig, running
+from tests.gateway.rig import Answered, Rig, engine_log, running
 
 PATIENT = Policy(requests_per_minute_unverified=6000, ttl_seconds=2, drain_seconds=1)
 
@@ -102,6 +106,27 @@ def test_what_ran_when_its_writer_was_closed_is_cut_and_costs_nothing(rig: Rig) 
     assert rig.balance().held == 0
 
 
+def test_what_was_held_before_a_closing_cannot_be_settled_or_extended_after_it(rig: Rig) -> None:
+    """However late its request ends: the new writer's leases have nothing to do with it."""
+    assert rig.chat("hi", max_tokens=5).status == 200
+    cashier = rig.gateway.cashier
+    hold = rig.on_loop(lambda: cashier.lessee.hold("late", "ada", "2026-03", 1, 1000))
+    close(rig)
+    assert served_again(rig)
+    at = rig.world.at
+    late = Event("ada", "gateway", "late", "tiny", "owner", None, at, "2026-03", "2026-03", 1, {}, (), 1000, 1000)
+
+    async def settle() -> None:
+        assert await cashier.extend(hold, 10, 10) == 0
+        await cashier.settle(hold, late)
+
+    with pytest.raises(Unavailable, match="nothing was billed"):
+        rig.run_on_loop(settle())
+    rig.on_loop(lambda: cashier.void(hold))
+    assert rig.chat("hi", max_tokens=5).status == 200
+    assert [event.id for event in rig.events() if event.id == "late"] == []
+
+
 def test_a_request_of_a_writer_that_was_closed_may_run_again_under_its_id(rig: Rig) -> None:
     named = {"x-request-id": "mine"}
     whole: list[Answered] = []
@@ -142,7 +167,9 @@ def test_a_gateway_that_cannot_commit_serves_from_what_it_has_then_refuses_then_
             rig.queue.submit(stall, lambda *_: None)
             assert stalled.wait(10)
             assert rig.eventually(lambda: rig.gateway.cashier.silent_seconds() > PATIENT.ttl_seconds, 20)
+            sent = len(engine_log(rig))
             refused = rig.chat("hi", max_tokens=5)
+            assert len(engine_log(rig)) == sent, "no model server works for what cannot be posted"
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
             assert "database does not answer" in refused.error["message"]
             assert b"[DONE]" not in rest_of(stream)
