@@ -51,7 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _concerned(item: pytest.Item) -> bool:
     if databases.is_sqlite():
         return item.get_closest_marker("postgresql") is None
-    return _part(item.path) not in WITHOUT_DATABASE and item.get_closest_marker("once") is None
+    elsewhere = item.get_closest_marker("once") or item.get_closest_marker("sqlite")
+    return _part(item.path) not in WITHOUT_DATABASE and elsewhere is None
 
 
 def _part(path: Path) -> str:
@@ -59,12 +60,9 @@ def _part(path: Path) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a program that is missing, and what is about the files of SQLite where there are none."""
+    """Skip what needs a program that is missing."""
     if item.get_closest_marker("hledger") and shutil.which("hledger") is None:
         pytest.skip("hledger is not installed")
-    about = item.get_closest_marker("sqlite")
-    if about is not None and not databases.is_sqlite():
-        pytest.skip(str(about.args[0]))
 
 
 @pytest.fixture(autouse=True)

@@ -113,7 +113,7 @@ def test_many_accounts_are_looked_at_in_parts() -> None:
 
 
 # ── the writer ───────────────────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.sqlite("a checkpoint moves the write-ahead log of a file")
+@pytest.mark.sqlite  # a checkpoint moves the write-ahead log of a file
 def test_a_checkpoint_that_fails_is_no_reason_to_write_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with open_books() as (writer, _):
         writer.run(lambda tx: open_account(tx, "ada"))

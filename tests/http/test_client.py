@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,42 +238,40 @@ def test_head_has_no_body_whatever_it_announces() -> None:
         with_origin(up, work)
 
 
-def test_chunks_come_as_they_are_sent() -> None:
-    go_on = threading.Semaphore(0)
+def in_chunks(chunks: Sequence[bytes], go_on: threading.Semaphore) -> Script:
+    """An answer that waits after each of its chunks until it may go on."""
 
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED)
-        for n in range(5):
-            peer.send(b"8\r\ndata: %d\n\r\n" % n)
+        for chunk in chunks:
+            peer.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             assert go_on.acquire(timeout=PATIENCE_SECONDS)
         peer.send(b"0\r\n\r\n")
         peer.rest()
 
+    return script
+
+
+def test_chunks_come_as_they_are_sent() -> None:
+    go_on = threading.Semaphore(0)
+    chunks = [b"data: %d\n" % n for n in range(5)]
+
     async def work(origin: Origin) -> None:
         answer = await origin.open("GET", "/", [], timeout_seconds=PATIENCE_SECONDS)
-        for n in range(5):
-            assert await answer.chunk() == b"data: %d\n" % n
+        for chunk in chunks:
+            assert await answer.chunk() == chunk
             go_on.release()
         assert await answer.chunk() == b""
         assert await answer.chunk() == b""
         assert origin.idle == 1
 
-    with upstream(script) as up:
+    with upstream(in_chunks(chunks, go_on)) as up:
         with_origin(up, work)
 
 
 def test_a_tap_takes_what_comes_while_the_reader_waits() -> None:
     go_on = threading.Semaphore(0)
-
-    def script(peer: Peer) -> None:
-        peer.request()
-        peer.send(CHUNKED)
-        for n in range(5):
-            peer.send(b"1\r\n%d\r\n" % n)
-            assert go_on.acquire(timeout=PATIENCE_SECONDS)
-        peer.send(b"0\r\n\r\n")
-        peer.rest()
 
     async def work(origin: Origin) -> None:
         answer = await origin.open("GET", "/", [], timeout_seconds=PATIENCE_SECONDS)
@@ -297,7 +295,7 @@ def test_a_tap_takes_what_comes_while_the_reader_waits() -> None:
         go_on.release()
         assert await answer.chunk() == b""
 
-    with upstream(script) as up:
+    with upstream(in_chunks([b"0", b"1", b"2", b"3", b"4"], go_on)) as up:
         with_origin(up, work)
 
 

@@ -72,9 +72,8 @@ def test_init_sets_up_the_database_named_and_writes_it_down(terminal: Terminal, 
     assert not list((terminal.folder / "there").iterdir())
 
 
+@pytest.mark.postgresql  # a file has no password
 def test_init_keeps_a_password_out_of_the_file_and_the_screen(terminal: Terminal) -> None:
-    if databases.is_sqlite():
-        pytest.skip("a file has no password")
     url = sa.make_url(databases.at(terminal.folder / "books.db", bare=True))
     password = url.password or SECRET
     named = url.set(password=password).render_as_string(hide_password=False)
@@ -132,9 +131,8 @@ def test_doctor_says_what_the_database_is(house: House, terminal: Terminal) -> N
     assert "another program's" in findings(terminal)["tables"][1]
 
 
+@pytest.mark.postgresql  # a file has no users of its own
 def test_doctor_says_whether_the_user_may_write(house: House, terminal: Terminal) -> None:
-    if databases.is_sqlite():
-        pytest.skip("a file has no users of its own")
     role = f"reader_{house.db.engine.url.database}"
     url = house.db.engine.url.set(drivername="postgresql", username=role, password=SECRET)
     (terminal.folder / "purser.toml").write_text(CONFIG.format(url=url.render_as_string(hide_password=False)))

@@ -267,7 +267,7 @@ def test_sums_beyond_64_bits_are_a_finding(spoilt: Database) -> None:
         assert not [each for each in found if each.where == "the database"]
 
 
-@pytest.mark.sqlite("PostgreSQL keeps no text that is not UTF-8")
+@pytest.mark.sqlite  # PostgreSQL keeps no text that is not UTF-8
 def test_text_that_is_not_utf_8_is_a_finding(spoilt: Database) -> None:
     change(spoilt, f"UPDATE usage_events SET user = CAST(x'ff' AS TEXT) {_R1}")
     (violation,) = audited(spoilt).violations

@@ -63,7 +63,7 @@ def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
     drawn.dispose()
 
 
-@pytest.mark.sqlite("strict is what SQLite calls tables that keep to their columns' types")
+@pytest.mark.sqlite  # strict is what SQLite calls tables that keep to their columns' types
 def test_every_table_is_strict(tmp_path: Path) -> None:
     db = fresh(tmp_path)
     upgrade(db)

@@ -126,7 +126,7 @@ class Cashier:
                 self.lessee.end_ask(needs)
                 if error is None:
                     self.lessee.apply(taken, self._now())
-            _resolve(future, taken, error and _told(error))
+            resolve(future, taken, error and _told(error))
 
         self.lessee.ask(needs)
         self._queue.take(needs, self._on_loop(done))
@@ -175,7 +175,7 @@ class Cashier:
         """
         future: asyncio.Future[None] = self._loop.create_future()
         if hold.lost:
-            _resolve(future, None, _lost())
+            resolve(future, None, _lost())
             return future
         self._settling.add(future)
 
@@ -186,7 +186,7 @@ class Cashier:
                 self._release(hold.account)
                 if not new:
                     error = Conflict(f"request {event.id} was served already", code="request_settled")
-            _resolve(future, None, error and _told(error))
+            resolve(future, None, error and _told(error))
 
         self._queue.settle(event, self._on_loop(done))
         return future
@@ -218,7 +218,7 @@ class Cashier:
 
         def done(result: Any, error: BaseException | None) -> None:
             ended(error)
-            _resolve(future, result, error)
+            resolve(future, result, error)
 
         self._queue.submit(work, self._on_loop(done))
         return await asyncio.shield(future)
@@ -231,7 +231,7 @@ class Cashier:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
-            _resolve(future, result, error and _told(error))
+            resolve(future, result, error and _told(error))
 
         self._queue.share(order, work, self._on_loop(done))
         return await self._answer(future)
@@ -252,7 +252,7 @@ class Cashier:
             _call_off(hold)
         settling, self._settling = self._settling, set()
         for future in settling:
-            _resolve(future, None, _out_of_touch())
+            resolve(future, None, _out_of_touch())
 
     def _on_fenced(self) -> None:
         """Called on the writer's thread: behind everything that it has told."""
@@ -322,8 +322,8 @@ def _out_of_touch() -> Unavailable:
     return Unavailable("money cannot be held safely just now: the database does not answer; try again in a moment")
 
 
-def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    """Tell whoever still waits."""
+def resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    """Tell whoever still waits for it what came of it."""
     if future.done():
         return
     if error is None:

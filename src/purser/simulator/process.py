@@ -12,6 +12,7 @@ from purser.core.period import SECOND
 from purser.flows.queue import Done, WriteQueue
 from purser.gateway.app import Gateway
 from purser.gateway.bodies import Terms
+from purser.gateway.cashier import resolve
 from purser.gateway.models import Served, Target
 from purser.http.exchange import Exchange
 from purser.inbound.worker import Worker
@@ -308,7 +309,7 @@ class Process:
                 result = func()
             except Exception as failed:
                 error = failed
-            loop.call_soon_threadsafe(_resolve, future, result, error)
+            loop.call_soon_threadsafe(resolve, future, result, error)
 
         self.in_store(work)
 
@@ -362,12 +363,3 @@ class Process:
             line.task = loop.create_task(answer())
 
         loop.inside(begin)
-
-
-def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
