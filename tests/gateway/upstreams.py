@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+
+def saying(answer: bytes) -> AbstractContextManager[str]:
+    """A server that answers every request with these bytes and hangs up; its base URL."""
+    return _serving(lambda line: line.sendall(answer))
+
+
+def one_by_one(events: Iterable[bytes], go_on: threading.Semaphore) -> AbstractContextManager[str]:
+    """A server that answers with a stream, of which each event leaves when it may go on; its base URL."""
+
+    def say(line: socket.socket) -> None:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        try:
+            for event in events:
+                if not go_on.acquire(timeout=2):
+                    return
+                line.sendall(event)
+        except OSError:
+            return  # cut at the end of the money
+
+    return _serving(say)
 
 
 @contextmanager
-def saying(answer: bytes) -> Iterator[str]:
-    """A server that answers every request with these bytes and hangs up; its base URL."""
+def _serving(say: Callable[[socket.socket], None]) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -21,7 +42,7 @@ def saying(answer: bytes) -> Iterator[str]:
                 return
             with line:
                 _read_request(line)
-                line.sendall(answer)
+                say(line)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -259,6 +259,30 @@ def test_a_client_that_does_not_read_holds_the_writer_back() -> None:
         eventually(lambda: running.server.running == 0)
 
 
+def test_an_answer_flows_from_its_start_to_its_end_while_its_client_keeps_up() -> None:
+    flowing: list[bool] = []
+
+    async def long(exchange: Exchange) -> None:
+        flowing.append(exchange.flowing)
+        exchange.start(200, [])
+        flowing.append(exchange.flowing)
+        for _ in range(1_000):
+            if exchange.flowing:
+                exchange.write(b"x" * 65536)
+        flowing.append(exchange.flowing)
+        await exchange.drain()
+        flowing.append(exchange.flowing)
+        exchange.end()
+        flowing.append(exchange.flowing)
+
+    with serving(long) as running, running.peer(receive_bytes=16384) as peer:
+        peer.send(GET)
+        eventually(lambda: len(flowing) == 3)
+        assert 0 < len(peer.reply().body) < 32 * 1024 * 1024
+        eventually(lambda: len(flowing) == 5)
+        assert flowing == [False, True, False, True, False]
+
+
 def test_a_client_that_takes_nothing_is_cut_off_in_the_end() -> None:
     ended = threading.Event()
 
