@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from purser.core.money import format_usd
 from purser.core.period import SECOND
+from purser.inbound.cli.show import counting
 
 if TYPE_CHECKING:
     from purser.simulator.plan import Plan
@@ -20,7 +18,7 @@ def run_seeds(seeds: int, first: int) -> int:
     """Run so many seeds from the first one on; answers the exit code."""
     from purser.simulator.seeds import simulate
 
-    with _progress(seeds) as progress:
+    with counting("simulating", seeds) as progress:
         report = simulate(range(first, first + seeds), progress)
     print("\n".join(tell_report(report)))
     if report.failure is not None:
@@ -40,21 +38,6 @@ def run_again(seed: int, only: str | None, steps: int | None) -> int:
 
 def _verdict(outcome: Outcome) -> str:
     return f"broken: {outcome.violations[0]}" if outcome.violations else "no invariant broken"
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where somebody looks at it; answers what to call with the runs done."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def tell_report(report: Report) -> list[str]:
