@@ -1,4 +1,4 @@
-"""A listener between a client and a PostgreSQL server that loses what a test tells it to lose."""
+"""A listener between a client and a PostgreSQL server that loses, or keeps back, what a test tells it to."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Between:
         self.port = int(self._listener.getsockname()[1])
         self.lost = 0
         self._losing = ""
+        self._stand: tuple[int, int] | None = None
+        self.stood_still = False
         self._lines: set[socket.socket] = set()
         self._open = True
         threading.Thread(target=self._accept, daemon=True).start()
@@ -25,6 +27,10 @@ class Between:
     def lose(self, what: str) -> None:
         """Lose the next commit's REQUEST or REPLY."""
         self._losing = what
+
+    def stand_still(self, sends: int, some: int) -> None:
+        """As of the next BEGIN pass so many of what the client sends and some bytes of the next, then nothing more."""
+        self._stand = (sends, some)
 
     def away(self, away: bool) -> None:
         """Whether nobody gets through for now; whoever is connected is cut."""
@@ -53,7 +59,20 @@ class Between:
                 self._lines |= {client, server}
                 back = threading.Thread(target=self._pass_back, args=(server, client), daemon=True)
                 back.start()
+                left: tuple[int, int] | None = None
                 while data := client.recv(65536):
+                    if self._stand is not None and b"BEGIN" in data:
+                        left, self._stand = self._stand, None
+                    if left is not None:
+                        sends, some = left
+                        left = (sends - 1, some)
+                        if sends == 0:
+                            self.stood_still = True
+                            server.sendall(data[:some])
+                        if sends <= 0:
+                            continue
+                        if b"COMMIT\0" in data:
+                            left = None
                     if self._losing and b"COMMIT\0" in data:
                         self._cut_commit(client, server, data)
                         break

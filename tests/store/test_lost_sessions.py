@@ -112,6 +112,51 @@ def test_a_server_that_is_away_is_waited_for(between: Between, books: Books) -> 
     assert settled(books) == ["r1"]
 
 
+def test_nobody_who_stands_still_keeps_the_rest_waiting(tmp_path: Path) -> None:
+    """Wherever in a transaction it stops: the server ends its session and undoes it, so that its locks are free."""
+    url = sa.make_url(databases.at(tmp_path / "purser.db"))
+    first = Books(url.render_as_string(hide_password=False))
+    places = [(sends, 7 * (sends % 2)) for sends in range(1, 16)]
+    for n in range(len(places)):
+        first.writer.run(
+            lambda tx, n=n: accounts.open_account(tx, f"ada-{n}", f"ada-{n}@example.com", signup_credit_nanos=5 * USD)  # type: ignore[misc]
+        )
+    betweens = [Between(url.host or "127.0.0.1", url.port or 5432) for _ in places]
+    stood, settled_ones = [], []
+
+    def settle(n: int) -> None:
+        through = url.set(host="127.0.0.1", port=betweens[n].port).render_as_string(hide_password=False)
+        books = Books(through, 2 + n)
+        events = [books.event(f"ada-{n}", f"r{one}", (10, 0, 10)) for one in range(3)]
+        books.settle(books.event(f"ada-{n}", "r", (10, 0, 10), hold=100_000))
+        betweens[n].stand_still(*places[n])
+        books.settle(*events)
+        settled_ones.append(n)
+        stood.append(betweens[n].stood_still)
+        books.close()
+
+    threads = [threading.Thread(target=settle, args=(n,), daemon=True) for n in range(len(places))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(settled_ones) == list(range(len(places)))
+    assert True in stood
+    assert False in stood
+    with first.db.read() as conn:
+        for n in range(len(places)):
+            assert [event.id for event in list_events(conn, f"ada-{n}", limit=100)].sort() == [
+                "r",
+                "r0",
+                "r1",
+                "r2",
+            ].sort()
+        assert audit(conn).violations == ()
+    first.close()
+    for between in betweens:
+        between.close()
+
+
 def test_a_database_that_lost_commits_stops_its_writer(books: Books, tmp_path: Path) -> None:
     """Whatever state the row has: what was acknowledged is gone, and nothing here could bring it back."""
     books.settle(books.event("ada", "r1", (10, 0, 10)))

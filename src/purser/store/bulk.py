@@ -1,7 +1,10 @@
 """Statements straight through the driver, many rows in one: what settling and reporting usage are made of.
 
 SQLAlchemy takes ten times as long for a row as the database does; these few statements are spelt for both databases
-instead: prepared once and run for each row on SQLite, a COPY or arrays of columns on PostgreSQL.
+instead: prepared once and run for each row on SQLite, arrays of columns on PostgreSQL.
+
+Never a COPY, nor a driver's `executemany` there: a process that stands still in the midst of either keeps its locks as
+long as it stands, for the server takes it for busy; between two statements it ends such a session after seconds.
 """
 
 from __future__ import annotations
@@ -36,14 +39,13 @@ class Insert:
 
     def __init__(self, table: str, columns: dict[str, str], *, key: Sequence[str] = (), adding: Sequence[str] = ()):
         names = ", ".join(f'"{name}"' for name in columns)
-        self._conflict = ""
+        conflict = ""
         if adding:
             sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in adding)
-            self._conflict = f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}"
-        self._sqlite = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}){self._conflict}"
-        self._copy = f"COPY {table} ({names}) FROM STDIN"
+            conflict = f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}"
+        self._sqlite = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))}){conflict}"
         arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
-        self._arrays = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){self._conflict}"
+        self._arrays = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){conflict}"
 
     def run(self, conn: Connection, rows: Sequence[Values]) -> None:
         """Insert the rows; raises what the driver raises, with nothing inserted."""
@@ -52,12 +54,8 @@ class Insert:
         driver: Any = conn.connection.driver_connection
         if conn.dialect.name == "sqlite":
             driver.executemany(self._sqlite, rows)
-        elif self._conflict:
-            driver.execute(self._arrays, _columns(rows))
         else:
-            with driver.cursor() as cursor, cursor.copy(self._copy) as copy:
-                for row in rows:
-                    copy.write_row(row)
+            driver.execute(self._arrays, _columns(rows))
 
 
 class ForEach:

@@ -12,29 +12,37 @@ from purser.core.journal import CARRIED_ON, invoiced_account
 from purser.core.limits import CONTRACT
 from purser.core.standing import FAILED_PAYMENTS
 from purser.store import schema as t
+from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection, Row
+
+_LINES = Insert(
+    "invoice_lines",
+    {
+        "account": TEXT,
+        "invoice": TEXT,
+        "n": INT,
+        "month": TEXT,
+        "model": TEXT,
+        "unit": TEXT,
+        "quantity": INT,
+        "rate_nanos": INT,
+        "rate_per": INT,
+        "amount": INT,
+    },
+)
 
 
 def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any) -> None:
     """A new invoice with its lines, numbered from 1."""
     conn.execute(sa.insert(t.invoices).values(**values))
     rows = [
-        {
-            "account": values["account"],
-            "invoice": values["id"],
-            "n": n,
-            "month": line.month,
-            "model": line.model,
-            "unit": line.unit,
-            "quantity": line.quantity,
-            "rate_nanos": line.rate_nanos,
-            "rate_per": line.rate_per,
-            "amount": line.amount_nanos,
-        }
+        (
+            *(values["account"], values["id"], n, line.month, line.model, line.unit, line.quantity),
+            *(line.rate_nanos, line.rate_per, line.amount_nanos),
+        )
         for n, line in enumerate(lines, 1)
     ]
-    if rows:
-        conn.execute(sa.insert(t.invoice_lines), rows)
+    _LINES.run(conn, rows)
 
 
 def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:

@@ -17,7 +17,7 @@ from purser.core.errors import Broken, Unavailable
 from purser.core.policy import Policy
 from purser.store import headroom as rows
 from purser.store import schema as t
-from purser.store.bulk import Statement
+from purser.store.bulk import TEXT, Insert, Statement
 from purser.store.db import Connection, Database, Row, is_lost, may_try_again
 from purser.store.presence import CHANGES, lock_one, presence
 from purser.store.seen import Seen
@@ -196,7 +196,7 @@ class Writer:
                 _TIP.run(self._conn, n, link, self.id)
             if tx.touched:
                 lock_one(self._conn, CHANGES)  # last: numbers become visible in their order, so none is overlooked
-                self._conn.execute(sa.insert(t.changes), [{"account": account} for account in sorted(tx.touched)])
+                _CHANGES.run(self._conn, [(account,) for account in sorted(tx.touched)])
         except BaseException:
             self._roll_back(transaction)
             raise
@@ -353,6 +353,7 @@ _OWN_COLUMNS = "SELECT seq, n, hash, state FROM writers WHERE id = :id"
 _OWN, _OWN_LOCKED = sa.text(_OWN_COLUMNS), sa.text(f"{_OWN_COLUMNS} FOR UPDATE")
 _STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? AND seq = ? AND state = 'open'")
 _STEPS = Statement("SELECT id, seq FROM writers WHERE state = 'open'")
+_CHANGES = Insert("changes", {"account": TEXT})
 _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
 _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
 
