@@ -20,6 +20,7 @@ VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
+    ("PATCH", "apiKeys/{key}", {"budget": {"amountUsd": "5.00", "period": "DAILY"}}),
     ("PATCH", "users/owner", {"displayName": "x"}),
     ("PATCH", "quotas/monthly-spend-usd", {"value": "10"}),
     ("POST", "paymentMethods", {"token": "pm_card_visa"}),
@@ -155,7 +156,15 @@ def routes() -> list[tuple[str, str, str, bool]]:
 
 
 def test_every_route_of_an_account_is_in_the_tables_above() -> None:
-    ours = {"{invoice}": "{}", "{method}": "{}", "{me}": "{}", "owner": "{}", "monthly-spend-usd": "{}", "/1/": "/{}/"}
+    ours = {
+        "{key}": "{}",
+        "{invoice}": "{}",
+        "{method}": "{}",
+        "{me}": "{}",
+        "owner": "{}",
+        "monthly-spend-usd": "{}",
+        "/1/": "/{}/",
+    }
     tried = set()
     for method, path, _ in [*EVERY, *OWN]:
         for name, blank in ours.items():

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 
 from purser.core import rating
+from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.money import parse_usd
@@ -20,7 +22,7 @@ from purser.core.policy import Policy
 from purser.core.pricebook import in_force
 from purser.core.standing import BLOCKED
 from purser.core.usage import quantities
-from purser.flows import accounts, credits, invoicing, metering, payments, pricing, requests, setup
+from purser.flows import access, accounts, budgets, credits, invoicing, metering, payments, pricing, requests, setup
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
@@ -107,13 +109,14 @@ class Books:
         writer, lessee = writer or self.writer, lessee or self.lessee
         holds = []
         for event in events:
-            keys = requests.path(event.account, event.month)
+            keys = requests.path(event.account, event.month, event.budgets)
             needs = lessee.needs(keys, event.held_nanos, event.held_nanos, 1_000_000)
             if needs:
                 taken = writer.run(lambda tx, needs=needs: requests.take_headroom(tx, needs))  # type: ignore[misc]
                 assert taken.short is None, f"{event.account} has too little for {event.id}"
                 lessee.apply(taken)
-            holds.append(lessee.hold(event.id, event.account, event.month, event.version, event.held_nanos))
+            details = (event.id, event.account, event.month, event.version, event.held_nanos, event.budgets)
+            holds.append(lessee.hold(*details))
         writer.run(lambda tx: requests.settle(tx, events))
         for hold, event in zip(holds, events, strict=True):
             lessee.settled(hold, event.cost_nanos, self.world.at)
@@ -225,7 +228,18 @@ def _may(books: Books) -> None:
     books.start_charges()
     books.answer_payments(declining="cyd")
     books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
+    _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
+
+
+def _spend_on_a_budget(books: Books) -> None:
+    """Ada's owner makes a key that may spend ten dollars a week, and uses it."""
+    key = books.writer.run(lambda tx: access.create_key(tx, "ada", "owner", display_name="ci")).id
+    budget = Budget(parse_usd("10.00"), WEEKLY)
+    books.writer.run(lambda tx: budgets.set_budget(tx, "ada", key, budget))
+    event = books.event("ada", "b1", (700, 0, 70))
+    row = budgets.row_key("ada", key, budget, books.world.at)
+    books.settle(msgspec.structs.replace(event, key=key, budgets=(row,)))
 
 
 def copy(db: Database, to: Path) -> Database:

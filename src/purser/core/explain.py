@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from purser.core import lease
 from purser.core.money import format_usd
 from purser.core.standing import (
     BLOCKED,
@@ -69,18 +70,22 @@ def suspended_message(account: str, causes: Mapping[str, str], *, prepaid: bool 
     return f"Account {account} is suspended: " + " Also: ".join(parts)
 
 
-CREDIT, LIMIT = "CREDIT", "LIMIT"
-_CONSTRAINT = {CREDIT: "credit", LIMIT: "room under the monthly spend limit"}
+CREDIT, LIMIT, KEY = "CREDIT", "LIMIT", "KEY"
+CONSTRAINTS = {lease.CREDIT: CREDIT, lease.MONTH: LIMIT, lease.KEY: KEY}  # as refusals name what a row stands for
+_CONSTRAINT = {CREDIT: "credit", LIMIT: "room under the monthly spend limit", KEY: "left in this API key's budget"}
+_ADVICE = {
+    CREDIT: "Add credit, or shorten the request.",
+    LIMIT: "Raise the limit, or shorten the request.",
+    KEY: "Raise the key's budget, wait for its next period, or shorten the request.",
+}
 
 
 def insufficient_message(constraint: str, left_nanos: int, hold_nanos: int, affordable_tokens: int) -> str:
     """The 402 message: which constraint, what is left, what the request needs, what would fit (H3)."""
     if affordable_tokens > 0:
         advice = f"With max_tokens {affordable_tokens} or less it would be admitted."
-    elif constraint == CREDIT:
-        advice = "Add credit, or shorten the request."
     else:
-        advice = "Raise the limit, or shorten the request."
+        advice = _ADVICE[constraint]
     return (
         f"Not enough {_CONSTRAINT[constraint]}: ${format_usd(max(0, left_nanos))} is left and this request could cost "
         f"up to ${format_usd(hold_nanos)}. {advice}"

@@ -1,7 +1,8 @@
 """The lease protocol's transitions on one headroom row and one lease, as functions from values to values.
 
-A headroom row is one constraint on an account: its credit, or one month's limit. A lease is what one writer has set
-aside on it. For every row: taken = used + Σ lease.share, and all that was ever used = used + Σ lease.used.
+A headroom row is one constraint on an account: its credit, one month's limit, or a key's budget in one period. A lease
+is what one writer has set aside on it. For every row:
+taken = used + Σ lease.share, and all that was ever used = used + Σ lease.used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from purser.core.errors import Broken
 
 CREDIT = "credit"
 MONTH = "month"
+KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from purser.core.budget import Budget
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
-from purser.flows import standing
+from purser.flows import budgets, standing
 from purser.store import accounts
 from purser.store.db import Connection, Row
+from purser.store.headroom import RowKey
 from purser.store.writers import Tx
 
 ADMIN = "admin"
@@ -41,6 +43,11 @@ class Principal:
     expires_at: int | None = None
     operator: bool = False
     scopes: tuple[str, ...] = ()
+    budget: Budget | None = None
+
+    def budget_rows(self, now: int) -> tuple[RowKey, ...]:
+        """The headroom rows of the budgets under which a request begun at this instant stands."""
+        return () if self.budget is None else (budgets.row_key(self.account, self.key, self.budget, now),)
 
 
 def pepper(conn: Connection) -> bytes:
@@ -190,7 +197,8 @@ def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Princi
     digest = digest_key(secret, salt)
     row = accounts.find_key(conn, digest)
     if row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now):
-        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes_of(row))
+        budget = budgets.budget_of(row)
+        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes_of(row), budget=budget)
     if row is None:
         operator = accounts.find_operator(conn, digest)
         if operator is not None:

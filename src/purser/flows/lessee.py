@@ -78,6 +78,7 @@ class Hold:
     amount: int
     keys: tuple[RowKey, ...]
     shares: tuple[Share, ...]  # of these keys
+    budgets: tuple[RowKey, ...] = ()  # those of the keys that are budgets
     lost: bool = False
     bearer: Bearer | None = None
 
@@ -88,7 +89,8 @@ class Lessee:
     def __init__(self) -> None:
         self.term = 0  # how many writers there were before this one
         self._shares: dict[str, dict[RowKey, Share]] = {}  # by account
-        self._paths: dict[str, dict[str, Path]] = {}  # by account and month, as long as no share of it is dropped
+        # By account, then month and budgets, as long as no share of it is dropped.
+        self._paths: dict[str, dict[tuple[str, tuple[RowKey, ...]], Path]] = {}
         self._open: dict[str, dict[str, Hold]] = {}
 
     def drop(self) -> list[Hold]:
@@ -114,14 +116,14 @@ class Lessee:
             found = own[key] = Share()
         return found
 
-    def path(self, account: str, month: str) -> Path:
+    def path(self, account: str, month: str, budgets: tuple[RowKey, ...] = ()) -> Path:
         """The rows that a request must be held on."""
         own = self._paths.get(account)
-        found = None if own is None else own.get(month)
+        found = None if own is None else own.get((month, budgets))
         if found is None:
-            found = Path(path(account, month))
+            found = Path(path(account, month, budgets))
             found.shares = tuple(self.share(key) for key in found)
-            self._paths.setdefault(account, {})[month] = found
+            self._paths.setdefault(account, {})[month, budgets] = found
         return found
 
     def shares(self, keys: Iterable[RowKey]) -> Sequence[Share]:
@@ -194,10 +196,12 @@ class Lessee:
         if turn == share.turn and not share.moving:
             share.left, share.known = left, True
 
-    def hold(self, id_: str, account: str, month: str, version: int, amount: int) -> Hold:
+    def hold(
+        self, id_: str, account: str, month: str, version: int, amount: int, budgets: tuple[RowKey, ...] = ()
+    ) -> Hold:
         """Set `amount` aside on every row of the path; the caller has checked that it fits (Broken otherwise)."""
-        keys = self.path(account, month)
-        hold = Hold(id_, account, month, version, 0, keys, keys.shares)
+        keys = self.path(account, month, budgets)
+        hold = Hold(id_, account, month, version, 0, keys, keys.shares, budgets)
         if not self.extend(hold, amount):
             raise Broken(f"hold {id_} of {amount} does not fit")
         own = self._open.get(account)

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
-from purser.core.lease import MONTH, Lease
+from purser.core.lease import KEY, MONTH, Lease
 from purser.core.money import LARGEST_NANOS
 from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
-from purser.flows import credits, standing
+from purser.flows import budgets, credits, standing
 from purser.flows.metering import bill_month, closed_through
 from purser.store import accounts, headroom, ledger, usage
 from purser.store.headroom import RowKey, credit_key, month_key
@@ -48,9 +48,9 @@ class Taken:
     others: bool = False
 
 
-def path(account: str, month: str) -> tuple[RowKey, RowKey]:
-    """The headroom rows a request must be held on."""
-    return credit_key(account), month_key(account, month)
+def path(account: str, month: str, budgets: Sequence[RowKey] = ()) -> tuple[RowKey, ...]:
+    """The headroom rows a request must be held on: its account's credit and month, and the budgets it stands under."""
+    return (credit_key(account), month_key(account, month), *budgets)
 
 
 def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
@@ -64,6 +64,9 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
         lock_one(tx.conn, SHARED, shared=True)  # so that none of them is closed for everybody meanwhile
     for month in months:
         standing.ensure_month_row(tx, account, month)
+    for need in needs:
+        if need.key.kind == KEY:
+            budgets.ensure_row(tx, need.key)
     due = accounts.get_account(tx.conn, account)
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
         credits.expire(tx, account)
@@ -189,7 +192,9 @@ def _use_leases(tx: Tx, posted: Sequence[tuple[Event, str | None]]) -> set[str]:
     """Answers the accounts of which a lease ran dry."""
     costs: dict[RowKey, int] = {}
     for event, _ in posted:
-        for key in path(event.account, event.month) if event.cost_nanos else ():  # nothing held: there may be no row
+        if not event.cost_nanos:
+            continue  # nothing held: there may be no row
+        for key in path(event.account, event.month, event.budgets):
             costs[key] = costs.get(key, 0) + event.cost_nanos
     if not costs:
         return set()

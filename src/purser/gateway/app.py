@@ -207,7 +207,9 @@ class Gateway:
         book_rates = book.models[body.model]
         rates = (priority_rates(book_rates) if body.priority else None) or book_rates
         now = self.world.now()
-        asked = await self.cashier.hold(request_id, principal.account, month_of(now), book.version, rates, ask)
+        asked = await self.cashier.hold(
+            request_id, principal.account, month_of(now), book.version, rates, ask, principal.budget_rows(now)
+        )
         if isinstance(asked, Shortfall):
             raise refusals.insufficient(asked, self._dashboard(request))
         await self._check_still_stands(principal, asked[0])
@@ -221,7 +223,10 @@ class Gateway:
         book_rates = book.models[body.model]
         rates = (priority_rates(book_rates) if body.priority else None) or book_rates
         now = self.world.now()
-        found = self.cashier.hold_at_once(request_id, principal.account, month_of(now), book.version, rates, ask)
+        budgets = () if principal.budget is None else principal.budget_rows(now)
+        found = self.cashier.hold_at_once(
+            request_id, principal.account, month_of(now), book.version, rates, ask, budgets
+        )
         if found is None:
             return None
         self.remaining.watch(found[0])
@@ -350,11 +355,12 @@ class Gateway:
         exchange.answer(200, [JSON, *headers], body)
 
     async def _quote(self, request: Request, principal: Principal, standing: Standing) -> bytes:
-        keys = requests.path(principal.account, month_of(self.world.now()))
+        now = self.world.now()
+        keys = requests.path(principal.account, month_of(now), principal.budget_rows(now))
         book = await self.directory.price_book()
 
         async def left() -> tuple[str, int]:
-            return await left_now(self.db, self.policy, self.remaining, keys)
+            return await left_now(self.db, self.policy, self.remaining, principal, keys, now)
 
         return _encode(await quote(request.body, standing, self.served, book, self.policy, left))
 

@@ -19,9 +19,8 @@ from purser.core.admission import (
     wanted_nanos,
 )
 from purser.core.errors import Broken, Conflict, PurserError, Unavailable
-from purser.core.explain import CREDIT as CREDIT_CONSTRAINT
-from purser.core.explain import LIMIT as LIMIT_CONSTRAINT
-from purser.core.lease import CREDIT
+from purser.core.explain import CONSTRAINTS
+from purser.core.lease import KEY
 from purser.core.money import Rate
 from purser.core.policy import Policy
 from purser.flows import requests, standing
@@ -67,17 +66,31 @@ class Cashier:
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
     def hold_at_once(
-        self, id_: str, account: str, month: str, version: int, rates: Mapping[str, Rate], ask: Ask
+        self,
+        id_: str,
+        account: str,
+        month: str,
+        version: int,
+        rates: Mapping[str, Rate],
+        ask: Ask,
+        budgets: tuple[RowKey, ...] = (),
     ) -> tuple[Hold, Held] | None:
         """Hold from the spare at hand, without asking the store; None where that does not settle it."""
-        spare, left = self.lessee.spare_and_left(self.lessee.path(account, month))
+        spare, left = self.lessee.spare_and_left(self.lessee.path(account, month, budgets))
         held = fit_whole(rates, ask, spare, left, self._policy.slice_tokens)
         if held is None:
             return None  # the store knows how much is left, and may grant more
-        return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
+        return self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets), held
 
     async def hold(
-        self, id_: str, account: str, month: str, version: int, rates: Mapping[str, Rate], ask: Ask
+        self,
+        id_: str,
+        account: str,
+        month: str,
+        version: int,
+        rates: Mapping[str, Rate],
+        ask: Ask,
+        budgets: tuple[RowKey, ...] = (),
     ) -> tuple[Hold, Held] | Shortfall:
         """Hold the request's money, asking the store for headroom where the spare at hand is short (H2, H3).
 
@@ -87,20 +100,20 @@ class Cashier:
         least = min(least_nanos(rates, ask), wanted)
         deadline = None
         while True:
-            keys = self.lessee.path(account, month)
+            keys = self.lessee.path(account, month, budgets)
             taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
-            keys = self.lessee.path(account, month)  # it may be another writer's by now
+            keys = self.lessee.path(account, month, budgets)  # it may be another writer's by now
             spare, left = self.lessee.spare_and_left(keys)
             held = fit(rates, ask, spare, left, self._policy.slice_tokens)
             if held is not None:
-                return self.lessee.hold(id_, account, month, version, held.amount_nanos), held
+                return self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets), held
             deadline = deadline or self._loop.time() + _WAIT_SECONDS
             wait = deadline - self._loop.time()
             if taken is not None and taken.short is None and wait > 0:
                 continue  # what was granted went to another request, or was recalled, before it could be held
             others = taken is not None and taken.others
             if wait <= 0 or not (others or self.lessee.open_holds(account)):
-                return await self._fall_short(account, keys, wanted, rates, ask)
+                return await self._fall_short(account, keys, taken, wanted, rates, ask)
             await self._wait_for_release(account, min(wait, 0.05) if others else wait)
 
     async def _top_up(
@@ -140,18 +153,29 @@ class Cashier:
         return future.result()
 
     async def _fall_short(
-        self, account: str, keys: Sequence[RowKey], wanted: int, rates: Mapping[str, Rate], ask: Ask
+        self,
+        account: str,
+        keys: Sequence[RowKey],
+        taken: Taken | None,
+        wanted: int,
+        rates: Mapping[str, Rate],
+        ask: Ask,
     ) -> Shortfall:
-        short = min(keys, key=lambda key: self.left(key))
-        left = self.left(short)
-        if left < self._policy.depletion_threshold_nanos and not self.lessee.open_holds(account):
+        told = {} if taken is None else taken.left  # by the store just now, whatever is heard of meanwhile
+        lefts = {key: self._left(key, told) for key in keys}
+        short = min(keys, key=lambda key: lefts[key])
+        left = lefts[short]
+        mine = short.kind == KEY  # a budget that is spent never suspends the account (L6)
+        if left < self._policy.depletion_threshold_nanos and not (mine or self.lessee.open_holds(account)):
             await self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
-        constraint = CREDIT_CONSTRAINT if short.kind == CREDIT else LIMIT_CONSTRAINT
-        return Shortfall(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left)))
+        return Shortfall(CONSTRAINTS[short.kind], left, wanted, max(0, affordable_tokens(rates, ask, left)))
 
-    def left(self, key: RowKey) -> int:
+    def _left(self, key: RowKey, told: Mapping[RowKey, int | None]) -> int:
         """What is left of one constraint as far as this process knows; a very large number where nothing limits."""
-        return min(self.lessee.left([key]), _UNLIMITED)
+        if key not in told:
+            return min(self.lessee.left([key]), _UNLIMITED)
+        left = told[key]
+        return _UNLIMITED if left is None else self.lessee.spare([key]) + max(0, left)
 
     # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────
     async def extend(self, hold: Hold, more: int, least: int) -> int:

@@ -180,6 +180,7 @@ class Passage:
             clamped_nanos=charge.clamped_nanos,
             estimated=estimated,
             state=state,
+            budgets=self.hold.budgets,
         )
 
     # ── upstream ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,12 +10,14 @@ import msgspec
 
 from purser.core.admission import affordable_tokens, fit, hold_nanos, wanted_nanos
 from purser.core.errors import Invalid
-from purser.core.explain import CREDIT, LIMIT
+from purser.core.explain import CONSTRAINTS
+from purser.core.lease import KEY
 from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
 from purser.core.standing import strictest
-from purser.flows import reports
+from purser.flows import budgets, reports
+from purser.flows.access import Principal
 from purser.gateway import bodies, refusals
 from purser.gateway.directory import Standing
 from purser.gateway.models import Served
@@ -79,21 +81,26 @@ async def quote(
     if standing.causes:
         answer["cause"] = strictest(list(standing.causes))
     elif held is None:
-        answer["cause"] = CREDIT if constraint == "credit" else LIMIT
+        answer["cause"] = CONSTRAINTS[constraint]
     return answer
 
 
-async def left_now(db: Database, policy: Policy, remaining: Remaining, keys: Sequence[RowKey]) -> tuple[str, int]:
+async def left_now(
+    db: Database, policy: Policy, remaining: Remaining, principal: Principal, keys: Sequence[RowKey], now: int
+) -> tuple[str, int]:
     """Which constraint of a path is tightest, and what is left of it just now (H2)."""
     rooms = await remaining.look(keys)
     for key in keys:
-        if key not in rooms:  # a month's row is made by its first request
-            rooms[key] = await asyncio.to_thread(_limit, db, policy, key.account)
+        if key not in rooms:  # the row of a month or a budget is made by its first request
+            rooms[key] = await asyncio.to_thread(_limit, db, policy, principal, key, now)
     lefts = {key: UNLIMITED if room is None else room for key, room in rooms.items()}
     tightest = min(keys, key=lambda key: lefts[key])
     return tightest.kind, lefts[tightest]
 
 
-def _limit(db: Database, policy: Policy, account: str) -> int | None:
+def _limit(db: Database, policy: Policy, principal: Principal, key: RowKey, now: int) -> int | None:
     with db.read() as conn:
-        return reports.view_account(conn, account, policy).limit_nanos
+        if key.kind == KEY and principal.budget is not None:
+            spent = budgets.get_spent(conn, key.account, principal.key, principal.budget, now)
+            return principal.budget.nanos - spent
+        return reports.view_account(conn, key.account, policy).limit_nanos

@@ -206,6 +206,13 @@ def revoke_key(conn: Connection, account: str, key: str, at: int) -> bool:
     return ended.rowcount == 1
 
 
+def set_key_budget(conn: Connection, account: str, key: str, budget: int | None, period: str | None) -> None:
+    """What a key may spend at most, nano-dollars, in each period; None for no limit."""
+    c = t.keys.c
+    values = {"budget": budget, "budget_period": period}
+    conn.execute(sa.update(t.keys).where(c.account == account, c.id == key).values(**values))
+
+
 def find_operator(conn: Connection, digest: bytes) -> Row | None:
     """A live operator by the digest of its key."""
     c = t.operators.c

@@ -33,7 +33,7 @@ class _Fact(NamedTuple):
 # The columns in the order in which store.usage and store.ledger cover them.
 _EVENTS = """
 SELECT writer, seq, account, source, id, model, "user", key, occurred_at, recorded_at, month, bill_month, version,
-    quantities, cost, held, clamped, estimated, state, txn, digest
+    quantities, cost, held, clamped, estimated, state, txn, budgets, digest
 FROM usage_events ORDER BY writer, seq
 """
 _TRANSACTIONS = "SELECT writer, seq, account, key, kind, at, corrects FROM transactions ORDER BY writer, seq"
@@ -45,7 +45,7 @@ FROM transactions t JOIN postings p ON p.account = t.account AND p.key = t.key O
 
 def _list_events(conn: Connection, found: Findings) -> Iterator[_Fact]:
     for row in each(conn, _EVENTS):
-        writer, seq, *values, digest = list(row)
+        writer, seq, *values, budgets, digest = list(row)
         # The quantities as the very bytes kept, so that a changed space shows as well.
         model, occurred_at, values[11] = values[3], values[6], msgspec.Raw(values[11].encode())
         body = _encode((model, occurred_at, values[11]))
@@ -54,7 +54,8 @@ def _list_events(conn: Connection, found: Findings) -> Iterator[_Fact]:
                 f"account {values[0]}, usage event {values[1]}/{values[2]}",
                 "its digest is not that of its model, time and quantities",
             )
-        yield _Fact(writer, seq, _encode(("usage", *values)), values[7], ("usage event", *values[:3]))
+        covered = ("usage", *values) if budgets is None else ("usage", *values, budgets)
+        yield _Fact(writer, seq, _encode(covered), values[7], ("usage event", *values[:3]))
 
 
 def _list_transactions(conn: Connection) -> Iterator[_Fact]:

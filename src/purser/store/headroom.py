@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from purser.core.lease import CREDIT, MONTH, Headroom, Lease
+from purser.core.lease import CREDIT, KEY, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
 from purser.store.bulk import INT, TEXT, ForEach, Statement
@@ -17,7 +17,11 @@ _AT_ONCE = 500  # values in one statement
 
 
 class RowKey(NamedTuple):
-    """Which constraint: the account, its kind, and the window it counts ("" for credit, which has none)."""
+    """Which constraint: the account, its kind, and the window it counts.
+
+    Credit has no window (""), a month's limit is by its month, a key's budget by the key and its period:
+    "key_01J2/DAILY/2026-03-01".
+    """
 
     account: str
     kind: str
@@ -32,6 +36,16 @@ def credit_key(account: str) -> RowKey:
 def month_key(account: str, month: str) -> RowKey:
     """The account's spend limit for one month."""
     return RowKey(account, MONTH, month)
+
+
+def budget_key(account: str, key: str, window: str) -> RowKey:
+    """A key's budget in one period."""
+    return RowKey(account, KEY, f"{key}/{window}")
+
+
+def mark(key: RowKey) -> str:
+    """How a usage event names a budget that it counts toward."""
+    return f"{key.kind}:{key.window}"
 
 
 _SELECT = (

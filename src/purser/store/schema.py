@@ -141,6 +141,8 @@ keys = _table(
     _int("created_at"),
     _int("expires_at", nullable=True),
     _int("revoked_at", nullable=True),
+    _int("budget", nullable=True),
+    _text("budget_period", nullable=True),
     Index(None, "digest", unique=True),
 )
 
@@ -239,6 +241,7 @@ usage_events = _table(
     _text("txn", nullable=True),
     _int("writer"),
     _int("seq"),
+    _text("budgets", nullable=True),
     Index(None, "account", "bill_month", "model"),
     Index(None, "account", "occurred_at"),
     Index(None, "writer", "seq"),

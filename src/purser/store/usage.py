@@ -14,6 +14,7 @@ from purser.core.usage import Quantities
 from purser.store import schema as t
 from purser.store.bulk import BYTES, INT, TEXT, Insert
 from purser.store.db import Connection, Row
+from purser.store.headroom import RowKey, mark
 from purser.store.writers import Tx
 
 SETTLED, QUARANTINED = "settled", "quarantined"
@@ -40,6 +41,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     clamped_nanos: int = 0
     estimated: bool = False
     state: str = SETTLED
+    budgets: tuple[RowKey, ...] = ()  # those it counts toward
 
     def digest(self) -> bytes:
         """What makes two events with the same id the same or not (C3)."""
@@ -68,6 +70,7 @@ _INSERT = Insert(
         "estimated": INT,
         "state": TEXT,
         "txn": TEXT,
+        "budgets": TEXT,
         "digest": BYTES,
         "writer": INT,
         "seq": INT,
@@ -129,8 +132,9 @@ def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
             event.state,
             txn,
         )
-        tx.cover("usage", *values)
-        rows.append((*values[:11], quantities.decode(), *values[12:], event.digest(), tx.writer, tx.seq))
+        budgets = " ".join(map(mark, event.budgets)) or None
+        tx.cover("usage", *values) if budgets is None else tx.cover("usage", *values, budgets)
+        rows.append((*values[:11], quantities.decode(), *values[12:], budgets, event.digest(), tx.writer, tx.seq))
         if event.state == SETTLED:
             _add_to_sums(sums, event, tx.writer)
     _INSERT.run(tx.conn, rows)
@@ -240,6 +244,21 @@ def list_events(conn: Connection, account: str, limit: int = 100) -> list[Row]:
             .limit(limit)
         )
     )
+
+
+def sum_uncounted(conn: Connection, account: str, key: str, start_at: int, end_at: int, counted: str) -> int:
+    """What a key's requests of a span of time cost, without those that count toward a budget, nano-dollars."""
+    c = t.usage_events.c
+    others = sa.or_(c.budgets.is_(None), sa.func.replace(c.budgets, counted, "") == c.budgets)
+    spent = sa.select(sa.func.coalesce(sa.func.sum(c.cost), 0)).where(
+        c.account == account,
+        c.key == key,
+        c.occurred_at >= start_at,
+        c.occurred_at < end_at,
+        c.state == SETTLED,
+        others,
+    )
+    return int(conn.execute(spent).scalar_one())
 
 
 def decode_quantities(text: str) -> Quantities:

@@ -6,14 +6,16 @@ from litestar import Response
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
+from purser.core.budget import Budget, check_period, span
 from purser.core.errors import Forbidden
-from purser.core.period import format_instant, parse_instant
-from purser.flows import access
+from purser.core.money import format_usd, parse_usd
+from purser.core.period import NEVER, format_instant, parse_instant
+from purser.flows import access, budgets
 from purser.inbound.api import users
-from purser.inbound.api.auth import MEMBER, SELF
+from purser.inbound.api.auth import ADMIN, MEMBER, SELF
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
-from purser.inbound.api.routes import get, post
+from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, instant, page
 from purser.store import accounts
 from purser.store.db import Connection, Row
@@ -23,11 +25,23 @@ _ACCOUNT = "/v1/accounts/{account:str}/apiKeys"
 _USER = "/v1/accounts/{account:str}/users/{user:str}/apiKeys"
 
 
+class BudgetFields(Body):
+    """What a key may spend at most: `{"amountUsd": "25.00", "period": "MONTHLY"}`."""
+
+    amount_usd: str
+    period: str
+
+    def read(self) -> Budget:
+        """The budget; raises Invalid."""
+        return Budget(parse_usd(self.amount_usd, "budget.amountUsd"), check_period(self.period))
+
+
 class KeyFields(Body):
     """What a new key is to be like."""
 
     display_name: str | None = None
     expire_time: str | None = None
+    budget: BudgetFields | None = None
 
 
 class NewKey(Body):
@@ -36,6 +50,7 @@ class NewKey(Body):
     api_key: KeyFields | None = None
     display_name: str | None = None
     expire_time: str | None = None
+    budget: BudgetFields | None = None
 
 
 class NewAccountKey(NewKey):
@@ -44,10 +59,26 @@ class NewAccountKey(NewKey):
     user_id: str | None = None
 
 
+class ChangedKey(Body):
+    """What is to change about a key; its budget is taken away by null."""
+
+    budget: BudgetFields | None
+
+
 class EndedKey(Body):
     """Which key to end."""
 
     key_id: str
+
+
+class BudgetView(View):
+    """A key's budget, and what of it is spent in the current period; `endTime` is null where that does not end."""
+
+    amount_usd: str
+    period: str
+    spent_usd: str
+    start_time: str | None
+    end_time: str | None
 
 
 class KeyView(View):
@@ -61,6 +92,7 @@ class KeyView(View):
     email: str
     create_time: str
     expire_time: str | None
+    budget: BudgetView | None
     key: str | UnsetType = UNSET
 
 
@@ -72,7 +104,7 @@ class KeyList(View):
     total_size: int
 
 
-def view(conn: Connection, row: Row, secret: str | None = None) -> KeyView:
+def view(conn: Connection, row: Row, now: int, secret: str | None = None) -> KeyView:
     """One key, with its secret where it was just made."""
     owner = accounts.get_user(conn, row.account, row.user)
     return KeyView(
@@ -84,7 +116,23 @@ def view(conn: Connection, row: Row, secret: str | None = None) -> KeyView:
         email="" if owner is None else owner.email,
         create_time=format_instant(row.created_at),
         expire_time=instant(row.expires_at),
+        budget=_budget(conn, row, now),
         key=UNSET if secret is None else secret,
+    )
+
+
+def _budget(conn: Connection, row: Row, now: int) -> BudgetView | None:
+    budget = budgets.budget_of(row)
+    if budget is None:
+        return None
+    start, end = span(budget.window(now))
+    spent = budgets.get_spent(conn, row.account, row.id, budget, now)
+    return BudgetView(
+        amount_usd=format_usd(budget.nanos),
+        period=budget.period,
+        spent_usd=format_usd(spent),
+        start_time=instant(start or None),
+        end_time=instant(None if end == NEVER else end),
     )
 
 
@@ -94,19 +142,23 @@ def _list(call: Call, account: str, user: str | None, size: int | None, token: s
             users.require(conn, account, user)
         rows = accounts.list_keys(conn, account, user)
         some, more = page(rows, size, token)
-        return KeyList([view(conn, row) for row in some], more, len(rows))
+        now = call.desk.clock.now()
+        return KeyList([view(conn, row, now) for row in some], more, len(rows))
 
 
 def _make(call: Call, account: str, user: str, data: NewKey) -> Response[KeyView]:
-    fields = data.api_key or KeyFields(data.display_name, data.expire_time)
+    fields = data.api_key or KeyFields(data.display_name, data.expire_time, data.budget)
     where = "apiKey.expireTime" if data.api_key else "expireTime"
     expires_at = None if fields.expire_time is None else parse_instant(fields.expire_time, where)
+    budget = None if fields.budget is None else fields.budget.read()
 
     def make(tx: Tx) -> KeyView:
         made = access.create_key(
             tx, account, user, display_name=fields.display_name or "default", expires_at=expires_at
         )
-        return view(tx.conn, accounts.get_key(tx.conn, account, made.id) or _gone(), made.secret)
+        if budget is not None:
+            budgets.set_budget(tx, account, made.id, budget)
+        return view(tx.conn, accounts.get_key(tx.conn, account, made.id) or _gone(), tx.now, made.secret)
 
     return once(call, make)
 
@@ -152,6 +204,18 @@ def delete_account_key(request: Call, account: Name, data: JSONBody[EndedKey]) -
     return _end(request, account, _own(request), data.key_id)
 
 
+@patch(_ACCOUNT + "/{key:str}", ADMIN)
+def update_account_key(request: Call, account: Name, key: Name, data: JSONBody[ChangedKey]) -> Response[KeyView]:
+    """Give a key a budget, or take it away with null; in force at once, and what it has spent in the period counts."""
+    budget = None if data.budget is None else data.budget.read()
+
+    def change(tx: Tx) -> KeyView:
+        budgets.set_budget(tx, account, key, budget)
+        return view(tx.conn, accounts.get_key(tx.conn, account, key) or _gone(), tx.now)
+
+    return once(request, change)
+
+
 @get(_USER, SELF)
 def list_keys(
     request: Call, account: Name, user: Name, page_size: PageSize = None, page_token: PageToken = None
@@ -172,4 +236,12 @@ def delete_key(request: Call, account: Name, user: Name, data: JSONBody[EndedKey
     return _end(request, account, user, data.key_id)
 
 
-ROUTES = [list_account_keys, create_account_key, delete_account_key, list_keys, create_key, delete_key]
+ROUTES = [
+    list_account_keys,
+    create_account_key,
+    update_account_key,
+    delete_account_key,
+    list_keys,
+    create_key,
+    delete_key,
+]
