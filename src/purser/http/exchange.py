@@ -3,10 +3,13 @@
 import logging
 import socket
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from purser.http.head import STATUS_LINES, Headers, head_bytes
+from purser.http.known import KnownHead
 
 if TYPE_CHECKING:
     from purser.http.connection import Connection
@@ -18,43 +21,23 @@ _ONE_WRITE_BYTES = 64 * 1024
 _BODILESS = frozenset((204, 304))
 
 
-class Request:
-    """A request, read to its end. Header names are lower-cased, values are the bytes as sent."""
+class Request(msgspec.Struct, eq=False):
+    """A request, read to its end. Header names are lower-cased, values are the bytes as sent.
 
-    __slots__ = (
-        "_firsts",
-        "body",
-        "client",
-        "headers",
-        "http_version",
-        "keep_alive",
-        "method",
-        "path",
-        "query",
-        "target",
-    )
+    `known` is its head where the next request on its connection may have the same.
+    """
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        path: str,
-        query: str,
-        headers: list[tuple[bytes, bytes]],
-        client: str,
-        http_version: str,
-        keep_alive: bool,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = b""
-        self.client = client
-        self.http_version = http_version
-        self.keep_alive = keep_alive
-        self._firsts: dict[bytes, bytes] | None = None
+    method: str
+    target: bytes
+    path: str
+    query: str
+    headers: list[tuple[bytes, bytes]]
+    client: str
+    http_version: str
+    keep_alive: bool
+    body: bytes = b""
+    known: KnownHead | None = None
+    _firsts: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""
@@ -62,6 +45,15 @@ class Request:
         if firsts is None:
             self._firsts = firsts = dict(reversed(self.headers))
         return firsts.get(name)
+
+    def again(self, headers: list[tuple[bytes, bytes]], body: bytes) -> "Request":
+        """A request like this one with these headers and this body."""
+        request: Request = self.__copy__()  # type: ignore[attr-defined]  # a struct has it, its stub has not
+        request.body = body
+        if headers is not self.headers:
+            request.headers = headers
+            request._firsts = None
+        return request
 
 
 class Exchange:
@@ -89,15 +81,13 @@ class Exchange:
     def __init__(self, request: Request, line: "Connection", gone: bool) -> None:
         self.request = request
         self.gone = gone
-        self.called_off = False
-        self.started = False
-        self.ended = False
+        self.called_off = self.started = self.ended = False
         self._line = line
         self._calls: list[Callable[[], None]] | None = None
-        self._chunked = False
-        self._left = -1  # bytes still owed under Content-Length; -1: not counted
-        self._mute = request.method == "HEAD"
         self._keep_alive = request.keep_alive
+        # What follows is set anew as the answer starts.
+        self._chunked = self._mute = False
+        self._left = -1  # bytes still owed under Content-Length; -1: not counted
 
     @property
     def lost(self) -> bool:
@@ -187,6 +177,24 @@ class Exchange:
                 line.transport.writelines((head, body))
         self._finish()
 
+    def answer_lines(self, lines: bytes, body: bytes) -> None:
+        """As `answer` with 200: `lines` are the headers as whole lines, checked before, none of them framing."""
+        line, request = self._line, self.request
+        if self.started or request.known is None or line.house.draining or request.method == "HEAD":
+            pairs = [header.split(b": ", 1) for header in lines.split(b"\r\n")[:-1]]
+            self.answer(200, [(name, value) for name, value in pairs], body)
+            return
+        self.started = True
+        if not line.lost:
+            line.transport.write(
+                b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (line.house.date, lines, len(body), body)
+            )
+        self._finish()
+
+    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the rest of what an `at_once` has begun done by a task, as an answerer's would be."""
+        self._line.house.go_on(self, work)
+
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the answer is not whole. What was written still leaves."""
         if self.ended:
@@ -260,9 +268,8 @@ class Exchange:
         self.started = True
         self._keep_alive = keep_alive
         self._chunked = chunked
-        if status in _BODILESS:
-            self._mute = True
-        elif length is not None:
+        self._mute = status in _BODILESS or self.request.method == "HEAD"
+        if length is not None and status not in _BODILESS:
             self._left = length
         return head
 

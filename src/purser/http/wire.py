@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import httptools
 
+from purser.http.known import know
+from purser.http.room import SMALL_BYTES
 from purser.http.upstream import Answer, BrokenAnswer, TimedOut, Unreachable, UpstreamError
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Wire(asyncio.Protocol):
         "ends_at",
         "headers",
         "heard_at",
+        "held",
         "in_head",
         "interim",
         "keep_alive",
@@ -75,6 +78,7 @@ class Wire(asyncio.Protocol):
         self.keep_alive = False
         self.quiet = 0
         self.broken: UpstreamError | None = None
+        self.held = b""  # the beginning of an answer whose head is known and whose body is still to come
 
     def send(self, head: bytes, body: bytes, bodiless: bool, silence_seconds: float, whole_seconds: float) -> Answer:
         """Write a request (head and body, in one write unless large) and answer with what its answer will fill.
@@ -112,6 +116,7 @@ class Wire(asyncio.Protocol):
 
     def give_up(self) -> None:
         """Fail the running answer: the origin is being closed."""
+        self._let_go()
         self._fail((Unreachable if self.in_head else BrokenAnswer)("this origin has been closed"))
 
     def read_on(self) -> None:
@@ -126,8 +131,10 @@ class Wire(asyncio.Protocol):
         if self.answer is None:
             return
         if self.reading and now - self.heard_at > self.silence_seconds:
+            self._let_go()
             self._fail(TimedOut("answer" if self.in_head else "body"))
         elif now > self.ends_at:
+            self._let_go()
             self._fail(TimedOut("whole"))
 
     # asyncio.Protocol
@@ -138,12 +145,49 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        parser = self.parser
-        if self.answer is None or parser is None:
+        if self.answer is None or self.parser is None:
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
+        at_first = not self.received
         self.received = True
+        if self.held:
+            at_first, data, self.held = True, self.held + data, b""
+        if not at_first or not self._take_known(data):
+            self._parse(data, at_first)
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
+
+        Where some of its body is still to come it is `held`.
+        """
+        known, answer = self.origin.known, self.answer
+        if known is None or answer is None or self.bodiless:
+            return False
+        start, size = known.length(data)
+        if not start or size > SMALL_BYTES or start + size < len(data):
+            return False
+        if start + size > len(data):
+            self.held = data
+            return True
+        self.answer = None
+        if self.transport.get_write_buffer_size():
+            self.drop()
+        else:
+            self.origin.give_back(self)
+        answer.come(known, data[start:])
+        return True
+
+    def _let_go(self) -> None:
+        """Parse what is held: the rest does not come."""
+        held, self.held = self.held, b""
+        if held:
+            self._parse(held, False)
+
+    def _parse(self, data: bytes, at_first: bool) -> None:
+        parser = self.parser
+        if parser is None:
+            return
         self.quiet += len(data)
         try:
             parser.feed_data(data)
@@ -152,10 +196,20 @@ class Wire(asyncio.Protocol):
                 self._fail(self.broken or BrokenAnswer("the upstream's answer is not well-formed HTTP"))
                 return
             self.beyond = True
+        if at_first and not (self.in_head or self.interim or self.bodiless):
+            self._get_to_know(data, parser)
         if self.ended:
             self._finish()
         elif self.quiet > self.origin.max_head_bytes:
             self._fail(BrokenAnswer("the upstream's headers are too large"))
+
+    def _get_to_know(self, data: bytes, parser: httptools.HttpResponseParser) -> None:
+        """Remember the head of an answer of which nothing is of use before all of it is there: one in JSON."""
+        answer = self.answer
+        if answer is not None and answer.status == 200 and parser.should_keep_alive():
+            kind = answer.header(b"content-type") or b""
+            if kind.startswith(b"application/json"):
+                self.origin.known = answer.known = know(data, answer.headers, 200)
 
     def eof_received(self) -> bool:
         self._hang_up(None)
@@ -168,6 +222,7 @@ class Wire(asyncio.Protocol):
         self.origin.left(self)
 
     def _hang_up(self, exc: Exception | None) -> None:
+        self._let_go()
         answer = self.answer
         if answer is None:
             self.origin.unlist(self)

@@ -1,0 +1,68 @@
+"""A head seen before: peers send the same one again and again, save its Content-Length, and parsing it once is enough."""
+
+import re
+from typing import Any
+
+Fields = list[tuple[bytes, bytes]]
+
+_MOST_HEAD_BYTES = 4096  # a head is kept for as long as its connection; larger ones are parsed each time
+_MOST_DIGITS = 9
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+# With one of these a message may be framed by more than its Content-Length.
+_UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer"))
+
+
+class KnownHead:
+    """The bytes of a parsed head on both sides of its Content-Length's digits, and its fields, names lower-cased.
+
+    `status` is an answer's. `notes` are whoever's that has to do with messages of this head: what of it need not be found
+    out again.
+    """
+
+    __slots__ = ("_after", "_before", "_digits", "_fields", "_place", "notes", "status")
+
+    def __init__(self, before: bytes, digits: bytes, after: bytes, fields: Fields, status: int) -> None:
+        self.notes: Any = None
+        self.status = status
+        self._before, self._digits, self._after = before, digits, after
+        self._fields = fields
+        self._place = next(n for n, (name, _) in enumerate(fields) if name == b"content-length")
+
+    def length(self, data: bytes) -> tuple[int, int]:
+        """Where the body begins of a message that begins with this head, and its size; (0, 0) for any other message."""
+        before = self._before
+        if not data.startswith(before):
+            return 0, 0
+        start = len(before)
+        end = data.find(self._after, start)
+        digits = data[start:end]
+        if end < 0 or end - start > _MOST_DIGITS or not digits.isdigit():
+            return 0, 0
+        return end + len(self._after), int(digits)
+
+    def fields(self, size: int) -> Fields:
+        """The head's fields where the body has this size."""
+        digits = b"%d" % size
+        if digits == self._digits:
+            return self._fields
+        fields = self._fields.copy()
+        fields[self._place] = (b"content-length", digits)
+        return fields
+
+
+def know(data: bytes, fields: Fields, status: int = 0) -> KnownHead | None:
+    """The head that `data` begins with and that was parsed as these fields.
+
+    None where another message with its bytes might have to be read otherwise.
+    """
+    head = data[: data.find(b"\r\n\r\n") + 4]
+    found = _LENGTH.search(head)
+    if found is None or len(head) > _MOST_HEAD_BYTES:
+        return None
+    lines = len(fields) + 2
+    if head.count(b"\n") != lines or head.count(b"\r\n") != lines:  # that is not where the parser saw it end
+        return None
+    names = [name for name, _ in fields]
+    if names.count(b"content-length") != 1 or not _UNUSUAL.isdisjoint(names):
+        return None
+    return KnownHead(head[: found.start(1)], found[1], head[found.end(1) :], fields, status)
