@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from purser.core.errors import Broken
 from purser.core.lease import MONTH
 from purser.flows.requests import Need, Taken, path
@@ -64,8 +66,7 @@ class Bearer(Protocol):
         """End the request now: its money cannot be held any longer."""
 
 
-@dataclass(slots=True)
-class Hold:
+class Hold(Struct):
     """Money set aside for one running request, on every row of its path; it keeps its first month and price version.
 
     It is `lost` when its writer was closed meanwhile: nothing can be billed on it any more.
@@ -196,10 +197,21 @@ class Lessee:
 
     def hold(self, id_: str, account: str, month: str, version: int, amount: int) -> Hold:
         """Set `amount` aside on every row of the path; the caller has checked that it fits (Broken otherwise)."""
-        keys = self.path(account, month)
-        hold = Hold(id_, account, month, version, 0, keys, keys.shares)
-        if not self.extend(hold, amount):
+        hold = self.hold_at_once(id_, account, month, version, amount)
+        if hold is None:
             raise Broken(f"hold {id_} of {amount} does not fit")
+        return hold
+
+    def hold_at_once(self, id_: str, account: str, month: str, version: int, amount: int) -> Hold | None:
+        """As `hold`; None where it does not fit."""
+        keys = self.path(account, month)
+        shares = keys.shares
+        for share in shares:
+            if amount < 0 or share.share - share.used - share.held - share.returning < amount:
+                return None
+        for share in shares:
+            share.held += amount
+        hold = Hold(id_, account, month, version, amount, keys, shares)
         own = self._open.get(account)
         if own is None:
             own = self._open[account] = {}

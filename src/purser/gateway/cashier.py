@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from functools import partial
 from typing import Any, TypeVar
 
 from purser.core.admission import (
@@ -33,6 +34,7 @@ from purser.store.usage import Event
 
 _T = TypeVar("_T")
 log = logging.getLogger("purser.gateway")
+Then = Callable[[PurserError | None], None]
 _WAIT_SECONDS = 0.25
 _UNLIMITED = 2**60
 
@@ -60,9 +62,9 @@ class Cashier:
         self._loop = asyncio.get_running_loop()
         self._asking: dict[str, asyncio.Future[Taken]] = {}
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self._finished: SimpleQueue[tuple[Done, Any, BaseException | None]] = SimpleQueue()
+        self._finished: deque[tuple[Done, Any, BaseException | None]] = deque()
         self._woken = False
-        self._settling: set[asyncio.Future[None]] = set()
+        self._settling: set[_Settling] = set()
         queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,26 +172,35 @@ class Cashier:
     def settle(self, hold: Hold, event: Event) -> asyncio.Future[None]:
         """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits.
 
-        Raises Conflict where a request of this id was settled before, by whichever process: this one costs nothing;
-        Unavailable where it cannot be posted: nothing may be acknowledged then.
+        Raises as `settle_then` tells.
         """
         future: asyncio.Future[None] = self._loop.create_future()
-        if hold.lost:
-            resolve(future, None, _lost())
-            return future
-        self._settling.add(future)
-
-        def done(new: Any, error: BaseException | None) -> None:
-            self._settling.discard(future)
-            if error is None:
-                self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
-                self._release(hold.account)
-                if not new:
-                    error = Conflict(f"request {event.id} was served already", code="request_settled")
-            resolve(future, None, error and _told(error))
-
-        self._queue.settle(event, self._on_loop(done))
+        self.settle_then(hold, event, partial(resolve, future, None))
         return future
+
+    def settle_then(self, hold: Hold, event: Event, then: Then) -> None:
+        """Post what a request cost; `then` is called once, with None when the commit is durable.
+
+        Else with Conflict where a request of this id was settled before, by whichever process: this one costs nothing;
+        with Unavailable where it cannot be posted: nothing may be acknowledged then.
+        """
+        if hold.lost:
+            then(_lost())
+            return
+        settling = _Settling(self, hold, event, then)
+        self._settling.add(settling)
+        self._queue.settle(event, self._on_loop(settling.done))
+
+    def settled(self, settling: _Settling, new: bool) -> None:
+        """A settlement is in the books, or one of its name was before."""
+        hold, event = settling.hold, settling.event
+        self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
+        if self._waiters:
+            self._release(hold.account)
+
+    def told(self, settling: _Settling) -> None:
+        """Whoever waited for a settlement has been told."""
+        self._settling.discard(settling)
 
     def void(self, hold: Hold) -> None:
         """End a request with nothing to bill."""
@@ -239,8 +250,12 @@ class Cashier:
     # ── out of touch with the store, or closed by it ─────────────────────────────────────────────────────────────
     def check_in_touch(self) -> None:
         """Raises Unavailable where this process has not committed for the time that a lease holds (correctness §2)."""
-        if self.silent_seconds() > self._policy.ttl_seconds:
+        if not self.is_in_touch():
             raise _out_of_touch()
+
+    def is_in_touch(self) -> bool:
+        """Whether this process has committed within the time that a lease holds."""
+        return self.silent_seconds() <= self._policy.ttl_seconds
 
     def silent_seconds(self) -> float:
         """For how long this process has committed nothing, counted from before the last commit was sent."""
@@ -251,8 +266,8 @@ class Cashier:
         for hold in self.lessee.all_open():
             _call_off(hold)
         settling, self._settling = self._settling, set()
-        for future in settling:
-            resolve(future, None, _out_of_touch())
+        for one in settling:
+            one.tell(_out_of_touch())
 
     def _on_fenced(self) -> None:
         """Called on the writer's thread: behind everything that it has told."""
@@ -288,25 +303,48 @@ class Cashier:
 
     def _on_loop(self, done: Done) -> Done:
         """Carry a result from the writer's thread to the event loop, many in one wake-up."""
+        return partial(self._finish, done)
 
-        def finished(result: Any, error: BaseException | None) -> None:
-            self._finished.put((done, result, error))
-            if not self._woken:
-                self._woken = True
-                self._loop.call_soon_threadsafe(self._deliver)
-
-        return finished
+    def _finish(self, done: Done, result: Any, error: BaseException | None) -> None:
+        self._finished.append((done, result, error))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._woken = False  # before the queue is emptied: what is put from now on wakes the loop again
-        while not self._finished.empty():
-            done, result, error = self._finished.get()
+        while self._finished:
+            done, result, error = self._finished.popleft()
             try:
                 done(result, error)
             except Broken as broken:
                 self._queue.give_up(broken)
             except Exception:
                 log.exception("a transaction's end could not be told")
+
+
+class _Settling:
+    """One settlement on its way: when it is done its hold ends, and whoever waits for it is told."""
+
+    __slots__ = ("_cashier", "_then", "event", "hold")
+
+    def __init__(self, cashier: Cashier, hold: Hold, event: Event, then: Then) -> None:
+        self._cashier, self._then = cashier, then
+        self.hold, self.event = hold, event
+
+    def done(self, new: Any, error: BaseException | None) -> None:
+        """The write queue's word, on the event loop."""
+        if error is None:
+            self._cashier.settled(self, new)
+            if not new:
+                error = Conflict(f"request {self.event.id} was served already", code="request_settled")
+        self._cashier.told(self)
+        self.tell(None if error is None else _told(error))
+
+    def tell(self, error: PurserError | None) -> None:
+        """Tell whoever waits, once."""
+        then, self._then = self._then, _nothing
+        then(error)
 
 
 def _call_off(hold: Hold) -> None:

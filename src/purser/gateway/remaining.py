@@ -42,9 +42,13 @@ class Remaining:
 
     async def tell(self, hold: Hold) -> int | None:
         """What remains on a hold's path, nano-dollars; None where nothing limits it."""
-        if not self._is_known(hold.shares, _OLD):
+        if not self.is_known(hold):
             await self._know(hold.keys, hold.shares)
         return remaining_of(hold.shares)
+
+    def is_known(self, hold: Hold) -> bool:
+        """Whether what remains on a hold's path can be told at once."""
+        return self._is_known(hold.shares, _OLD)
 
     def _is_known(self, shares: Sequence[Share], age: int) -> bool:
         since = self._now() - age if self.shared else 0

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from purser.http.head import Headers, head_bytes, is_token
+from purser.http.head import Headers, head_bytes, header_lines, is_token
 from purser.http.known import KnownHead
 from purser.http.upstream import Answer, BrokenAnswer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.wire import NEVER, Wire
@@ -122,9 +122,9 @@ class Origin:
                 raise
 
     def head_begin(self, method: str, target: str, headers: Headers) -> bytes:
-        """A request's head up to its last headers, for `send_at_once`. Raises as `open`."""
+        """A request's head, to which further lines may be put, for `send_at_once`. Raises as `open`."""
         first = self._firsts.get((method, target)) or self._first_lines(method, target)
-        return head_bytes(first, headers, b"", 2)[:-2]
+        return first + header_lines(headers)
 
     def send_at_once(self, head: bytes, body: bytes, timeout_seconds: float, whole_seconds: float) -> Answer | None:
         """Send a request, its whole head given, on a kept connection; its answer may not have begun to come.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from purser.http.connection import Connection
 
 log = logging.getLogger("purser.http")
+Answerer = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 # Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
 _ONE_WRITE_BYTES = 64 * 1024
@@ -191,9 +192,9 @@ class Exchange:
             )
         self._finish()
 
-    def go_on(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the rest of what an `at_once` has begun done by a task, as an answerer's would be."""
-        self._line.house.go_on(self, work)
+    def go_on(self, answerer: "Answerer") -> None:
+        """Have the rest of what an `at_once` has begun done by a task, as an answerer's is."""
+        self._line.house.go_on(self, answerer)
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the answer is not whole. What was written still leaves."""

@@ -1,4 +1,4 @@
-"""A head seen before: peers send the same one again and again, save its Content-Length, and parsing it once is enough."""
+"""A head seen before: peers send the same one again and again, save its Content-Length, and parsing it once will do."""
 
 import re
 from typing import Any
@@ -15,8 +15,8 @@ _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer"))
 class KnownHead:
     """The bytes of a parsed head on both sides of its Content-Length's digits, and its fields, names lower-cased.
 
-    `status` is an answer's. `notes` are whoever's that has to do with messages of this head: what of it need not be found
-    out again.
+    `status` is an answer's. `notes` are whoever's that has to do with messages of this head: what need not be found out
+    of it again.
     """
 
     __slots__ = ("_after", "_before", "_digits", "_fields", "_place", "notes", "status")

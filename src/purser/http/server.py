@@ -6,11 +6,10 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from purser.http.connection import Connection
-from purser.http.exchange import Exchange, Request
+from purser.http.exchange import Answerer, Exchange, Request
 from purser.http.head import STATUS_LINES, Headers, date_line, head_bytes
 from purser.http.limits import Limits
 from purser.http.room import Room
@@ -19,7 +18,6 @@ __all__ = ["Answerer", "Exchange", "Limits", "Refuse", "Request", "Server", "ref
 
 log = logging.getLogger("purser.http")
 
-Answerer = Callable[[Exchange], Coroutine[Any, Any, None]]
 AtOnce = Callable[[Exchange], bool]
 Refuse = Callable[[int, str, str, bytes], tuple[Headers, bytes]]
 
@@ -45,8 +43,8 @@ class Server:
     task: see `Exchange.on_gone`. `refuse` gives headers and body of the answers the server makes itself:
     (status, code, message, target), the target as far as it was read.
 
-    `at_once` is asked first: where it answers True it has taken the exchange over and answers it by callbacks, without a
-    task; what of it turns out to need one goes on with `Exchange.go_on`.
+    `at_once` is asked first: where it answers True it has taken the exchange over and answers it by callbacks, without
+    a task; what of it turns out to need one goes on with `Exchange.go_on`.
     """
 
     def __init__(
@@ -164,11 +162,11 @@ class Server:
             log.exception("an exchange could not be taken over")
             self._give_up(exchange, None)
             return
-        self.go_on(exchange, self._answerer(exchange))
+        self.go_on(exchange, self._answerer)
 
-    def go_on(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+    def go_on(self, exchange: Exchange, answerer: Answerer) -> None:
         """Have an exchange answered by a task of its own."""
-        self._tasks[exchange] = self._loop.create_task(self._answer(exchange, work))
+        self._tasks[exchange] = self._loop.create_task(self._answer(exchange, answerer))
 
     def refusal(self, status: int, code: str, message: str, target: bytes) -> bytes:
         """A whole answer of the server's own, after which the connection closes."""
@@ -180,9 +178,9 @@ class Server:
             lines += 1
         return head_bytes(STATUS_LINES[status] + self.date, headers, last, lines) + body
 
-    async def _answer(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+    async def _answer(self, exchange: Exchange, answerer: Answerer) -> None:
         try:
-            await work
+            await answerer(exchange)
             if not exchange.ended:
                 self._give_up(exchange, "an answerer returned without ending its answer")
         except Exception:

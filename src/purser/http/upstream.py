@@ -105,7 +105,7 @@ class Answer:
         return None
 
     def when_whole(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called once, when the answer is whole, has failed, or is too large to be waited for; None: not."""
+        """Have `call` called once: the answer is whole, or failed, or is too large to be waited for. None: no more."""
         self._on_news = call
 
     def in_one(self) -> bytes | None:

@@ -206,7 +206,8 @@ class Wire(asyncio.Protocol):
     def _get_to_know(self, data: bytes, parser: httptools.HttpResponseParser) -> None:
         """Remember the head of an answer of which nothing is of use before all of it is there: one in JSON."""
         answer = self.answer
-        if answer is not None and answer.status == 200 and parser.should_keep_alive():
+        stays = self.keep_alive if self.ended else parser.should_keep_alive()
+        if answer is not None and answer.status == 200 and stays:
             kind = answer.header(b"content-type") or b""
             if kind.startswith(b"application/json"):
                 self.origin.known = answer.known = know(data, answer.headers, 200)
