@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from purser.core.money import Rate
 from purser.core.rating import Charge, Part
-from purser.core.usage import CACHED, INPUT, OUTPUT, Quantities
+from purser.core.usage import CACHED, INPUT, OUTPUT, TOKENS, Quantities, quantities
 
 
 class Tariff(Struct, frozen=True, gc=False):
@@ -25,30 +25,20 @@ class Tariff(Struct, frozen=True, gc=False):
 
     def charge(self, fresh: int, cached: int, output: int) -> tuple[Quantities, Charge]:
         """The disjoint quantities of so many tokens, and what they cost."""
-        quantities: Quantities = {}
-        parts: tuple[Part, ...] = ()
-        amount = 0
-        if fresh:
-            quantities[INPUT] = fresh
-            amount = fresh * self.input_nanos
-            parts = (Part(INPUT, fresh, amount),)
-        if cached:
-            quantities[CACHED] = cached
-            nanos = cached * self.cached_nanos
-            parts += (Part(CACHED, cached, nanos),)
-            amount += nanos
-        if output:
-            quantities[OUTPUT] = output
-            nanos = output * self.output_nanos
-            parts += (Part(OUTPUT, output, nanos),)
-            amount += nanos
-        return quantities, Charge(amount, parts)
+        nanos = (fresh * self.input_nanos, cached * self.cached_nanos, output * self.output_nanos)
+        amount = nanos[0] + nanos[1] + nanos[2]
+        if fresh and cached and output:
+            parts = (Part(INPUT, fresh, nanos[0]), Part(CACHED, cached, nanos[1]), Part(OUTPUT, output, nanos[2]))
+            return {INPUT: fresh, CACHED: cached, OUTPUT: output}, Charge(amount, parts)
+        used = quantities(fresh + cached, cached, output)
+        by_unit = dict(zip(TOKENS, nanos, strict=True))
+        return used, Charge(amount, tuple([Part(unit, count, by_unit[unit]) for unit, count in used.items()]))
 
 
 def tariff_of(rates: Mapping[str, Rate]) -> Tariff | None:
     """The tariff of a model's rates; None where one of them is missing or no whole number a token."""
     nanos = []
-    for unit in (INPUT, CACHED, OUTPUT):
+    for unit in TOKENS:
         rate = rates.get(unit)
         if rate is None or rate.nanos % rate.per:
             return None

@@ -43,11 +43,6 @@ class Share:
         return self.asking > 0 or self.returning > 0
 
     @property
-    def remaining(self) -> int:
-        """What of an enforced row nobody has used and no request of this process holds, as last heard."""
-        return (self.left or 0) + self.others + self.share - self.used - self.held
-
-    @property
     def spare(self) -> int:
         """What can be held at once."""
         return self.share - self.used - self.held - self.returning
@@ -326,7 +321,7 @@ def remaining_of(shares: Iterable[Share]) -> int | None:
     least: int | None = None
     for share in shares:
         if share.left is not None:
-            room = share.remaining
+            room = share.left + share.others + share.share - share.used - share.held
             if least is None or room < least:
                 least = room
     return None if least is None else max(0, least)

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from purser.core.admission import FIT, Held, hold_nanos
 from purser.core.errors import PurserError
 from purser.core.money import format_usd
@@ -31,7 +33,7 @@ from purser.gateway.paths import POSTS
 from purser.gateway.refusals import Headers
 from purser.gateway.relay import relay
 from purser.gateway.splicing import added, cap_field
-from purser.gateway.usual import Chat, Usage, read_answer, read_chat
+from purser.gateway.usual import Chat, read_answer, read_chat
 from purser.http.exchange import Exchange, Request
 from purser.http.head import header_lines
 from purser.http.upstream import Answer
@@ -124,13 +126,51 @@ class Express:
         offer = self._offers.get(chat.model)
         if offer is None or offer.book is not book:
             offer = self._offer(chat.model, book)
-        if offer is None:
-            return False
-        journey = Journey(gateway, exchange, caller, offer, now)
-        if not journey.admit(chat):
+        journey = None if offer is None else self._admit(exchange, caller, offer, chat, now)
+        if journey is None:
             return False
         journey.set_out(chat, self._loop.time())
         return True
+
+    def _admit(self, exchange: Exchange, caller: Caller, offer: Offer, chat: Chat, now: int) -> Journey | None:
+        """Hold the most that a request can cost, and count it; None, and neither is done, where that is not plain."""
+        gateway, terms, requested = self._gateway, offer.served.terms, chat.requested
+        cap = terms.max_output_tokens if requested is None else requested
+        if not 0 < cap <= offer.most_tokens:
+            return None
+        input_tokens = chat.input_tokens(terms)
+        amount = offer.hold_nanos(input_tokens, cap)
+        cashier, account, month = gateway.cashier, caller.principal.account, month_of(now)
+        lessee = cashier.lessee
+        if requested is None and terms.policy == FIT and amount > lessee.left(lessee.path(account, month)) // 2:
+            return None
+        id_ = gateway.next_id()
+        hold = lessee.hold_at_once(id_, account, month, offer.book.version, amount)
+        if hold is None:
+            return None
+        wait, remaining = gateway.directory.count_request(caller.standing)
+        if wait:
+            cashier.void(hold)
+            return None
+        hold.bearer = exchange
+        gateway.remaining.watch(hold)
+        gateway.counters.requests += 1
+        gateway.running += 1
+        most = caller.standing.requests_per_minute
+        return Journey(
+            gateway,
+            exchange,
+            caller.principal,
+            caller.heads,
+            offer,
+            id_.encode(),
+            now,
+            hold,
+            cap,
+            input_tokens,
+            most,
+            remaining,
+        )
 
     def _know(self, caller: Caller) -> bool:
         """Look up who a caller is and how the account stands; False where that is not in memory, or not well."""
@@ -152,71 +192,28 @@ class Express:
         return offer
 
 
-class Journey:
+class Journey(Struct, eq=False):
     """One request on the express way."""
 
-    __slots__ = (
-        "_answer",
-        "_at",
-        "_caller",
-        "_cap",
-        "_cost",
-        "_exchange",
-        "_gateway",
-        "_hold",
-        "_id",
-        "_input_tokens",
-        "_lines",
-        "_offer",
-        "_order",
-        "_raw",
-        "_remaining",
-        "_settling",
-        "_usage",
-    )
-
-    _answer: Answer | None  # while it is under way
-    _cap: int
-    _cost: int
-    _hold: Hold
-    _input_tokens: int
-    _lines: bytes  # the answer's headers that are passed on
-    _order: Sequence[Target]
-    _raw: bytes
-    _remaining: int  # requests, this minute
-    _usage: Usage
-
-    def __init__(self, gateway: Gateway, exchange: Exchange, caller: Caller, offer: Offer, at: int) -> None:
-        self._gateway, self._exchange, self._caller, self._offer, self._at = gateway, exchange, caller, offer, at
-        self._id = gateway.next_id()
-        self._answer = None
-        self._settling = False
-
-    def admit(self, chat: Chat) -> bool:
-        """Hold the most that the request can cost, and count it; False, and neither is done."""
-        gateway, offer = self._gateway, self._offer
-        terms, requested = offer.served.terms, chat.requested
-        self._cap = cap = terms.max_output_tokens if requested is None else requested
-        if not 0 < cap <= offer.most_tokens:
-            return False
-        self._input_tokens = input_tokens = chat.input_tokens(terms)
-        amount = offer.hold_nanos(input_tokens, cap)
-        account, month, lessee = self._caller.principal.account, month_of(self._at), gateway.cashier.lessee
-        if requested is None and terms.policy == FIT and amount > lessee.left(lessee.path(account, month)) // 2:
-            return False
-        hold = lessee.hold_at_once(self._id, account, month, offer.book.version, amount)
-        if hold is None:
-            return False
-        wait, self._remaining = gateway.directory.count_request(self._caller.standing)
-        if wait:
-            gateway.cashier.void(hold)
-            return False
-        self._hold = hold
-        hold.bearer = self._exchange
-        gateway.remaining.watch(hold)
-        gateway.counters.requests += 1
-        gateway.running += 1
-        return True
+    gateway: Gateway
+    exchange: Exchange
+    principal: Principal
+    heads: dict[Target, bytes]  # its caller's
+    offer: Offer
+    id: bytes
+    at: int
+    hold: Hold
+    cap: int
+    input_tokens: int
+    most: int  # requests a minute
+    remaining: int  # of these
+    order: Sequence[Target] = ()
+    answer: Answer | None = None  # while it is under way
+    settling: bool = False
+    lines: bytes = b""  # the answer's headers that are passed on
+    raw: bytes = b""
+    prompt_and_cached: tuple[int, int] = (0, 0)
+    cost_nanos: int = 0
 
     def set_out(self, chat: Chat, now: float) -> None:
         """Send the request on. From here on what goes wrong is for this journey to say."""
@@ -226,29 +223,29 @@ class Journey:
             self._fail(error)
 
     def _send(self, chat: Chat, now: float) -> None:
-        request, served, heads = self._exchange.request, self._offer.served, self._caller.heads
-        self._order = order = served.in_order(now)
+        request, served, heads = self.exchange.request, self.offer.served, self.heads
+        self.order = order = served.in_order(now)
         target = order[0]
         head = heads.get(target)
         if head is None:
             head = heads[target] = target.origin.head_begin("POST", f"{target.base}/{CHAT}", sent_on(request))
         body = request.body
         if chat.requested is None:
-            body = added(body, cap_field(CHAT, served.terms.engine), b"%d" % self._cap)
-        own = (head, self._id.encode(), self._offer.besides, len(body))
+            body = added(body, cap_field(CHAT, served.terms.engine), b"%d" % self.cap)
+        own = (head, self.id, self.offer.besides, len(body))
         head = b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n" % own
         answer = target.origin.send_at_once(head, body, served.timeout_seconds, served.whole_seconds)
         if answer is None:
             self._go_on()
             return
-        self._answer = answer
+        self.answer = answer
         answer.when_whole(self._heard)
-        self._exchange.on_gone(self._left)
+        self.exchange.on_gone(self._left)
 
     def _left(self) -> None:
         """The client is gone, or the server stops: what that means for the request is for the general way to say."""
         try:
-            if self._answer is not None:
+            if self.answer is not None:
                 self._go_on()
         except Exception as error:
             self._fail(error)
@@ -261,39 +258,39 @@ class Journey:
             self._fail(error)
 
     def _read(self) -> None:
-        answer = self._answer
+        answer, offer, hold = self.answer, self.offer, self.hold
         raw, known = (None, None) if answer is None else (answer.in_one(), answer.known)
-        said = None if raw is None or known is None else read_answer(raw)
-        offer, hold = self._offer, self._hold
-        if answer is None or raw is None or known is None or said is None or said.model != offer.served.name:
+        said = None if raw is None else read_answer(raw)
+        if answer is None or raw is None or known is None or said is None:
             self._go_on()
             return
-        usage = said.usage
-        prompt, cached, output = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        model, prompt, cached, output = said
         used, charge = offer.charge(prompt, cached, output)
-        if prompt > self._input_tokens or output > self._cap or charge.amount_nanos > hold.amount:
+        cost = charge.amount_nanos
+        if model != offer.served.name or prompt > self.input_tokens or output > self.cap or cost > hold.amount:
             self._go_on()
             return
         if known.notes is None:
             known.notes = header_lines(passed_on(answer))
-        self._lines, self._raw, self._usage, self._cost = known.notes, raw, usage, charge.amount_nanos
-        self._answer, self._settling = None, True
-        gateway, principal = self._gateway, self._caller.principal
+        self.lines, self.raw, self.prompt_and_cached = known.notes, raw, (prompt, cached)
+        self.cost_nanos = cost
+        self.answer, self.settling = None, True
+        gateway, principal = self.gateway, self.principal
         gateway.counters.settled += 1
         event = Event(
             principal.account,
             "gateway",
-            self._id,
-            said.model,
+            self.id.decode(),
+            model,
             principal.user,
             principal.key,
-            self._at,
+            self.at,
             hold.month,
             hold.month,
             hold.version,
             used,
             charge.parts,
-            charge.amount_nanos,
+            cost,
             hold.amount,
         )
         gateway.cashier.settle_then(hold, event, self._settled)
@@ -306,70 +303,70 @@ class Journey:
             self._fail(fault)
 
     def _finish(self, error: PurserError | None) -> None:
-        gateway, hold = self._gateway, self._hold
+        gateway, hold = self.gateway, self.hold
         if error is not None:
-            gateway.refuse(self._exchange, error, self._id, self._headers())
+            gateway.refuse(self.exchange, error, self.id.decode(), self._headers())
         elif gateway.remaining.is_known(hold):
             self._tell(remaining_of(hold.shares))
         else:
-            self._exchange.go_on(self._tell_later)
+            self.exchange.go_on(self._tell_later)
         gateway.running -= 1
 
     async def _tell_later(self, _: Exchange) -> None:
-        self._tell(await self._gateway.remaining.tell(self._hold))
+        self._tell(await self.gateway.remaining.tell(self.hold))
 
     def _tell(self, left: int | None) -> None:
         """Answer; `left` is what the account can still spend."""
-        usage = self._usage
+        prompt, cached = self.prompt_and_cached
         lines = _LINES % (
-            self._lines,
-            self._id.encode(),
-            self._caller.standing.requests_per_minute,
-            self._remaining,
+            self.lines,
+            self.id,
+            self.most,
+            self.remaining,
             b"unlimited" if left is None else format_usd(left).encode(),
-            format_usd(self._cost).encode(),
-            usage.prompt_tokens,
-            usage.cached_tokens,
+            format_usd(self.cost_nanos).encode(),
+            prompt,
+            cached,
         )
-        self._exchange.answer_lines(lines, self._raw)
+        self.exchange.answer_lines(lines, self.raw)
 
     def _fail(self, error: Exception) -> None:
         """A fault of our own: end as an answerer that raises it."""
-        if not self._settling:
-            self._gateway.cashier.void(self._hold)
-        answer, self._answer = self._answer, None
+        if not self.settling:
+            self.gateway.cashier.void(self.hold)
+        answer, self.answer = self.answer, None
         if answer is not None:
             answer.when_whole(None)
             answer.cancel()
-        self._gateway.running -= 1
+        self.gateway.running -= 1
 
         async def raise_it(_: Exchange) -> None:
             raise error
 
-        self._exchange.go_on(raise_it)
+        self.exchange.go_on(raise_it)
 
     # ── the general way, from here ───────────────────────────────────────────────────────────────────────────────
     def _headers(self) -> Headers:
         return [
-            (b"x-request-id", self._id.encode()),
-            (b"x-ratelimit-limit-requests", b"%d" % self._caller.standing.requests_per_minute),
-            (b"x-ratelimit-remaining-requests", b"%d" % self._remaining),
+            (b"x-request-id", self.id),
+            (b"x-ratelimit-limit-requests", b"%d" % self.most),
+            (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
         ]
 
     def _go_on(self) -> None:
         """Carry the request on as any other, with its hold and with the answer that is under way."""
-        gateway, exchange, offer, hold = self._gateway, self._exchange, self._offer, self._hold
+        gateway, exchange, offer, hold = self.gateway, self.exchange, self.offer, self.hold
         body = bodies.read(CHAT, exchange.request.body)
         ask = bodies.ask(body, offer.served.terms)
-        held = Held(hold.amount, self._cap, self._cap)
-        admitted = Admitted(hold, held, offer.rates, offer.rates, self._at)
+        held = Held(hold.amount, self.cap, self.cap)
+        admitted = Admitted(hold, held, offer.rates, offer.rates, self.at)
         headers = self._headers()
         passage = gateway.passage(
-            exchange, self._caller.principal, offer.served, body, ask, admitted, self._id, headers, None
+            exchange, self.principal, offer.served, body, ask, admitted, self.id.decode(), headers
         )
-        answer, self._answer = self._answer, None
+        answer, self.answer = self.answer, None
         if answer is not None:
             answer.when_whole(None)
-            passage.begun, passage.sent = Begun(self._order, answer), True
+            passage.begun, passage.sent = Begun(self.order, answer), True
         gateway.running -= 1
-        exchange.go_on(lambda _: gateway.guard(exchange, self._id, headers, relay(passage)))
+        exchange.go_on(lambda _: gateway.guard(exchange, self.id.decode(), headers, relay(passage)))

@@ -52,10 +52,10 @@ class Remaining:
 
     def _is_known(self, shares: Sequence[Share], age: int) -> bool:
         since = self._now() - age if self.shared else 0
-        known = True
         for share in shares:
-            known = known and share.known and share.heard_at >= since
-        return known
+            if not share.known or share.heard_at < since:
+                return False
+        return True
 
     async def look(self, keys: Sequence[RowKey]) -> dict[RowKey, int | None]:
         """What remains of each row of a path just now, however fresh it seems; rows that are not there are left out."""

@@ -43,8 +43,9 @@ class Chat(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     def input_tokens(self, terms: Terms) -> int:
         """The most input tokens that it can be (H1)."""
-        size = sum([text_bytes(one.content) for one in self.messages])
-        most = size * terms.tokens_per_byte + TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(self.messages)
+        texts = [one.content for one in self.messages]
+        size = sum([len(text) if text.isascii() else text_bytes(text) for text in texts])
+        most = size * terms.tokens_per_byte + TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(texts)
         return most if most < terms.context_tokens else terms.context_tokens
 
 
@@ -70,7 +71,9 @@ def read_chat(raw: bytes) -> Chat | None:
     return chat
 
 
-class _Details(msgspec.Struct, gc=False):
+class Details(msgspec.Struct, gc=False):
+    """Of the prompt's tokens those that were read from a cache."""
+
     cached_tokens: int | None = None
 
 
@@ -79,13 +82,7 @@ class Usage(msgspec.Struct, gc=False):
 
     prompt_tokens: int
     completion_tokens: int
-    prompt_tokens_details: _Details | None = None
-
-    @property
-    def cached_tokens(self) -> int:
-        """Of the prompt's tokens those that were read from a cache."""
-        details = self.prompt_tokens_details
-        return 0 if details is None else details.cached_tokens or 0
+    prompt_tokens_details: Details | None = None
 
 
 class Said(msgspec.Struct, gc=False):
@@ -98,8 +95,11 @@ class Said(msgspec.Struct, gc=False):
 _decode_said = msgspec.json.Decoder(Said).decode
 
 
-def read_answer(raw: bytes) -> Said | None:
-    """An answer's body where its usage is a usual one, and does not contradict itself."""
+def read_answer(raw: bytes) -> tuple[str, int, int, int] | None:
+    """The model that an answer names, its prompt tokens, those of them that were cached, and its output tokens.
+
+    None where its usage is no usual one, or contradicts itself.
+    """
     try:
         if not raw.isascii():
             raw.decode()
@@ -107,6 +107,8 @@ def read_answer(raw: bytes) -> Said | None:
     except _UNREAD:
         return None
     usage = said.usage
-    if not 0 <= usage.cached_tokens <= usage.prompt_tokens <= LARGEST_QUANTITY:
-        return None
-    return said if 0 <= usage.completion_tokens <= LARGEST_QUANTITY else None
+    prompt, output, details = usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details
+    cached = 0 if details is None else details.cached_tokens or 0
+    if 0 <= cached <= prompt <= LARGEST_QUANTITY and 0 <= output <= LARGEST_QUANTITY:
+        return said.model, prompt, cached, output
+    return None

@@ -1,5 +1,7 @@
 """One request and the answer to it, as the code that answers sees them."""
 
+from __future__ import annotations
+
 import logging
 import socket
 import struct
@@ -47,7 +49,7 @@ class Request(msgspec.Struct, eq=False):
             self._firsts = firsts = dict(reversed(self.headers))
         return firsts.get(name)
 
-    def again(self, headers: list[tuple[bytes, bytes]], body: bytes) -> "Request":
+    def again(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Request:
         """A request like this one with these headers and this body."""
         request: Request = self.__copy__()  # type: ignore[attr-defined]  # a struct has it, its stub has not
         request.body = body
@@ -57,7 +59,7 @@ class Request(msgspec.Struct, eq=False):
         return request
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request and the answer to it.
 
     `gone` turns true once the client has hung up: it closed its side, or the connection is lost. What is
@@ -65,30 +67,18 @@ class Exchange:
     `called_off` turns true when the server stops and waits no longer: the client is still there to be told.
     """
 
-    __slots__ = (
-        "_calls",
-        "_chunked",
-        "_keep_alive",
-        "_left",
-        "_line",
-        "_mute",
-        "called_off",
-        "ended",
-        "gone",
-        "request",
-        "started",
-    )
-
-    def __init__(self, request: Request, line: "Connection", gone: bool) -> None:
-        self.request = request
-        self.gone = gone
-        self.called_off = self.started = self.ended = False
-        self._line = line
-        self._calls: list[Callable[[], None]] | None = None
-        self._keep_alive = request.keep_alive
-        # What follows is set anew as the answer starts.
-        self._chunked = self._mute = False
-        self._left = -1  # bytes still owed under Content-Length; -1: not counted
+    request: Request
+    _line: Connection
+    gone: bool
+    called_off: bool = False
+    started: bool = False
+    ended: bool = False
+    _calls: list[Callable[[], None]] | None = None
+    # These are set as the answer starts.
+    _keep_alive: bool = True
+    _chunked: bool = False
+    _mute: bool = False
+    _left: int = -1  # bytes still owed under Content-Length; -1: not counted
 
     @property
     def lost(self) -> bool:
@@ -192,7 +182,7 @@ class Exchange:
             )
         self._finish()
 
-    def go_on(self, answerer: "Answerer") -> None:
+    def go_on(self, answerer: Answerer) -> None:
         """Have the rest of what an `at_once` has begun done by a task, as an answerer's is."""
         self._line.house.go_on(self, answerer)
 
@@ -244,7 +234,7 @@ class Exchange:
             raise ValueError(f"not a final status: {status}")
         house = self._line.house
         old = self.request.http_version == "1.0"
-        keep_alive = self._keep_alive and not house.draining
+        keep_alive = self.request.keep_alive and not house.draining
         chunked = False
         lines = 3
         if status in _BODILESS:

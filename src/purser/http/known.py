@@ -3,10 +3,12 @@
 import re
 from typing import Any
 
+from purser.http.room import SMALL_BYTES
+
 Fields = list[tuple[bytes, bytes]]
 
 _MOST_HEAD_BYTES = 4096  # a head is kept for as long as its connection; larger ones are parsed each time
-_MOST_DIGITS = 9
+_MOST_DIGITS = 9  # more, and it is no small message
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 # With one of these a message may be framed by more than its Content-Length.
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer"))
@@ -28,17 +30,27 @@ class KnownHead:
         self._fields = fields
         self._place = next(n for n, (name, _) in enumerate(fields) if name == b"content-length")
 
-    def length(self, data: bytes) -> tuple[int, int]:
-        """Where the body begins of a message that begins with this head, and its size; (0, 0) for any other message."""
-        before = self._before
-        if not data.startswith(before):
-            return 0, 0
-        start = len(before)
+    def body(self, data: bytes) -> bytes | None:
+        """The body of a small whole message with this head; None for any other."""
+        before, after = self._before, self._after
+        if data.startswith(before):
+            start = len(before)
+            end = data.find(after, start)
+            digits = data[start:end]
+            if 0 < end <= start + _MOST_DIGITS and digits.isdigit():
+                body = data[end + len(after) :]
+                if len(body) == int(digits) <= SMALL_BYTES:
+                    return body
+        return None
+
+    def is_begun(self, data: bytes) -> bool:
+        """Whether a small message with this head has begun, of whose body some is still to come."""
+        start = len(self._before)
         end = data.find(self._after, start)
         digits = data[start:end]
-        if end < 0 or end - start > _MOST_DIGITS or not digits.isdigit():
-            return 0, 0
-        return end + len(self._after), int(digits)
+        if not data.startswith(self._before) or not 0 < end <= start + _MOST_DIGITS or not digits.isdigit():
+            return False
+        return len(data) - end - len(self._after) < int(digits) <= SMALL_BYTES
 
     def fields(self, size: int) -> Fields:
         """The head's fields where the body has this size."""

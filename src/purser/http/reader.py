@@ -104,6 +104,8 @@ class RequestReader:
 
     def _get_to_know(self, data: bytes) -> None:
         """Remember the head of a request that came by itself, its head in one piece."""
+        if self._limits.max_body_bytes < SMALL_BYTES:
+            return
         request = self.requests[0] if len(self.requests) == 1 else self._request
         self._known = None
         if request is not None and request.keep_alive and request.http_version == "1.1":
@@ -118,13 +120,10 @@ class RequestReader:
         known, last = self._known, self._last
         if known is None or last is None or self.phase != BETWEEN:
             return None
-        start, size = known.length(data)
-        if not start or size > SMALL_BYTES or size > self._limits.max_body_bytes:
-            return None
-        more = start + size - len(data)
-        if not more:
-            return last.again(known.fields(size), data[start:])
-        if more > 0:
+        body = known.body(data)
+        if body is not None:
+            return last.again(known.fields(len(body)), body)
+        if known.is_begun(data):
             self.held = data
             self.phase = BODY
         return None

@@ -1,8 +1,12 @@
 """An upstream's answer as it comes in, and the ways it can fail to."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from purser.http.known import KnownHead
 from purser.http.room import SMALL_BYTES, Room
@@ -57,45 +61,28 @@ class TooLarge(UpstreamError):
     """The upstream's body is larger than the caller takes."""
 
 
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """An upstream's status and headers (names lower-cased), and its body as it comes.
 
     The body is read by one reader. Whoever does not read it to its end must `cancel` it, or its connection
     stays taken; cancelling a whole answer does nothing, so `cancel` may stand in a `finally`.
     """
 
-    __slots__ = (
-        "_error",
-        "_head",
-        "_loop",
-        "_more",
-        "_on_news",
-        "_pieces",
-        "_waiting_bytes",
-        "_whole",
-        "_wire",
-        "headers",
-        "known",
-        "status",
-        "tap",
-    )
-
-    def __init__(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.known: KnownHead | None = None  # its head, where others had the same
-        # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
-        # the reader waits on. Must not raise.
-        self.tap: Callable[[bytes], bool] | None = None
-        self._loop = loop
-        self._wire: Wire | None = wire
-        self._head: asyncio.Future[None] | None = None  # while the head is waited for
-        self._more: asyncio.Future[None] | None = None
-        self._on_news: Callable[[], None] | None = None
-        self._pieces: list[bytes] = []
-        self._waiting_bytes = 0
-        self._whole = False
-        self._error: UpstreamError | None = None
+    _wire: Wire | None
+    _loop: asyncio.AbstractEventLoop
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = []
+    known: KnownHead | None = None  # its head, where others had the same
+    # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
+    # the reader waits on. Must not raise.
+    tap: Callable[[bytes], bool] | None = None
+    _head: asyncio.Future[None] | None = None  # while the head is waited for
+    _more: asyncio.Future[None] | None = None
+    _on_news: Callable[[], None] | None = None
+    _pieces: list[bytes] = []
+    _waiting_bytes: int = 0
+    _whole: bool = False
+    _error: UpstreamError | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""

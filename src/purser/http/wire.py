@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import httptools
 
 from purser.http.known import know
-from purser.http.room import SMALL_BYTES
 from purser.http.upstream import Answer, BrokenAnswer, TimedOut, Unreachable, UpstreamError
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class Wire(asyncio.Protocol):
         "loop",
         "lost",
         "origin",
+        "parsed",
         "parser",
         "quiet",
         "reading",
@@ -64,12 +64,15 @@ class Wire(asyncio.Protocol):
         self.heard_at = 0.0
         self.silence_seconds = 0.0
         self.ends_at = NEVER
+        self.received = False
         self.headers: list[tuple[bytes, bytes]] = []
+        self.parsed = False
         self._reset(False)
 
     def _reset(self, bodiless: bool) -> None:
+        """Make ready for the next answer to be parsed."""
         self.bodiless = bodiless
-        self.received = False
+        self.parsed = False
         self.in_head = True
         self.interim = 0
         self.to_the_close = False
@@ -86,7 +89,9 @@ class Wire(asyncio.Protocol):
         `bodiless`: the answer has no body whatever its headers say (HEAD). It is given up after so many seconds of
         silence, or altogether.
         """
-        self._reset(bodiless)
+        if self.parsed or self.bodiless != bodiless:
+            self._reset(bodiless)
+        self.received = False
         self.answer = answer = Answer(self, self.loop)
         self.silence_seconds = silence_seconds
         self.heard_at = now = self.loop.time()
@@ -164,18 +169,17 @@ class Wire(asyncio.Protocol):
         known, answer = self.origin.known, self.answer
         if known is None or answer is None or self.bodiless:
             return False
-        start, size = known.length(data)
-        if not start or size > SMALL_BYTES or start + size < len(data):
-            return False
-        if start + size > len(data):
-            self.held = data
-            return True
+        body = known.body(data)
+        if body is None:
+            if known.is_begun(data):
+                self.held = data
+            return bool(self.held)
         self.answer = None
         if self.transport.get_write_buffer_size():
             self.drop()
         else:
             self.origin.give_back(self)
-        answer.come(known, data[start:])
+        answer.come(known, body)
         return True
 
     def _let_go(self) -> None:
@@ -188,6 +192,7 @@ class Wire(asyncio.Protocol):
         parser = self.parser
         if parser is None:
             return
+        self.parsed = True
         self.quiet += len(data)
         try:
             parser.feed_data(data)
