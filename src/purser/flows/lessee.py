@@ -202,7 +202,7 @@ class Lessee:
         keys = self.path(account, month)
         shares = keys.shares
         for share in shares:
-            if amount < 0 or share.share - share.used - share.held - share.returning < amount:
+            if share.share - share.used - share.held - share.returning < amount or amount < 0:
                 return None
         for share in shares:
             share.held += amount

@@ -153,7 +153,7 @@ class Gateway:
     async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers, *, named: bool) -> None:
         request = exchange.request
         principal = self._known_principal(request) or await self._principal(request)
-        if self.is_crowded():
+        if self._is_crowded():
             raise Unavailable("too many requests are running here just now; try again in a second")
         self.cashier.check_in_touch()
         standing = self.directory.known_standing(principal.account)
@@ -270,8 +270,11 @@ class Gateway:
         else:
             await self.claims.free(claim)
 
-    def is_crowded(self) -> bool:
-        """Whether another request would be one too many: more cannot be carried, or not be posted."""
+    def is_ready(self) -> bool:
+        """Whether another request can be taken: it can be carried and posted, and the store has been heard of."""
+        return not self._is_crowded() and self.cashier.is_in_touch()
+
+    def _is_crowded(self) -> bool:
         return self.running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG
 
     def _dashboard(self, request: Request) -> str:

@@ -111,7 +111,7 @@ class Express:
         """Take over a request that is one of the usual; False, and nothing has happened, for any other."""
         request, gateway = exchange.request, self._gateway
         known = request.known
-        if known is None or exchange.gone or gateway.is_crowded() or not gateway.cashier.is_in_touch():
+        if known is None or exchange.gone or not gateway.is_ready():
             return False
         caller = known.notes
         if caller is None:

@@ -44,8 +44,7 @@ class Chat(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     def input_tokens(self, terms: Terms) -> int:
         """The most input tokens that it can be (H1)."""
         texts = [one.content for one in self.messages]
-        size = sum([len(text) if text.isascii() else text_bytes(text) for text in texts])
-        most = size * terms.tokens_per_byte + TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(texts)
+        most = text_bytes("".join(texts)) * terms.tokens_per_byte + TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(texts)
         return most if most < terms.context_tokens else terms.context_tokens
 
 

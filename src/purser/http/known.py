@@ -21,36 +21,31 @@ class KnownHead:
     of it again.
     """
 
-    __slots__ = ("_after", "_before", "_digits", "_fields", "_place", "notes", "status")
+    __slots__ = ("_after", "_before", "_digits", "_fields", "_place", "_start", "notes", "status")
 
     def __init__(self, before: bytes, digits: bytes, after: bytes, fields: Fields, status: int) -> None:
         self.notes: Any = None
         self.status = status
-        self._before, self._digits, self._after = before, digits, after
+        self._before, self._digits, self._after, self._start = before, digits, after, len(before)
         self._fields = fields
         self._place = next(n for n, (name, _) in enumerate(fields) if name == b"content-length")
 
     def body(self, data: bytes) -> bytes | None:
         """The body of a small whole message with this head; None for any other."""
-        before, after = self._before, self._after
-        if data.startswith(before):
-            start = len(before)
-            end = data.find(after, start)
-            digits = data[start:end]
-            if 0 < end <= start + _MOST_DIGITS and digits.isdigit():
-                body = data[end + len(after) :]
-                if len(body) == int(digits) <= SMALL_BYTES:
-                    return body
+        head, _, body = data.partition(self._after)
+        if head.startswith(self._before):
+            digits = head[self._start :]
+            if digits.isdigit() and len(digits) <= _MOST_DIGITS and len(body) == int(digits) <= SMALL_BYTES:
+                return body
         return None
 
     def is_begun(self, data: bytes) -> bool:
         """Whether a small message with this head has begun, of whose body some is still to come."""
-        start = len(self._before)
-        end = data.find(self._after, start)
-        digits = data[start:end]
-        if not data.startswith(self._before) or not 0 < end <= start + _MOST_DIGITS or not digits.isdigit():
+        head, found, body = data.partition(self._after)
+        digits = head[self._start :]
+        if not found or not head.startswith(self._before) or not digits.isdigit() or len(digits) > _MOST_DIGITS:
             return False
-        return len(data) - end - len(self._after) < int(digits) <= SMALL_BYTES
+        return len(body) < int(digits) <= SMALL_BYTES
 
     def fields(self, size: int) -> Fields:
         """The head's fields where the body has this size."""

@@ -180,7 +180,12 @@ class Answer(msgspec.Struct, eq=False):
         self.headers = known.fields(len(body))
         if body:
             self._pieces.append(body)
-        self.end()
+        self._whole = True
+        self._wire = None
+        if self._head is not None:
+            self._wake()
+        elif self._on_news is not None:
+            self._tell()
 
     def add(self, piece: bytes) -> bool:
         """A piece of body has come; False when too much is waiting for its reader."""
