@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from purser.core.admission import (
     Ask,
     Held,
@@ -49,6 +51,14 @@ class Shortfall:
     affordable_tokens: int
 
 
+class _Settling(Struct, eq=False):
+    """One settlement on its way, and whom to tell."""
+
+    hold: Hold
+    event: Event
+    then: Then
+
+
 def _nothing(_: BaseException | None) -> None:
     return
 
@@ -65,6 +75,7 @@ class Cashier:
         self._finished: deque[tuple[Done, Any, BaseException | None]] = deque()
         self._woken = False
         self._settling: set[_Settling] = set()
+        self._due: list[_Settling] = []  # of these, what this turn of the loop has settled
         queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,20 +198,44 @@ class Cashier:
         if hold.lost:
             then(_lost())
             return
-        settling = _Settling(self, hold, event, then)
+        settling = _Settling(hold, event, then)
         self._settling.add(settling)
-        self._queue.settle(event, self._on_loop(settling.done))
+        if not self._due:
+            self._loop.call_soon(self._hand_over)
+        self._due.append(settling)
 
-    def settled(self, settling: _Settling, new: bool) -> None:
-        """A settlement is in the books, or one of its name was before."""
-        hold, event = settling.hold, settling.event
-        self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
-        if self._waiters:
-            self._release(hold.account)
+    def _hand_over(self) -> None:
+        """Give the write queue what was settled in one turn of the loop, which shares a commit then."""
+        due, self._due = self._due, []
+        kept = [settling for settling in due if not settling.hold.lost]
+        if kept:
+            self._queue.settle_all([settling.event for settling in kept], self._on_loop(partial(self._written, kept)))
+        if len(kept) < len(due):  # the writer was closed meanwhile
+            for settling in due:
+                if settling.hold.lost:
+                    self._tell(settling, _lost())
 
-    def told(self, settling: _Settling) -> None:
-        """Whoever waited for a settlement has been told."""
-        self._settling.discard(settling)
+    def _written(self, settlings: Sequence[_Settling], new: Sequence[bool | None], error: BaseException | None) -> None:
+        """Settlements are in the books (`new`), or were before (not `new`), or could not be written (None)."""
+        now = self._now()
+        for settling, is_new in zip(settlings, new, strict=True):
+            hold, event = settling.hold, settling.event
+            if is_new is None:
+                self._tell(settling, _told(error or Broken("a settlement was neither written nor refused")))
+                continue
+            self.lessee.settled(hold, event.cost_nanos if is_new else 0, now)
+            if self._waiters:
+                self._release(hold.account)
+            again = None
+            if not is_new:
+                again = Conflict(f"request {event.id} was served already", code="request_settled")
+            self._tell(settling, again)
+
+    def _tell(self, settling: _Settling, error: PurserError | None) -> None:
+        """Tell whoever waits for a settlement; nobody does any more where that was told before."""
+        if settling in self._settling:
+            self._settling.remove(settling)
+            settling.then(error)
 
     def void(self, hold: Hold) -> None:
         """End a request with nothing to bill."""
@@ -267,7 +302,7 @@ class Cashier:
             _call_off(hold)
         settling, self._settling = self._settling, set()
         for one in settling:
-            one.tell(_out_of_touch())
+            one.then(_out_of_touch())
 
     def _on_fenced(self) -> None:
         """Called on the writer's thread: behind everything that it has told."""
@@ -321,30 +356,6 @@ class Cashier:
                 self._queue.give_up(broken)
             except Exception:
                 log.exception("a transaction's end could not be told")
-
-
-class _Settling:
-    """One settlement on its way: when it is done its hold ends, and whoever waits for it is told."""
-
-    __slots__ = ("_cashier", "_then", "event", "hold")
-
-    def __init__(self, cashier: Cashier, hold: Hold, event: Event, then: Then) -> None:
-        self._cashier, self._then = cashier, then
-        self.hold, self.event = hold, event
-
-    def done(self, new: Any, error: BaseException | None) -> None:
-        """The write queue's word, on the event loop."""
-        if error is None:
-            self._cashier.settled(self, new)
-            if not new:
-                error = Conflict(f"request {self.event.id} was served already", code="request_settled")
-        self._cashier.told(self)
-        self.tell(None if error is None else _told(error))
-
-    def tell(self, error: PurserError | None) -> None:
-        """Tell whoever waits, once."""
-        then, self._then = self._then, _nothing
-        then(error)
 
 
 def _call_off(hold: Hold) -> None:
