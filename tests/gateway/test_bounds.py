@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
-from purser.gateway import bodies
+from purser.gateway import bodies, splicing
 from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS, Terms
 from purser.modelserver import prompts
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
@@ -180,7 +180,7 @@ def test_a_field_of_fields_is_left_as_it_is_otherwise() -> None:
         }
     )
     body = bodies.read(CHAT, raw)
-    sent = msgspec.json.decode(bodies.for_upstream(body, TERMS, 1000, "tiny"))
+    sent = msgspec.json.decode(splicing.for_upstream(body, TERMS, 1000, "tiny"))
     assert sent == {**msgspec.json.decode(raw), "max_tokens": 1000}
 
 

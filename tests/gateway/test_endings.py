@@ -17,7 +17,7 @@ from purser.core.errors import Broken
 from purser.core.money import LARGEST_NANOS
 from purser.core.usage import Measured, quantities
 from purser.flows import accounts, credits, pricing, requests
-from purser.gateway import app, bodies, streams
+from purser.gateway import app, splicing, streams
 from purser.gateway.passage import Passage
 from purser.store import headroom
 from purser.store.usage import Event
@@ -209,7 +209,7 @@ def explode(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("where", "name"), [(bodies, "for_upstream"), (Passage, "_headers_sent"), (Passage, "answer_headers")]
+    ("where", "name"), [(splicing, "for_upstream"), (Passage, "_headers_sent"), (Passage, "answer_headers")]
 )
 def test_a_fault_between_hold_and_answer_leaves_no_hold(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, stream: bool
@@ -281,7 +281,7 @@ def test_what_cannot_be_posted_is_not_acknowledged_and_stops_the_process(
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                 assert "x-purser-cost-usd" not in answer.headers
                 assert b"disk full" not in answer.body
-        assert [type(one) for one in fatal] == [Broken]
+        assert {type(one) for one in fatal} == {Broken}
         assert not rig.events()
         after = rig.chat("hi", max_tokens=5)  # the process has not stopped in this test, but serves no more
         assert after.status == 503

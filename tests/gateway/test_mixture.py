@@ -130,7 +130,7 @@ def check(rig: Rig, statuses: list[int]) -> None:
             leased = {key: headroom.get_spare(conn, key) for key in shares}
         assert all(leased[key] >= spare or key.kind != CREDIT for key, (spare, _) in shares.items())
     assert rig.on_loop(lambda: rig.gateway.claims._running) == set()
-    assert rig.on_loop(lambda: rig.gateway._running) == 0
+    assert rig.on_loop(lambda: rig.gateway.running) == 0
     assert rig.on_loop(lambda: rig.gateway.cashier._waiters) == {}
 
 

@@ -46,9 +46,10 @@ def parse_usd(text: object, field: str = "amountUsd", *, negative: bool = False)
 
 def format_usd(nanos: int) -> str:
     """Dollars as a decimal string, at least two decimals and no trailing zeros: "1.00", "0.003675"."""
-    text = format_usd_exact(nanos)
-    head, tail = text[:-7], text[-7:]
-    return head + tail.rstrip("0")
+    if nanos < 0:
+        return "-" + format_usd(-nanos)
+    text = "%d.%09d" % divmod(nanos, NANOS_PER_USD)  # noqa: UP031 - half the time of the other ways, in every answer
+    return text[:-7] + text[-7:].rstrip("0")
 
 
 def format_usd_exact(nanos: int) -> str:

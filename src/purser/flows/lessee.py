@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from purser.core.errors import Broken
 from purser.core.lease import MONTH
 from purser.flows.requests import Need, Taken, path
@@ -41,11 +43,6 @@ class Share:
         return self.asking > 0 or self.returning > 0
 
     @property
-    def remaining(self) -> int:
-        """What of an enforced row nobody has used and no request of this process holds, as last heard."""
-        return (self.left or 0) + self.others + self.share - self.used - self.held
-
-    @property
     def spare(self) -> int:
         """What can be held at once."""
         return self.share - self.used - self.held - self.returning
@@ -64,8 +61,7 @@ class Bearer(Protocol):
         """End the request now: its money cannot be held any longer."""
 
 
-@dataclass(slots=True)
-class Hold:
+class Hold(Struct):
     """Money set aside for one running request, on every row of its path; it keeps its first month and price version.
 
     It is `lost` when its writer was closed meanwhile: nothing can be billed on it any more.
@@ -200,10 +196,23 @@ class Lessee:
         self, id_: str, account: str, month: str, version: int, amount: int, budgets: tuple[RowKey, ...] = ()
     ) -> Hold:
         """Set `amount` aside on every row of the path; the caller has checked that it fits (Broken otherwise)."""
-        keys = self.path(account, month, budgets)
-        hold = Hold(id_, account, month, version, 0, keys, keys.shares, budgets)
-        if not self.extend(hold, amount):
+        hold = self.hold_at_once(id_, account, month, version, amount, budgets)
+        if hold is None:
             raise Broken(f"hold {id_} of {amount} does not fit")
+        return hold
+
+    def hold_at_once(
+        self, id_: str, account: str, month: str, version: int, amount: int, budgets: tuple[RowKey, ...] = ()
+    ) -> Hold | None:
+        """As `hold`; None where it does not fit."""
+        keys = self.path(account, month, budgets)
+        shares = keys.shares
+        for share in shares:
+            if share.share - share.used - share.held - share.returning < amount or amount < 0:
+                return None
+        for share in shares:
+            share.held += amount
+        hold = Hold(id_, account, month, version, amount, keys, shares, budgets)
         own = self._open.get(account)
         if own is None:
             own = self._open[account] = {}
@@ -318,7 +327,7 @@ def remaining_of(shares: Iterable[Share]) -> int | None:
     least: int | None = None
     for share in shares:
         if share.left is not None:
-            room = share.remaining
+            room = share.left + share.others + share.share - share.used - share.held
             if least is None or room < least:
                 least = room
     return None if least is None else max(0, least)

@@ -25,8 +25,11 @@ MOST_AT_ONCE = 512
 
 @dataclass(slots=True)
 class _Settle:
-    event: Event
+    """Settlements that came together; `new` says of each whether it was, None as long as it is not written."""
+
+    events: Sequence[Event]
     done: Done | None
+    new: list[bool | None]
 
 
 @dataclass(slots=True)
@@ -93,7 +96,14 @@ class WriteQueue:
 
         Answers whether it was new: a request with a known id is not billed again (C2).
         """
-        self._put(_Settle(event, done))
+        self.settle_all([event], lambda new, error: done(new[0], None if new[0] is not None else error))
+
+    def settle_all(self, events: Sequence[Event], done: Done) -> None:
+        """Settle several requests, as `settle` does each.
+
+        Answers whether each was new, beside an error too: None for those that are not written then.
+        """
+        self._put(_Settle(events, done, [None] * len(events)))
 
     def take(self, needs: Sequence[Need], done: Done) -> None:
         """Take headroom; answers a Taken."""
@@ -172,8 +182,11 @@ class WriteQueue:
     def run_waiting(self) -> bool:
         """Wait for a job, run it and what waits behind it; answers False once no more will be taken."""
         jobs: list[_Job] = [self._jobs.get()]
-        while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
-            jobs.append(self._jobs.get())
+        size = 0
+        while size < MOST_AT_ONCE and not self._jobs.empty():
+            job = self._jobs.get()
+            jobs.append(job)
+            size += len(job.events) if isinstance(job, _Settle) else 1
         try:
             self._run_all(jobs)
         except OutOfReach as error:
@@ -207,7 +220,8 @@ class WriteQueue:
     def _run_together(self, jobs: Sequence[_Together]) -> None:
         if not jobs:
             return
-        events = [job.event for job in jobs if isinstance(job, _Settle)]
+        settles = [job for job in jobs if isinstance(job, _Settle)]
+        events = [event for job in settles for event in job.events]
         takes = [job for job in jobs if isinstance(job, _Take)]
         shares = sorted((job for job in jobs if isinstance(job, _Share)), key=lambda job: job.order)
 
@@ -223,9 +237,9 @@ class WriteQueue:
             self._run_apart(jobs, error)
             return
         self._hear(touched)
-        for settled in jobs:
-            if isinstance(settled, _Settle):
-                _tell(settled, True, None)
+        for settled in settles:
+            settled.new = [True] * len(settled.events)
+            _tell(settled, None, None)
         for take, result in zip(takes, taken, strict=True):
             _tell(take, result, None)
         for share, result in zip(shares, shared, strict=True):
@@ -238,13 +252,26 @@ class WriteQueue:
                 self._run_together([job])
             return
         job = jobs[0]
-        if isinstance(job, _Take | _Share):
-            _tell(job, None, error)
-        elif self.writer.run(lambda tx: _is_known(tx, job.event)):
-            log.warning("request %s of %s was settled before; it is not billed again", job.event.id, job.event.account)
-            _tell(job, False, None)
+        if isinstance(job, _Settle):
+            for n, event in enumerate(job.events):
+                job.new[n] = self._settle_alone(event)
+            _tell(job, None, None)
         else:
-            raise Broken(f"settlement {job.event.id} could not be written: {error}") from error
+            _tell(job, None, error)
+
+    def _settle_alone(self, event: Event) -> bool:
+        """Settle one request, in a transaction of its own; answers whether it was new."""
+        try:
+            _, touched = self.writer.run_touching(lambda tx: requests.settle_and_take(tx, [event], []))
+        except (Broken, Fenced, OutOfReach):
+            raise
+        except Exception as error:
+            if self.writer.run(lambda tx: _is_known(tx, event)):
+                log.warning("request %s of %s was settled before; it is not billed again", event.id, event.account)
+                return False
+            raise Broken(f"settlement {event.id} could not be written: {error}") from error
+        self._hear(touched)
+        return True
 
     def _run_alone(self, job: _Work) -> None:
         try:
@@ -287,6 +314,6 @@ def _tell(job: _Asked, result: Any, error: BaseException | None) -> None:
     done, job.done = job.done, None
     try:
         if done is not None:
-            done(result, error)
+            done(job.new if isinstance(job, _Settle) else result, error)
     except Exception:
         log.exception("a transaction's end could not be told")

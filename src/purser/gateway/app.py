@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 
-from purser.core.admission import Ask, Held
+from purser.core.admission import Ask
 from purser.core.errors import Broken, PurserError, Unavailable
 from purser.core.ids import is_request_id, make_id
-from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
@@ -25,9 +24,11 @@ from purser.gateway import bodies, refusals
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.claims import Claim, Claims
 from purser.gateway.directory import Directory, Standing
+from purser.gateway.express import Express
 from purser.gateway.heartbeat import Heartbeat
 from purser.gateway.models import MOST_RUNNING, Served, list_models, origins_of
-from purser.gateway.passage import Counters, Passage
+from purser.gateway.passage import Admitted, Counters, Passage
+from purser.gateway.paths import POSTS, QUOTES, is_data_plane
 from purser.gateway.quote import left_now, quote
 from purser.gateway.refusals import JSON, Headers, Refusal
 from purser.gateway.relay import relay
@@ -40,30 +41,9 @@ from purser.store.writers import Fenced, World
 log = logging.getLogger("purser.gateway")
 
 
-class Admitted(NamedTuple):
-    """A request's money: its hold, its cap, the rates it is held at and those of the book, and when that was."""
-
-    hold: Hold
-    held: Held
-    rates: Mapping[str, Rate]
-    book_rates: Mapping[str, Rate]
-    at: int
-
-
 _encode = msgspec.json.Encoder().encode
-MOST_WAITING_BYTES = 256 * 1024 * 1024  # of answers that are read whole, together
 MOST_BACKLOG = 16_384  # transactions that wait; admitting more work than can be posted helps nobody
-_PREFIXES = ("/v1/", "/inference/v1/")
-_KINDS = (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS)
-_POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in _KINDS}
-_QUOTES = tuple(prefix + "quote" for prefix in _PREFIXES)
-_MODELS = tuple(prefix + "models" for prefix in _PREFIXES)
-_WITHIN_MODELS = tuple(name + "/" for name in _MODELS)
-
-
-def is_data_plane(path: str) -> bool:
-    """Whether a path is of the OpenAI-compatible API, whose errors are OpenAI error objects."""
-    return path in _POSTS or path in _MODELS or path.startswith(_WITHIN_MODELS) or path == "/verifyApiKey"
+MOST_WAITING_BYTES = 256 * 1024 * 1024  # of answers that are read whole, together
 
 
 class Gateway:
@@ -89,10 +69,11 @@ class Gateway:
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
-        self._running = 0
+        self.running = 0
         self._named = 0  # request ids: the process's own id and a count
         self._name = make_id("req", world.wall(), world.entropy(80)) + "-"
         self._reload_clock = reload_clock
+        self._express = Express(self)
         self._heartbeat = Heartbeat(
             db,
             queue,
@@ -108,7 +89,11 @@ class Gateway:
     # ── routing ──────────────────────────────────────────────────────────────────────────────────────────────────
     def takes(self, request: Request) -> bool:
         """Whether a request is the gateway's; everything else is the control plane's."""
-        return request.path in _QUOTES or is_data_plane(request.path)
+        return request.path in QUOTES or is_data_plane(request.path)
+
+    def answer_at_once(self, exchange: Exchange) -> bool:
+        """Take over a request that is one of the usual; False, and nothing has happened, for any other."""
+        return self._express.take(exchange)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one data-plane request."""
@@ -116,30 +101,37 @@ class Gateway:
         request_id, named = self._request_id(request)
         self.counters.requests += 1
         headers: Headers = [(b"x-request-id", request_id.encode())]
-        self._running += 1
+        kind = POSTS.get(request.path)
+        if kind is not None and request.method == "POST":
+            work = self._serve(exchange, kind, request_id, headers, named=named)
+        else:
+            work = self._answer_small(exchange, request_id, headers)
+        await self.guard(exchange, request_id, headers, work)
+
+    async def guard(
+        self, exchange: Exchange, request_id: str, headers: Headers, work: Coroutine[Any, Any, None]
+    ) -> None:
+        """Do what answers a request; what it raises is what the client hears."""
+        self.running += 1
         try:
-            kind = _POSTS.get(request.path)
-            if kind is not None and request.method == "POST":
-                await self._serve(exchange, kind, request_id, headers, named=named)
-            else:
-                await self._answer_small(exchange, request_id, headers)
-        except PurserError as error:
-            self._refuse(exchange, refusals.of_error(error), request_id, headers)
-        except Refusal as refusal:
-            self._refuse(exchange, refusal, request_id, headers)
+            await work
+        except (PurserError, Refusal) as error:
+            self.refuse(exchange, error, request_id, headers)
         except (Broken, Fenced):
             log.exception("request %s could not be carried through", request_id)
             unsafe = Unavailable("money cannot be held safely just now; try again in a moment")
-            self._refuse(exchange, refusals.of_error(unsafe), request_id, headers)
+            self.refuse(exchange, unsafe, request_id, headers)
         finally:
-            self._running -= 1
+            self.running -= 1
 
-    def _refuse(self, exchange: Exchange, refusal: Refusal, request_id: str, headers: Headers) -> None:
+    def refuse(self, exchange: Exchange, error: PurserError | Refusal, request_id: str, headers: Headers) -> None:
+        """Tell a client why its request is not answered."""
+        refusal = error if isinstance(error, Refusal) else refusals.of_error(error)
         self.counters.refused[refusal.status] = self.counters.refused.get(refusal.status, 0) + 1
         if exchange.started:
             exchange.abort()
             return
-        if exchange.request.path in _QUOTES:  # of the control plane, and here for what only the gateway knows
+        if exchange.request.path in QUOTES:  # of the control plane, and here for what only the gateway knows
             its_headers, body = refusal.as_problem(request_id)
             exchange.answer(refusal.status, [*headers, *its_headers], body)
             return
@@ -150,14 +142,18 @@ class Gateway:
         given = request.header(b"x-request-id")
         if given is not None and given.isascii() and is_request_id(given.decode()):
             return given.decode(), True
+        return self.next_id(), False
+
+    def next_id(self) -> str:
+        """The id of a request whose client gave it none."""
         self._named += 1
-        return f"{self._name}{self._named:08x}", False
+        return f"{self._name}{self._named:08x}"
 
     # ── the hot path ─────────────────────────────────────────────────────────────────────────────────────────────
     async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers, *, named: bool) -> None:
         request = exchange.request
         principal = self._known_principal(request) or await self._principal(request)
-        if self._running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG:
+        if self._is_crowded():
             raise Unavailable("too many requests are running here just now; try again in a second")
         self.cashier.check_in_touch()
         standing = self.directory.known_standing(principal.account)
@@ -177,7 +173,7 @@ class Gateway:
             admitted = self._hold_at_once(principal, body, ask, book, request_id)
             if admitted is None:
                 admitted = await self._admit(request, principal, body, ask, book, request_id)
-            await relay(self._passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim))
+            await relay(self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim))
         finally:
             if claim is not None:
                 await self._end_claim(claim, exchange)
@@ -232,7 +228,7 @@ class Gateway:
         self.remaining.watch(found[0])
         return Admitted(found[0], found[1], rates, book_rates, now)
 
-    def _passage(
+    def passage(
         self,
         exchange: Exchange,
         principal: Principal,
@@ -242,8 +238,9 @@ class Gateway:
         admitted: Admitted,
         request_id: str,
         headers: Headers,
-        claim: Claim | None,
+        claim: Claim | None = None,
     ) -> Passage:
+        """An admitted request as it is carried through."""
         cap = admitted.held.cap
         if cap < (ask.cap if ask.requested is None else ask.requested):
             headers.append((b"x-purser-max-tokens", b"%d" % cap))
@@ -277,6 +274,13 @@ class Gateway:
             self.claims.leave(claim)
         else:
             await self.claims.free(claim)
+
+    def is_ready(self) -> bool:
+        """Whether another request can be taken: it can be carried and posted, and the store has been heard of."""
+        return not self._is_crowded() and self.cashier.is_in_touch()
+
+    def _is_crowded(self) -> bool:
+        return self.running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG
 
     def _dashboard(self, request: Request) -> str:
         """The account's page, under the name by which this client reaches us."""
@@ -336,14 +340,14 @@ class Gateway:
     async def _answer_small(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
         request = exchange.request
         path, method = request.path, request.method
-        if path in _POSTS or path in _QUOTES:
+        if path in POSTS or path in QUOTES:
             if method != "POST":
                 raise Refusal(405, "method_not_allowed", f"Use POST for {path}.", headers=[(b"allow", b"POST")])
         elif method not in ("GET", "HEAD"):
             raise Refusal(405, "method_not_allowed", f"Use GET for {path}.", headers=[(b"allow", b"GET")])
         principal = await self._principal(request)
         standing = await self.directory.standing(principal.account)
-        if path in _QUOTES:
+        if path in QUOTES:
             headers += self._count(standing)
             body = await self._quote(request, principal, standing)
         elif path == "/verifyApiKey":

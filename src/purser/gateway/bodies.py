@@ -17,7 +17,7 @@ CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
 MOST_CHOICES = 128
 PRIORITY_TIER = "priority"
 COMPLETION_DEFAULT_TOKENS = 16  # what engines that follow OpenAI generate for a completion that names no cap
-_CAP_FIELDS = ("max_completion_tokens", "max_tokens")
+CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 
 MOST_PROMPTS = 2048
 _OWN_TEXT = {CHAT: "messages", COMPLETIONS: "prompt", EMBEDDINGS: "input"}
@@ -55,7 +55,7 @@ _BILLED = (
     "service_tier",
     "n",
     "best_of",
-    *_CAP_FIELDS,
+    *CAP_FIELDS,
 )
 
 _ONCE = {name: b'"%b"' % name.encode() for name in _CARRIERS.union(_BILLED)}  # each as a body spells it
@@ -82,7 +82,7 @@ class Named(msgspec.Struct, gc=False):
     max_tokens: Any = None
 
 
-class _Said(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class Spoken(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A message as most are."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -90,7 +90,7 @@ class _Said(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 _decode_named = msgspec.json.Decoder(Named).decode
-_decode_said = msgspec.json.Decoder(list[_Said]).decode
+_decode_said = msgspec.json.Decoder(list[Spoken]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -260,7 +260,7 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
 def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
     if body.kind == EMBEDDINGS:
         return None, 0
-    for name in _CAP_FIELDS:
+    for name in CAP_FIELDS:
         value = getattr(body.named, name)
         if value is None:
             continue
@@ -366,32 +366,3 @@ _READERS: dict[str, Callable[[Body], tuple[int, list[int], bool]]] = {
     COMPLETIONS: lambda body: _read_prompts("prompt", body),
     EMBEDDINGS: lambda body: _read_prompts("input", body),
 }
-
-
-def splice(raw: bytes, fields: dict[str, msgspec.Raw], changes: dict[str, bytes]) -> bytes:
-    """The object with some fields' JSON replaced or added and everything else byte for byte; `raw` where none is."""
-    changes = {name: value for name, value in changes.items() if name not in fields or bytes(fields[name]) != value}
-    if not changes:
-        return raw
-    parts = [_encode(name) + b":" + changes.pop(name, bytes(value)) for name, value in fields.items()]
-    parts += [_encode(name) + b":" + value for name, value in changes.items()]
-    return b"{" + b",".join(parts) + b"}"
-
-
-def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> bytes:
-    """The body as the upstream gets it: its own name for the model, the fitted cap, usage asked for (H3, H5)."""
-    changes: dict[str, bytes] = {}
-    if upstream_model != body.model:
-        changes["model"] = _encode(upstream_model)
-    if body.kind != EMBEDDINGS:
-        named = [name for name in _CAP_FIELDS if getattr(body.named, name) is not None]
-        default = "max_completion_tokens" if terms.engine == "openai" and body.kind == CHAT else "max_tokens"
-        for name in named or [default]:
-            changes[name] = b"%d" % cap
-    if body.stream:
-        options = dict(body.named.stream_options or {})
-        options["include_usage"] = True
-        if terms.engine == "vllm":
-            options["continuous_usage_stats"] = True
-        changes["stream_options"] = _encode(options)
-    return splice(body.raw, body.fields, changes)

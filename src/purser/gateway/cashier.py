@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from purser.core.admission import (
     Ask,
@@ -32,6 +35,7 @@ from purser.store.usage import Event
 
 _T = TypeVar("_T")
 log = logging.getLogger("purser.gateway")
+Then = Callable[[PurserError | None], None]
 _WAIT_SECONDS = 0.25
 _UNLIMITED = 2**60
 
@@ -44,6 +48,14 @@ class Shortfall:
     left_nanos: int
     hold_nanos: int
     affordable_tokens: int
+
+
+class _Settling(Struct, eq=False):
+    """One settlement on its way, and whom to tell."""
+
+    hold: Hold
+    event: Event
+    then: Then
 
 
 def _nothing(_: BaseException | None) -> None:
@@ -59,9 +71,10 @@ class Cashier:
         self._loop = asyncio.get_running_loop()
         self._asking: dict[str, asyncio.Future[Taken]] = {}
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self._finished: SimpleQueue[tuple[Done, Any, BaseException | None]] = SimpleQueue()
+        self._finished: deque[tuple[Done, Any, BaseException | None]] = deque()
         self._woken = False
-        self._settling: set[asyncio.Future[None]] = set()
+        self._settling: set[_Settling] = set()
+        self._due: list[_Settling] = []  # of these, what this turn of the loop has settled
         queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,26 +207,59 @@ class Cashier:
     def settle(self, hold: Hold, event: Event) -> asyncio.Future[None]:
         """Post what a request cost; done when the commit is durable. The hold ends with it, whoever still waits.
 
-        Raises Conflict where a request of this id was settled before, by whichever process: this one costs nothing;
-        Unavailable where it cannot be posted: nothing may be acknowledged then.
+        Raises as `settle_then` tells.
         """
         future: asyncio.Future[None] = self._loop.create_future()
-        if hold.lost:
-            resolve(future, None, _lost())
-            return future
-        self._settling.add(future)
-
-        def done(new: Any, error: BaseException | None) -> None:
-            self._settling.discard(future)
-            if error is None:
-                self.lessee.settled(hold, event.cost_nanos if new else 0, self._now())
-                self._release(hold.account)
-                if not new:
-                    error = Conflict(f"request {event.id} was served already", code="request_settled")
-            resolve(future, None, error and _told(error))
-
-        self._queue.settle(event, self._on_loop(done))
+        self.settle_then(hold, event, partial(resolve, future, None))
         return future
+
+    def settle_then(self, hold: Hold, event: Event, then: Then) -> None:
+        """Post what a request cost; `then` is called once, with None when the commit is durable.
+
+        Else with Conflict where a request of this id was settled before, by whichever process: this one costs nothing;
+        with Unavailable where it cannot be posted: nothing may be acknowledged then.
+        """
+        if hold.lost:
+            then(_lost())
+            return
+        settling = _Settling(hold, event, then)
+        self._settling.add(settling)
+        if not self._due:
+            self._loop.call_soon(self._hand_over)
+        self._due.append(settling)
+
+    def _hand_over(self) -> None:
+        """Give the write queue what was settled in one turn of the loop, which shares a commit then."""
+        due, self._due = self._due, []
+        kept = [settling for settling in due if not settling.hold.lost]
+        if kept:
+            self._queue.settle_all([settling.event for settling in kept], self._on_loop(partial(self._written, kept)))
+        if len(kept) < len(due):  # the writer was closed meanwhile
+            for settling in due:
+                if settling.hold.lost:
+                    self._tell(settling, _lost())
+
+    def _written(self, settlings: Sequence[_Settling], new: Sequence[bool | None], error: BaseException | None) -> None:
+        """Settlements are in the books (`new`), or were before (not `new`), or could not be written (None)."""
+        now = self._now()
+        for settling, is_new in zip(settlings, new, strict=True):
+            hold, event = settling.hold, settling.event
+            if is_new is None:
+                self._tell(settling, _told(error or Broken("a settlement was neither written nor refused")))
+                continue
+            self.lessee.settled(hold, event.cost_nanos if is_new else 0, now)
+            if self._waiters:
+                self._release(hold.account)
+            again = None
+            if not is_new:
+                again = Conflict(f"request {event.id} was served already", code="request_settled")
+            self._tell(settling, again)
+
+    def _tell(self, settling: _Settling, error: PurserError | None) -> None:
+        """Tell whoever waits for a settlement; nobody does any more where that was told before."""
+        if settling in self._settling:
+            self._settling.remove(settling)
+            settling.then(error)
 
     def void(self, hold: Hold) -> None:
         """End a request with nothing to bill."""
@@ -263,8 +309,12 @@ class Cashier:
     # ── out of touch with the store, or closed by it ─────────────────────────────────────────────────────────────
     def check_in_touch(self) -> None:
         """Raises Unavailable where this process has not committed for the time that a lease holds (correctness §2)."""
-        if self.silent_seconds() > self._policy.ttl_seconds:
+        if not self.is_in_touch():
             raise _out_of_touch()
+
+    def is_in_touch(self) -> bool:
+        """Whether this process has committed within the time that a lease holds."""
+        return self.silent_seconds() <= self._policy.ttl_seconds
 
     def silent_seconds(self) -> float:
         """For how long this process has committed nothing, counted from before the last commit was sent."""
@@ -275,8 +325,8 @@ class Cashier:
         for hold in self.lessee.all_open():
             _call_off(hold)
         settling, self._settling = self._settling, set()
-        for future in settling:
-            resolve(future, None, _out_of_touch())
+        for one in settling:
+            one.then(_out_of_touch())
 
     def _on_fenced(self) -> None:
         """Called on the writer's thread: behind everything that it has told."""
@@ -312,19 +362,18 @@ class Cashier:
 
     def _on_loop(self, done: Done) -> Done:
         """Carry a result from the writer's thread to the event loop, many in one wake-up."""
+        return partial(self._finish, done)
 
-        def finished(result: Any, error: BaseException | None) -> None:
-            self._finished.put((done, result, error))
-            if not self._woken:
-                self._woken = True
-                self._loop.call_soon_threadsafe(self._deliver)
-
-        return finished
+    def _finish(self, done: Done, result: Any, error: BaseException | None) -> None:
+        self._finished.append((done, result, error))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._woken = False  # before the queue is emptied: what is put from now on wakes the loop again
-        while not self._finished.empty():
-            done, result, error = self._finished.get()
+        while self._finished:
+            done, result, error = self._finished.popleft()
             try:
                 done(result, error)
             except Broken as broken:

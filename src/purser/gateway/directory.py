@@ -50,7 +50,7 @@ class Directory:
             0,
             0,
         )  # the one in force from the one instant to the other
-        self._generation = 0
+        self.generation = 0  # moves with every change that is heard of
         with db.read() as conn:
             self._pepper = access.pepper(conn)
 
@@ -72,7 +72,7 @@ class Directory:
         since = self._unknown.get(secret)
         if since is not None and self._loop.time() - since < _UNKNOWN_SECONDS:
             raise Unauthenticated("the API key is unknown, revoked or expired")
-        generation = self._generation
+        generation = self.generation
         try:
             text = secret.decode("ascii")
             found = await asyncio.to_thread(self._read_key, text)
@@ -81,7 +81,7 @@ class Directory:
                 self._unknown.clear()
             self._unknown[secret] = self._loop.time()
             raise Unauthenticated("the API key is unknown, revoked or expired") from None
-        if generation == self._generation:
+        if generation == self.generation:
             self._keys[secret] = found
             self._keys_of.setdefault(found.account, set()).add(secret)
             if len(self._keys) > MOST_KEYS:
@@ -103,9 +103,9 @@ class Directory:
         """How an account stands."""
         found = self._standings.get(account)
         if found is None:
-            generation = self._generation
+            generation = self.generation
             found = await asyncio.to_thread(self._read_standing, account)
-            if generation == self._generation:
+            if generation == self.generation:
                 self._standings[account] = found
                 if len(self._standings) > MOST_ACCOUNTS:
                     self._standings.popitem(last=False)
@@ -149,9 +149,9 @@ class Directory:
     async def price_book(self) -> PriceBook | None:
         """The price book in force."""
         if self._books is None:
-            generation = self._generation
+            generation = self.generation
             books = await asyncio.to_thread(self._read_books)
-            if generation != self._generation:
+            if generation != self.generation:
                 return in_force(books, self._now())
             self._books = books
         now = self._now()
@@ -168,7 +168,7 @@ class Directory:
         """Something about these accounts changed ("" stands for prices and everything shared); None: of all."""
         if accounts is None:
             accounts = {"", *self._standings, *self._keys_of}
-        self._generation += 1
+        self.generation += 1
         if "" in accounts:
             self._books = None
             self._book = (None, 0, 0)

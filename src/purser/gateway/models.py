@@ -16,7 +16,7 @@ _REST_SECONDS = 2.0
 _WHOLE_SILENCES = 6  # an answer may last so many times the longest silence that is borne
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Target:
     """One upstream of a model: a pool of connections and the path its API lives under."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
 from purser.core.errors import Broken
@@ -15,7 +17,7 @@ from purser.core.rating import Charge, rate
 from purser.core.usage import OUTPUT, Inconsistent, Measured, Quantities, with_priority
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
-from purser.gateway import bodies
+from purser.gateway import splicing
 from purser.gateway.bodies import EMBEDDINGS, PRIORITY_TIER, Body
 from purser.gateway.cashier import Cashier
 from purser.gateway.clamp import within_bounds, within_hold
@@ -23,7 +25,7 @@ from purser.gateway.models import Served, Target
 from purser.gateway.refusals import Headers, Refusal, unavailable
 from purser.gateway.remaining import Remaining
 from purser.http.client import Answer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
-from purser.http.exchange import Exchange
+from purser.http.exchange import Exchange, Request
 from purser.http.room import Room
 from purser.store.usage import QUARANTINED, SETTLED, Event
 
@@ -59,6 +61,23 @@ class Counters:
     hung_up: int = 0
 
 
+class Admitted(NamedTuple):
+    """A request's money: its hold, its cap, the rates it is held at and those of the book, and when that was."""
+
+    hold: Hold
+    held: Held
+    rates: Mapping[str, Rate]
+    book_rates: Mapping[str, Rate]
+    at: int
+
+
+class Begun(NamedTuple):
+    """A request that has been sent: the upstreams in the order to try, and the answer that the first is to fill."""
+
+    order: Sequence[Target]
+    answer: Answer
+
+
 class Bill(NamedTuple):
     """What a request is billed: usage within its bounds, the charge, and a future that is done when it is durable."""
 
@@ -76,8 +95,7 @@ async def _nothing_to_free() -> None:
     return
 
 
-@dataclass(slots=True)
-class Passage:
+class Passage(msgspec.Struct, eq=False):
     """One admitted request on its way through."""
 
     exchange: Exchange
@@ -102,6 +120,7 @@ class Passage:
     sent: bool = False  # an upstream has the request
     ended: bool = False  # the hold is settled or void, or its settlement is on the way
     answer: Answer | None = None
+    begun: Begun | None = None  # where the request has been sent already
 
     def is_abandoned(self) -> bool:
         """Whether the client has hung up."""
@@ -190,12 +209,14 @@ class Passage:
         Where none does better, the last real answer is passed on rather than another's silence.
         """
         served, loop = self.served, asyncio.get_running_loop()
-        body = bodies.for_upstream(self.body, served.terms, self.held.cap, served.upstream_model)
+        body = splicing.for_upstream(self.body, served.terms, self.held.cap, served.upstream_model)
         headers = self._headers_sent()
+        order, begun = self.begun or (served.in_order(loop.time()), None)
         kept: Answer | None = None
         failure: UpstreamError = Unreachable("no upstream")
         try:
-            for target in served.in_order(loop.time()):
+            for target in order:
+                first, begun = begun, None
                 try:
                     answer = await target.origin.open(
                         "POST",
@@ -205,6 +226,7 @@ class Passage:
                         timeout_seconds=served.timeout_seconds,
                         whole_seconds=served.whole_seconds,
                         on_sent=self._note_sent,
+                        begun=first,
                     )
                 except UpstreamError as error:
                     failure = error
@@ -233,13 +255,9 @@ class Passage:
         self.sent = True
 
     def _headers_sent(self) -> Headers:
-        request = self.exchange.request
-        headers = [pair for pair in request.headers if pair[0] not in _NOT_SENT]
+        headers = sent_on(self.exchange.request)
         headers.append((b"x-request-id", self.request_id.encode()))
-        headers.append((b"accept-encoding", b"identity"))
-        if self.served.authorization is not None:
-            headers.append((b"authorization", self.served.authorization))
-        return headers
+        return headers + sent_besides(self.served)
 
     def refusal(self, error: UpstreamError) -> Refusal:
         """What the client hears of an upstream that failed before anything was sent."""
@@ -247,13 +265,30 @@ class Passage:
 
     def answer_headers(self, answer: Answer) -> Headers:
         """The upstream's headers that are passed on, and ours."""
-        passed = [pair for pair in answer.headers if pair[0] not in _NOT_PASSED and not pair[0].startswith(_OURS)]
-        return passed + self.headers
+        return passed_on(answer) + self.headers
 
     async def headroom_header(self) -> tuple[bytes, bytes]:
         """What the account can still spend, as a header (H2)."""
         left = await self.remaining.tell(self.hold)
         return (b"x-purser-headroom-usd", b"unlimited" if left is None else format_usd(left).encode())
+
+
+def sent_on(request: Request) -> Headers:
+    """A client's headers that the upstream gets; behind them its request's id."""
+    return [pair for pair in request.headers if pair[0] not in _NOT_SENT]
+
+
+def sent_besides(served: Served) -> Headers:
+    """What every request to a model's upstreams has besides."""
+    headers: Headers = [(b"accept-encoding", b"identity")]
+    if served.authorization is not None:
+        headers.append((b"authorization", served.authorization))
+    return headers
+
+
+def passed_on(answer: Answer) -> Headers:
+    """An upstream's headers that the client gets."""
+    return [pair for pair in answer.headers if pair[0] not in _NOT_PASSED and not pair[0].startswith(_OURS)]
 
 
 def _better(answer: Answer, kept: Answer | None) -> Answer:

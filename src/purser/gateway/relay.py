@@ -9,7 +9,7 @@ import msgspec
 
 from purser.core.money import format_usd
 from purser.core.usage import Inconsistent, Measured
-from purser.gateway import bodies, streams
+from purser.gateway import splicing, streams
 from purser.gateway.passage import REFUSED_US, Passage, called_off
 from purser.gateway.refusals import Refusal
 from purser.gateway.streaming import relay_stream
@@ -44,7 +44,7 @@ async def relay(passage: Passage) -> None:
 
 
 async def _relay(passage: Passage) -> None:
-    if passage.is_abandoned():
+    if passage.is_abandoned() and passage.begun is None:
         passage.void()
         passage.exchange.abort()
         return
@@ -148,7 +148,7 @@ async def _settle_whole(passage: Passage, answer: Answer, raw: bytes) -> None:
         (b"fireworks-cached-prompt-tokens", b"%d" % measured.cached_tokens),
     ]
     if told.model is not None and told.model != passage.served.name:
-        raw = bodies.splice(raw, _decode_fields(raw), {"model": msgspec.json.encode(passage.served.name)})
+        raw = splicing.splice(raw, _decode_fields(raw), {"model": msgspec.json.encode(passage.served.name)})
     passage.exchange.answer(200, headers, raw)
 
 

@@ -42,16 +42,20 @@ class Remaining:
 
     async def tell(self, hold: Hold) -> int | None:
         """What remains on a hold's path, nano-dollars; None where nothing limits it."""
-        if not self._is_known(hold.shares, _OLD):
+        if not self.is_known(hold):
             await self._know(hold.keys, hold.shares)
         return remaining_of(hold.shares)
 
+    def is_known(self, hold: Hold) -> bool:
+        """Whether what remains on a hold's path can be told at once."""
+        return self._is_known(hold.shares, _OLD)
+
     def _is_known(self, shares: Sequence[Share], age: int) -> bool:
         since = self._now() - age if self.shared else 0
-        known = True
-        for share in shares:
-            known = known and share.known and share.heard_at >= since
-        return known
+        for share in shares:  # noqa: SIM110 - a generator costs more than the loop
+            if not share.known or share.heard_at < since:
+                return False
+        return True
 
     async def look(self, keys: Sequence[RowKey]) -> dict[RowKey, int | None]:
         """What remains of each row of a path just now, however fresh it seems; rows that are not there are left out."""

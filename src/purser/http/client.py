@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from purser.http.head import Headers, head_bytes, is_token
+from purser.http.head import Headers, head_bytes, header_lines, is_token
+from purser.http.known import KnownHead
 from purser.http.upstream import Answer, BrokenAnswer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.wire import NEVER, Wire
 
@@ -48,6 +49,7 @@ class Origin:
         self.connect_timeout_seconds = connect_timeout_seconds
         self.idle_seconds = idle_seconds
         self.max_head_bytes = max_head_bytes
+        self.known: KnownHead | None = None  # how the last answer in JSON began
         self._tls = tls
         if parts.scheme == "https" and tls is None:
             self._tls = ssl.create_default_context()
@@ -82,6 +84,7 @@ class Origin:
         timeout_seconds: float,
         whole_seconds: float = NEVER,
         on_sent: Callable[[], None] = lambda: None,
+        begun: Answer | None = None,
     ) -> Answer:
         """Send a request and answer once the upstream's status line and headers have come.
 
@@ -90,19 +93,23 @@ class Origin:
         take. Host, Content-Length and connection headers are written here; those among `headers` are left
         out. A request that meets a kept connection which the upstream has just closed is sent once more, on a
         new one, if not a byte of an answer had come. `on_sent` is called once the request has gone out (a connection
-        was there to take it). Raises Unreachable, TimedOut (of it Crowded), BrokenAnswer; ValueError
+        was there to take it). `begun` is what `send_at_once` answered for this very request, whose answer is then
+        waited for. Raises Unreachable, TimedOut (of it Crowded), BrokenAnswer; ValueError
         for a method, target or header that would not stay on its line.
         """
         head = self._request_head(method, target, headers, body)
         bodiless = method == "HEAD"
-        wire = self._take_idle()
-        reused = wire is not None
+        wire = self._take_idle() if begun is None else None
+        reused = wire is not None or begun is not None
         while True:
-            if wire is None:
-                wire, reused = await self._connection(timeout_seconds, fresh=reused)
-            self._watch(timeout_seconds)
-            answer = wire.send(head, body, bodiless, timeout_seconds, whole_seconds)
-            on_sent()
+            if begun is not None:
+                answer, begun = begun, None
+            else:
+                if wire is None:
+                    wire, reused = await self._connection(timeout_seconds, fresh=reused)
+                self._watch(timeout_seconds)
+                answer = wire.send(head, body, bodiless, timeout_seconds, whole_seconds)
+                on_sent()
             try:
                 await answer.headed()
                 return answer
@@ -113,6 +120,23 @@ class Origin:
             except asyncio.CancelledError:
                 answer.cancel()
                 raise
+
+    def head_begin(self, method: str, target: str, headers: Headers) -> bytes:
+        """A request's head, to which further lines may be put, for `send_at_once`. Raises as `open`."""
+        first = self._firsts.get((method, target)) or self._first_lines(method, target)
+        return first + header_lines(headers)
+
+    def send_at_once(self, head: bytes, body: bytes, timeout_seconds: float, whole_seconds: float) -> Answer | None:
+        """Send a request, its whole head given, on a kept connection; its answer may not have begun to come.
+
+        None where no connection is free just now. Where the answer fails, or is not whole when it is told of
+        (`when_whole`), `open` takes it on.
+        """
+        wire = self._take_idle()
+        if wire is None:
+            return None
+        self._watch(timeout_seconds)
+        return wire.send(head, body, False, timeout_seconds, whole_seconds)
 
     async def close(self) -> None:
         """Close all connections; running answers fail with BrokenAnswer, or Unreachable if they had not begun."""

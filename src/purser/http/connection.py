@@ -87,9 +87,17 @@ class Connection(asyncio.Protocol):
             if self._lingered > _LINGER_BYTES:
                 self.transport.abort()
         else:
-            if self._reader.phase != HEAD:
+            reader = self._reader
+            if reader.held:
+                data = reader.let_go() + data
+            request = reader.take_known(data)
+            if request is not None:
+                self._begin(request)
+                return
+            if reader.phase != HEAD:
                 self._since = self._loop.time()
-            self._parse(data)
+            if not reader.held:
+                self._parse(data)
             self._go_on()
 
     def eof_received(self) -> bool:
@@ -212,6 +220,11 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
 
     # time
+
+    def call_off(self) -> None:
+        """Tell whoever answers on this connection that the server waits no longer."""
+        if self._current is not None:
+            self._current.call_off()
 
     def close_if_idle(self) -> None:
         """Close a connection that is between two requests."""

@@ -1,60 +1,46 @@
 """One request and the answer to it, as the code that answers sees them."""
 
+from __future__ import annotations
+
 import logging
 import socket
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from purser.http.head import STATUS_LINES, Headers, head_bytes
+from purser.http.known import KnownHead
 
 if TYPE_CHECKING:
     from purser.http.connection import Connection
 
 log = logging.getLogger("purser.http")
+Answerer = Callable[["Exchange"], Coroutine[Any, Any, None]]
 
 # Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
 _ONE_WRITE_BYTES = 64 * 1024
 _BODILESS = frozenset((204, 304))
 
 
-class Request:
-    """A request, read to its end. Header names are lower-cased, values are the bytes as sent."""
+class Request(msgspec.Struct, eq=False):
+    """A request, read to its end. Header names are lower-cased, values are the bytes as sent.
 
-    __slots__ = (
-        "_firsts",
-        "body",
-        "client",
-        "headers",
-        "http_version",
-        "keep_alive",
-        "method",
-        "path",
-        "query",
-        "target",
-    )
+    `known` is its head where the next request on its connection may have the same.
+    """
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        path: str,
-        query: str,
-        headers: list[tuple[bytes, bytes]],
-        client: str,
-        http_version: str,
-        keep_alive: bool,
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = b""
-        self.client = client
-        self.http_version = http_version
-        self.keep_alive = keep_alive
-        self._firsts: dict[bytes, bytes] | None = None
+    method: str
+    target: bytes
+    path: str
+    query: str
+    headers: list[tuple[bytes, bytes]]
+    client: str
+    http_version: str
+    keep_alive: bool
+    body: bytes = b""
+    known: KnownHead | None = None
+    _firsts: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""
@@ -63,8 +49,17 @@ class Request:
             self._firsts = firsts = dict(reversed(self.headers))
         return firsts.get(name)
 
+    def again(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Request:
+        """A request like this one with these headers and this body."""
+        request: Request = self.__copy__()  # type: ignore[attr-defined]  # a struct has it, its stub has not
+        request.body = body
+        if headers is not self.headers:
+            request.headers = headers
+            request._firsts = None
+        return request
 
-class Exchange:
+
+class Exchange(msgspec.Struct, eq=False):
     """One request and the answer to it.
 
     `gone` turns true once the client has hung up: it closed its side, or the connection is lost. What is
@@ -72,32 +67,18 @@ class Exchange:
     `called_off` turns true when the server stops and waits no longer: the client is still there to be told.
     """
 
-    __slots__ = (
-        "_calls",
-        "_chunked",
-        "_keep_alive",
-        "_left",
-        "_line",
-        "_mute",
-        "called_off",
-        "ended",
-        "gone",
-        "request",
-        "started",
-    )
-
-    def __init__(self, request: Request, line: "Connection", gone: bool) -> None:
-        self.request = request
-        self.gone = gone
-        self.called_off = False
-        self.started = False
-        self.ended = False
-        self._line = line
-        self._calls: list[Callable[[], None]] | None = None
-        self._chunked = False
-        self._left = -1  # bytes still owed under Content-Length; -1: not counted
-        self._mute = request.method == "HEAD"
-        self._keep_alive = request.keep_alive
+    request: Request
+    _line: Connection
+    gone: bool
+    called_off: bool = False
+    started: bool = False
+    ended: bool = False
+    _calls: list[Callable[[], None]] | None = None
+    # These are set as the answer starts.
+    _keep_alive: bool = True
+    _chunked: bool = False
+    _mute: bool = False
+    _left: int = -1  # bytes still owed under Content-Length; -1: not counted
 
     @property
     def lost(self) -> bool:
@@ -187,6 +168,24 @@ class Exchange:
                 line.transport.writelines((head, body))
         self._finish()
 
+    def answer_lines(self, lines: bytes, body: bytes) -> None:
+        """As `answer` with 200: `lines` are the headers as whole lines, checked before, none of them framing."""
+        line, request = self._line, self.request
+        if self.started or request.known is None or line.house.draining or request.method == "HEAD":
+            pairs = [header.split(b": ", 1) for header in lines.split(b"\r\n")[:-1]]
+            self.answer(200, [(name, value) for name, value in pairs], body)
+            return
+        self.started = True
+        if not line.lost:
+            line.transport.write(
+                b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (line.house.date, lines, len(body), body)
+            )
+        self._finish()
+
+    def go_on(self, answerer: Answerer) -> None:
+        """Have the rest of what an `at_once` has begun done by a task, as an answerer's is."""
+        self._line.house.go_on(self, answerer)
+
     def abort(self) -> None:
         """Cut the connection, so that the client sees that the answer is not whole. What was written still leaves."""
         if self.ended:
@@ -235,7 +234,7 @@ class Exchange:
             raise ValueError(f"not a final status: {status}")
         house = self._line.house
         old = self.request.http_version == "1.0"
-        keep_alive = self._keep_alive and not house.draining
+        keep_alive = self.request.keep_alive and not house.draining
         chunked = False
         lines = 3
         if status in _BODILESS:
@@ -260,9 +259,8 @@ class Exchange:
         self.started = True
         self._keep_alive = keep_alive
         self._chunked = chunked
-        if status in _BODILESS:
-            self._mute = True
-        elif length is not None:
+        self._mute = status in _BODILESS or self.request.method == "HEAD"
+        if length is not None and status not in _BODILESS:
             self._left = length
         return head
 

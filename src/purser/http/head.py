@@ -85,6 +85,11 @@ def head_bytes(first: bytes, headers: Headers, last: bytes, lines: int) -> bytes
     return head
 
 
+def header_lines(headers: Headers) -> bytes:
+    """Each carried header as a line of its own. Raises ValueError as `head_bytes`."""
+    return head_bytes(b"", headers, b"", 0)[:-2]
+
+
 def is_token(text: str) -> bool:
     """Whether the text may stand as a method or a header name."""
     return text.isascii() and _TOKEN.fullmatch(text.encode()) is not None

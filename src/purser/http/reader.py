@@ -7,6 +7,7 @@ import httptools
 
 from purser.http.exchange import Request
 from purser.http.head import split_target
+from purser.http.known import KnownHead, know
 from purser.http.limits import Limits
 from purser.http.room import SMALL_BYTES, Room
 
@@ -29,13 +30,16 @@ class RequestReader:
     What is malformed, too large or not understood sets `refused` (status, code, message), and nothing more is
     parsed. `over`: the last request said that none follows it. `expects`: the client waits for a 100 Continue.
     Bodies take their place in `room`; whoever takes a request off `requests` makes that of its body free in the end.
-    `target` is the newest request's, as far as it was read.
+    `target` is the newest request's, as far as it was read. A request with the head of the one before is not parsed
+    again: `take_known`.
     """
 
     __slots__ = (
         "_body",
         "_headers",
         "_keep_alive",
+        "_known",
+        "_last",
         "_limits",
         "_max_head_bytes",
         "_parser",
@@ -45,6 +49,7 @@ class RequestReader:
         "_request",
         "_room",
         "expects",
+        "held",
         "over",
         "phase",
         "refused",
@@ -69,6 +74,9 @@ class RequestReader:
         self._body: bytes | bytearray = b""
         self._keep_alive = True
         self._plain_head = b""  # a head again, without its offer to upgrade
+        self._known: KnownHead | None = None  # of the last request, and that request
+        self._last: Request | None = None
+        self.held = b""  # a request with that head whose body is still to come
         # Bytes fed since the message, or its last piece of body, began: this bounds heads and trailers.
         self._quiet = 0
 
@@ -76,6 +84,7 @@ class RequestReader:
         """Parse at most PIECE_BYTES and answer how many were taken: all, save behind an offer to upgrade."""
         if self.over or self.refused is not None:
             return len(data)
+        at_first = self.phase == BETWEEN and not self.requests
         self._quiet += len(data)
         try:
             self._parser.feed_data(data)
@@ -87,7 +96,43 @@ class RequestReader:
                 self._note(400, "malformed_request", "The request is not well-formed HTTP/1.1.")
         if self._quiet > self._max_head_bytes + PIECE_BYTES and self.phase != BETWEEN:
             self._note_large_head()
+        if at_first and type(data) is bytes:
+            self._get_to_know(data)
         return len(data)
+
+    # a head that comes again
+
+    def _get_to_know(self, data: bytes) -> None:
+        """Remember the head of a request that came by itself, its head in one piece."""
+        if self._limits.max_body_bytes < SMALL_BYTES:
+            return
+        request = self.requests[0] if len(self.requests) == 1 else self._request
+        self._known = None
+        if request is not None and request.keep_alive and request.http_version == "1.1":
+            self._known = request.known = know(data, request.headers)
+            self._last = request.again(request.headers, b"")
+
+    def take_known(self, data: bytes) -> Request | None:
+        """The request that `data` is where its head is the one before's, as it would be parsed; None for any other.
+
+        Where some of its body is still to come it is `held`: the next bytes belong behind it.
+        """
+        known, last = self._known, self._last
+        if known is None or last is None or self.phase != BETWEEN:
+            return None
+        body = known.body(data)
+        if body is not None:
+            return last.again(known.fields(len(body)), body)
+        if known.is_begun(data):
+            self.held = data
+            self.phase = BODY
+        return None
+
+    def let_go(self) -> bytes:
+        """What is held, for the bytes that have come to be put behind it."""
+        held, self.held = self.held, b""
+        self.phase = BETWEEN
+        return held
 
     def forget(self) -> None:
         """Drop all that was read: the connection is gone."""

@@ -6,10 +6,10 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from purser.http.connection import Connection
-from purser.http.exchange import Exchange, Request
+from purser.http.exchange import Answerer, Exchange, Request
 from purser.http.head import STATUS_LINES, Headers, date_line, head_bytes
 from purser.http.limits import Limits
 from purser.http.room import Room
@@ -18,7 +18,7 @@ __all__ = ["Answerer", "Exchange", "Limits", "Refuse", "Request", "Server", "ref
 
 log = logging.getLogger("purser.http")
 
-Answerer = Callable[[Exchange], Awaitable[None]]
+AtOnce = Callable[[Exchange], bool]
 Refuse = Callable[[int, str, str, bytes], tuple[Headers, bytes]]
 
 _RETRY_AFTER = b"retry-after: 1\r\n"
@@ -42,14 +42,24 @@ class Server:
     does an answerer that returns without having ended its answer. A client that hangs up does not cancel the
     task: see `Exchange.on_gone`. `refuse` gives headers and body of the answers the server makes itself:
     (status, code, message, target), the target as far as it was read.
+
+    `at_once` is asked first: where it answers True it has taken the exchange over and answers it by callbacks, without
+    a task; what of it turns out to need one goes on with `Exchange.go_on`.
     """
 
-    def __init__(self, answerer: Answerer, *, limits: Limits | None = None, refuse: Refuse = refuse_in_json) -> None:
+    def __init__(
+        self,
+        answerer: Answerer,
+        *,
+        at_once: AtOnce = lambda _: False,
+        limits: Limits | None = None,
+        refuse: Refuse = refuse_in_json,
+    ) -> None:
         self.limits = limits or Limits()
         self.room = Room(max(self.limits.max_waiting_bytes, 2 * self.limits.max_body_bytes))
         self.draining = False
         self.date = b""
-        self._answerer = answerer
+        self._answerer, self._at_once = answerer, at_once
         self._refuse = refuse
         self._connections: set[Connection] = set()
         self._turned_away: set[Connection] = set()
@@ -69,7 +79,7 @@ class Server:
 
     @property
     def running(self) -> int:
-        """How many answerers are running."""
+        """How many answerers are running, those without a task left out."""
         return len(self._tasks)
 
     async def start(
@@ -104,6 +114,8 @@ class Server:
         for connection in tuple(self._connections):
             connection.close_if_idle()
         await self._all_done(grace_seconds)
+        for connection in tuple(self._connections):
+            connection.call_off()
         for exchange in tuple(self._tasks):
             exchange.call_off()
         await self._all_done(_LAST_WORDS_SECONDS)
@@ -142,8 +154,19 @@ class Server:
         self._turned_away.discard(connection)
 
     def run(self, exchange: Exchange) -> None:
+        """Have an exchange answered, by a task of its own where it cannot be at once."""
+        try:
+            if self._at_once(exchange):
+                return
+        except Exception:
+            log.exception("an exchange could not be taken over")
+            self._give_up(exchange, None)
+            return
+        self.go_on(exchange, self._answerer)
+
+    def go_on(self, exchange: Exchange, answerer: Answerer) -> None:
         """Have an exchange answered by a task of its own."""
-        self._tasks[exchange] = self._loop.create_task(self._answer(exchange))
+        self._tasks[exchange] = self._loop.create_task(self._answer(exchange, answerer))
 
     def refusal(self, status: int, code: str, message: str, target: bytes) -> bytes:
         """A whole answer of the server's own, after which the connection closes."""
@@ -155,9 +178,9 @@ class Server:
             lines += 1
         return head_bytes(STATUS_LINES[status] + self.date, headers, last, lines) + body
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, answerer: Answerer) -> None:
         try:
-            await self._answerer(exchange)
+            await answerer(exchange)
             if not exchange.ended:
                 self._give_up(exchange, "an answerer returned without ending its answer")
         except Exception:

@@ -1,10 +1,15 @@
 """An upstream's answer as it comes in, and the ways it can fail to."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from purser.http.room import Room
+import msgspec
+
+from purser.http.known import KnownHead
+from purser.http.room import SMALL_BYTES, Room
 
 if TYPE_CHECKING:
     from purser.http.wire import Wire
@@ -56,41 +61,28 @@ class TooLarge(UpstreamError):
     """The upstream's body is larger than the caller takes."""
 
 
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """An upstream's status and headers (names lower-cased), and its body as it comes.
 
     The body is read by one reader. Whoever does not read it to its end must `cancel` it, or its connection
     stays taken; cancelling a whole answer does nothing, so `cancel` may stand in a `finally`.
     """
 
-    __slots__ = (
-        "_error",
-        "_head",
-        "_loop",
-        "_more",
-        "_pieces",
-        "_waiting_bytes",
-        "_whole",
-        "_wire",
-        "headers",
-        "status",
-        "tap",
-    )
-
-    def __init__(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
-        # the reader waits on. Must not raise.
-        self.tap: Callable[[bytes], bool] | None = None
-        self._loop = loop
-        self._wire: Wire | None = wire
-        self._head: asyncio.Future[None] = loop.create_future()
-        self._more: asyncio.Future[None] | None = None
-        self._pieces: list[bytes] = []
-        self._waiting_bytes = 0
-        self._whole = False
-        self._error: UpstreamError | None = None
+    _wire: Wire | None
+    _loop: asyncio.AbstractEventLoop
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = []
+    known: KnownHead | None = None  # its head, where others had the same
+    # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
+    # the reader waits on. Must not raise.
+    tap: Callable[[bytes], bool] | None = None
+    _head: asyncio.Future[None] | None = None  # while the head is waited for
+    _more: asyncio.Future[None] | None = None
+    _on_news: Callable[[], None] | None = None
+    _pieces: list[bytes] = []
+    _waiting_bytes: int = 0
+    _whole: bool = False
+    _error: UpstreamError | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""
@@ -98,6 +90,16 @@ class Answer:
             if key == name:
                 return value
         return None
+
+    def when_whole(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called once: the answer is whole, or failed, or is too large to be waited for. None: no more."""
+        self._on_news = call
+
+    def in_one(self) -> bytes | None:
+        """The body where all of it has come and none has been read; None where some is to come or it has failed."""
+        if not self._whole or self._error is not None:
+            return None
+        return b"".join(self._pieces)  # a single piece is not copied
 
     async def read(self, max_bytes: int, room: Room = _ANY_ROOM) -> bytes:
         """The whole body (or what `chunk` left of it). Raises TooLarge, BrokenAnswer, TimedOut.
@@ -157,15 +159,33 @@ class Answer:
     # for the wire
 
     async def headed(self) -> None:
-        """Wait for status and headers."""
-        await self._head
+        """Wait for status and headers; raises what kept them from coming."""
+        if not self.status and self._error is None:
+            self._head = self._loop.create_future()
+            await self._head
+        if not self.status and self._error is not None:
+            raise self._error
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Status and headers have come."""
         self.status = status
         self.headers = headers
-        if not self._head.done():
+        if self._head is not None and not self._head.done():
             self._head.set_result(None)
+
+    def come(self, known: KnownHead, body: bytes) -> None:
+        """All of it has come, with a head that was known."""
+        self.known = known
+        self.status = known.status
+        self.headers = known.fields(len(body))
+        if body:
+            self._pieces.append(body)
+        self._whole = True
+        self._wire = None
+        if self._head is not None:
+            self._wake()
+        elif self._on_news is not None:
+            self._tell()
 
     def add(self, piece: bytes) -> bool:
         """A piece of body has come; False when too much is waiting for its reader."""
@@ -176,6 +196,8 @@ class Answer:
             more.set_result(None)
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
+        if self._on_news is not None and self._waiting_bytes > SMALL_BYTES:
+            self._tell()
         return self._waiting_bytes <= _WAITING_BYTES
 
     def end(self) -> None:
@@ -183,17 +205,21 @@ class Answer:
         self._whole = True
         self._wire = None
         self._wake()
+        self._tell()
 
     def fail(self, error: UpstreamError) -> None:
         """Nothing more comes, and the answer is not whole."""
         self._wire = None
         self._error = error
-        if self._head.done():
-            self._wake()
-        else:
-            self._head.set_exception(error)
+        self._wake()
+        self._tell()
+
+    def _tell(self) -> None:
+        call, self._on_news = self._on_news, None
+        if call is not None:
+            call()
 
     def _wake(self) -> None:
-        more = self._more
-        if more is not None and not more.done():
-            more.set_result(None)
+        for waiting in (self._head, self._more):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)

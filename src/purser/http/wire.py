@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
+from purser.http.known import know
 from purser.http.upstream import Answer, BrokenAnswer, TimedOut, Unreachable, UpstreamError
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Wire(asyncio.Protocol):
         "ends_at",
         "headers",
         "heard_at",
+        "held",
         "in_head",
         "interim",
         "keep_alive",
         "loop",
         "lost",
         "origin",
+        "parsed",
         "parser",
         "quiet",
         "reading",
@@ -61,12 +64,15 @@ class Wire(asyncio.Protocol):
         self.heard_at = 0.0
         self.silence_seconds = 0.0
         self.ends_at = NEVER
+        self.received = False
         self.headers: list[tuple[bytes, bytes]] = []
+        self.parsed = False
         self._reset(False)
 
     def _reset(self, bodiless: bool) -> None:
+        """Make ready for the next answer to be parsed."""
         self.bodiless = bodiless
-        self.received = False
+        self.parsed = False
         self.in_head = True
         self.interim = 0
         self.to_the_close = False
@@ -75,6 +81,7 @@ class Wire(asyncio.Protocol):
         self.keep_alive = False
         self.quiet = 0
         self.broken: UpstreamError | None = None
+        self.held = b""  # the beginning of an answer whose head is known and whose body is still to come
 
     def send(self, head: bytes, body: bytes, bodiless: bool, silence_seconds: float, whole_seconds: float) -> Answer:
         """Write a request (head and body, in one write unless large) and answer with what its answer will fill.
@@ -82,7 +89,9 @@ class Wire(asyncio.Protocol):
         `bodiless`: the answer has no body whatever its headers say (HEAD). It is given up after so many seconds of
         silence, or altogether.
         """
-        self._reset(bodiless)
+        if self.parsed or self.bodiless != bodiless:
+            self._reset(bodiless)
+        self.received = False
         self.answer = answer = Answer(self, self.loop)
         self.silence_seconds = silence_seconds
         self.heard_at = now = self.loop.time()
@@ -112,6 +121,7 @@ class Wire(asyncio.Protocol):
 
     def give_up(self) -> None:
         """Fail the running answer: the origin is being closed."""
+        self._let_go()
         self._fail((Unreachable if self.in_head else BrokenAnswer)("this origin has been closed"))
 
     def read_on(self) -> None:
@@ -126,8 +136,10 @@ class Wire(asyncio.Protocol):
         if self.answer is None:
             return
         if self.reading and now - self.heard_at > self.silence_seconds:
+            self._let_go()
             self._fail(TimedOut("answer" if self.in_head else "body"))
         elif now > self.ends_at:
+            self._let_go()
             self._fail(TimedOut("whole"))
 
     # asyncio.Protocol
@@ -138,12 +150,49 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        parser = self.parser
-        if self.answer is None or parser is None:
+        if self.answer is None or self.parser is None:
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
+        at_first = not self.received
         self.received = True
+        if self.held:
+            at_first, data, self.held = True, self.held + data, b""
+        if not at_first or not self._take_known(data):
+            self._parse(data, at_first)
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
+
+        Where some of its body is still to come it is `held`.
+        """
+        known, answer = self.origin.known, self.answer
+        if known is None or answer is None or self.bodiless:
+            return False
+        body = known.body(data)
+        if body is None:
+            if known.is_begun(data):
+                self.held = data
+            return bool(self.held)
+        self.answer = None
+        if self.transport.get_write_buffer_size():
+            self.drop()
+        else:
+            self.origin.give_back(self)
+        answer.come(known, body)
+        return True
+
+    def _let_go(self) -> None:
+        """Parse what is held: the rest does not come."""
+        held, self.held = self.held, b""
+        if held:
+            self._parse(held, False)
+
+    def _parse(self, data: bytes, at_first: bool) -> None:
+        parser = self.parser
+        if parser is None:
+            return
+        self.parsed = True
         self.quiet += len(data)
         try:
             parser.feed_data(data)
@@ -152,10 +201,21 @@ class Wire(asyncio.Protocol):
                 self._fail(self.broken or BrokenAnswer("the upstream's answer is not well-formed HTTP"))
                 return
             self.beyond = True
+        if at_first and not (self.in_head or self.interim or self.bodiless):
+            self._get_to_know(data, parser)
         if self.ended:
             self._finish()
         elif self.quiet > self.origin.max_head_bytes:
             self._fail(BrokenAnswer("the upstream's headers are too large"))
+
+    def _get_to_know(self, data: bytes, parser: httptools.HttpResponseParser) -> None:
+        """Remember the head of an answer of which nothing is of use before all of it is there: one in JSON."""
+        answer = self.answer
+        stays = self.keep_alive if self.ended else parser.should_keep_alive()
+        if answer is not None and answer.status == 200 and stays:
+            kind = answer.header(b"content-type") or b""
+            if kind.startswith(b"application/json"):
+                self.origin.known = answer.known = know(data, answer.headers, 200)
 
     def eof_received(self) -> bool:
         self._hang_up(None)
@@ -168,6 +228,7 @@ class Wire(asyncio.Protocol):
         self.origin.left(self)
 
     def _hang_up(self, exc: Exception | None) -> None:
+        self._let_go()
         answer = self.answer
         if answer is None:
             self.origin.unlist(self)

@@ -26,8 +26,9 @@ class SystemWorld:
 
     def now(self) -> int:
         """Billing time, microseconds UTC."""
-        wall, steady = self.wall(), self._steady()
-        return wall if abs(wall - steady) <= _MOST_APART else steady
+        wall, ahead = self.wall(), self._ahead
+        steady = self._steady() if ahead is None else self._uptime() + ahead
+        return wall if -_MOST_APART <= wall - steady <= _MOST_APART else steady
 
     def is_off(self) -> bool:
         """Whether the wall clock has been set by more than 60 s since billing time began."""

@@ -20,8 +20,9 @@ from purser.core.errors import Unavailable
 from purser.core.policy import Policy
 from purser.flows import access, closing, setup
 from purser.flows.queue import WriteQueue
-from purser.gateway.app import Gateway, is_data_plane
+from purser.gateway.app import Gateway
 from purser.gateway.models import serve_models
+from purser.gateway.paths import is_data_plane
 from purser.http.asgi import answer_with
 from purser.http.exchange import Exchange
 from purser.http.head import Headers
@@ -198,7 +199,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
             await control(exchange)
 
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
-    server = Server(answer, limits=limits, refuse=refuse)
+    server = Server(answer, at_once=gateway.answer_at_once, limits=limits, refuse=refuse)
     await server.start(sockets=sockets)
     working = threading.Thread(target=worker.run, name="purser-worker", daemon=True)
     working.start()

@@ -130,6 +130,8 @@ class Call:
         elif status == 409:
             self._converged(id_, data)
         elif status in (402, 412):
+            if b'"cause":"KEY"' in data:
+                run.situation("answered 402 for a key's budget")
             self.answered = True
             run.watch.refused(self, process, status)
         elif status not in (500,):

@@ -38,6 +38,8 @@ REQUIRED = (
     "spare came back with requests running",
     "a stream was cut at the limit",
     "answered 402",
+    "answered 402 for a key's budget",
+    "a budget was changed",
     "answered 412",
     "answered 503",
     "suspended: BLOCKED_BY_ABUSE_RULE",

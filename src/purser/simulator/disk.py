@@ -34,7 +34,7 @@ class Disk:
         self._template, self._path = folder / "opened.db", folder / "purser.db"
         first = Database(f"sqlite:///{self._template}")
         upgrade(first)
-        self.secrets = open_books(first)
+        self.keys = open_books(first)
         with first.read() as conn:
             conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         first.dispose()

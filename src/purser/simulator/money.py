@@ -22,6 +22,8 @@ class Money:
         self._given = {role.account: role.credit_nanos for role in ROLES}
         self._given["ada"] += 2 * NANOS_PER_USD // 1_000
         self._limits = {role.account: (role.limit_usd or 0) * NANOS_PER_USD for role in ROLES if role.limit_usd}
+        self._budgets = {role.account: role.budget.nanos for role in ROLES}
+        self._on_budgets: dict[tuple[str, str], int] = {}
         self._billed: dict[str, int] = {}
         self._billed_in: dict[tuple[str, str], int] = {}
         self.billed = self.events = self.late = 0
@@ -34,6 +36,10 @@ class Money:
         """A limit is being set: it may hold from now on."""
         if account in self._limits:  # for others what was used before it was set may be above it
             self._limits[account] = max(self._limits[account], dollars * NANOS_PER_USD)
+
+    def budget(self, account: str, nanos: int) -> None:
+        """The budget of an account's second key is being set: it may hold from now on."""
+        self._budgets[account] = max(self._budgets[account], nanos)
 
     def committed(self, events: list[Posted]) -> None:
         """Usage has been posted."""
@@ -50,6 +56,14 @@ class Money:
                 self._run.blame(
                     "limit", f"{account} was billed {self._billed[account]} of credit of {self._given[account]}"
                 )
+            for row in event.budget_rows():
+                spent = self._on_budgets[account, row.window] = (
+                    self._on_budgets.get((account, row.window), 0) + event.cost
+                )
+                if spent > self._budgets[account]:
+                    self._run.blame(
+                        "limit", f"{account} was billed {spent} of a key's budget: {self._budgets[account]}"
+                    )
             most = self._limits.get(account)
             if most is not None and self._billed_in[place] > most:
                 self._run.blame("limit", f"{account} was billed {self._billed_in[place]} of a month's limit of {most}")

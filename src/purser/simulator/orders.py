@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from purser.core.errors import PurserError
-from purser.flows import accounts, credits, metering, payments, pricing
+from purser.flows import accounts, budgets, credits, metering, payments, pricing
 from purser.flows.metering import Reported
 from purser.flows.payments import Card
-from purser.simulator.cast import MILLI, MODELS_BY_ACCOUNT, PRICE_USD
+from purser.simulator.cast import BUDGETS, MILLI, MODELS_BY_ACCOUNT, PRICE_USD
 from purser.store.writers import Tx, close_writer
 
 if TYPE_CHECKING:
@@ -206,6 +207,15 @@ def _card(run: Run, item: Item, process: Process) -> None:
     run.timeline.after(item.values["for"], back)
 
 
+def _budget(run: Run, item: Item, process: Process) -> None:
+    key, milli = run.disk.keys[item.account].budgeted_id, item.values["milli"]
+    budget = replace(BUDGETS[item.account], nanos=milli * MILLI)
+    run.watch.money.budget(item.account, budget.nanos)
+    work = partial(budgets.set_budget, account=item.account, key=key, budget=budget)
+    what = f"{item.account}'s second key may spend ${budget.nanos / 1e9:.3f}"
+    _submit(run, process, what, work, lambda: run.situation("a budget was changed"))
+
+
 _ORDERS: dict[str, Callable[[Run, Item, Process], None]] = {
     "crash": _crash,
     "commit": _commit,
@@ -220,4 +230,5 @@ _ORDERS: dict[str, Callable[[Run, Item, Process], None]] = {
     "price": _price,
     "late": _late,
     "card": _card,
+    "budget": _budget,
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from purser.core.period import DAY, MINUTE, SECOND
-from purser.simulator.cast import BIG, MODELS_BY_ACCOUNT, MONTH_ENDS_AT, ROLES, TINY
+from purser.simulator.cast import BIG, BUDGETS, MILLI, MODELS_BY_ACCOUNT, MONTH_ENDS_AT, ROLES, TINY
 from purser.simulator.disk import AFTER, BEFORE, LOST, UNSURE
 from purser.simulator.upstream import ENGINES, OBEYS
 
@@ -64,7 +64,21 @@ def draw(seed: int) -> Plan:
             items.append(_fault(random, len(items), random.randrange(begin, end), random.choice(kinds), hot))
     turn = random.choice([random.randrange(100, 1_500) * _MILLISECOND, random.randrange(end), None])
     begins_at = MONTH_ENDS_AT - (turn if turn is not None else random.randrange(2, 25) * DAY)
+    _add_budgets(Random(f"{seed}: budgets"), items, end)
     return Plan(seed, begins_at, tuple(sorted(items, key=lambda item: (item.at, item.number))))
+
+
+def _add_budgets(random: Random, items: list[Item], end: int) -> None:
+    """Some requests come with the account's second key, which has a budget; and that may change."""
+    share = random.choice([0, 0.2, 0.7])
+    for n, item in enumerate(items):
+        if item.kind == ASK and random.random() < share:
+            items[n] = replace(item, values={**item.values, "budgeted": True})
+    if share and random.random() < 0.5:
+        account = random.choice(_ACCOUNTS)
+        milli = BUDGETS[account].nanos // MILLI * random.choice([0, 1, 2, 4]) // 2
+        values = {"milli": milli}
+        items.append(Item(len(items), random.randrange(end), "budget", random.randrange(PROCESSES), account, values))
 
 
 def _night(random: Random, items: list[Item], end: int) -> int:

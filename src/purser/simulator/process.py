@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,15 +85,15 @@ class SimulatedQueue(WriteQueue):
     def _start(self) -> None:
         return
 
-    def settle(self, event: Event, done: Done) -> None:
+    def settle_all(self, events: Sequence[Event], done: Done) -> None:
         """As the real one, and counted."""
 
         def ended(new: Any, error: BaseException | None) -> None:
-            self.settling -= 1
+            self.settling -= len(events)
             done(new, error)
 
-        self.settling += 1
-        super().settle(event, ended)
+        self.settling += len(events)
+        super().settle_all(events, ended)
 
     def _put(self, job: Any) -> None:
         super()._put(job)

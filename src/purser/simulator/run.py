@@ -209,7 +209,9 @@ class Run:
         for item in self.plan.items:
             self._until(item.at)
             if item.kind == ASK:
-                call = self.calls[item.number] = Call(self, item, self.disk.secrets[item.account])
+                keys = self.disk.keys[item.account]
+                secret = keys.budgeted if item.values.get("budgeted") else keys.plain
+                call = self.calls[item.number] = Call(self, item, secret)
                 call.begin()
             else:
                 carry_out(self, item)

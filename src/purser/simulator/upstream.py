@@ -162,6 +162,7 @@ class Upstream(Origin):
         timeout_seconds: float,
         whole_seconds: float = NEVER,
         on_sent: Callable[[], None] = lambda: None,
+        begun: Answer | None = None,
     ) -> Answer:
         """As the real one: raises Unreachable, TimedOut."""
         run = self._process.run

@@ -335,7 +335,7 @@ class Watch:
 
 
 def _path(event: Posted) -> tuple[RowKey, ...]:
-    return path(event.account, event.month)
+    return path(event.account, event.month, event.budget_rows())
 
 
 def _words(key: RowKey) -> str:

@@ -16,8 +16,8 @@ _LEASES = Statement('SELECT account, kind, "window", owner, share, used FROM lea
 _WRITERS = Statement("SELECT id, seq FROM writers WHERE state = 'open'")
 _CAUSES = Statement("SELECT account, cause FROM causes WHERE until_at IS NULL")
 _EVENTS = Statement(
-    "SELECT account, source, id, model, month, version, quantities, cost, held, state, estimated FROM usage_events "
-    "WHERE writer = ? AND seq = ?"
+    "SELECT account, source, id, model, month, version, quantities, cost, held, state, estimated, budgets "
+    "FROM usage_events WHERE writer = ? AND seq = ?"
 )
 
 
@@ -36,6 +36,12 @@ class Posted:
     held: int
     state: str
     estimated: int
+    budgets: str | None
+
+    def budget_rows(self) -> tuple[RowKey, ...]:
+        """The headroom rows of the budgets that it counts toward."""
+        marks = (mark.partition(":") for mark in (self.budgets or "").split())
+        return tuple(RowKey(self.account, kind, window) for kind, _, window in marks)
 
 
 def list_headroom(conn: Connection) -> dict[RowKey, Headroom]:

@@ -1,0 +1,16 @@
+"""The paths of the data plane."""
+
+from __future__ import annotations
+
+from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS
+
+_PREFIXES = ("/v1/", "/inference/v1/")
+POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in (CHAT, COMPLETIONS, EMBEDDINGS)}
+QUOTES = tuple(prefix + "quote" for prefix in _PREFIXES)
+_MODELS = tuple(prefix + "models" for prefix in _PREFIXES)
+_WITHIN_MODELS = tuple(name + "/" for name in _MODELS)
+
+
+def is_data_plane(path: str) -> bool:
+    """Whether a path is of the OpenAI-compatible API, whose errors are OpenAI error objects."""
+    return path in POSTS or path in _MODELS or path.startswith(_WITHIN_MODELS) or path == "/verifyApiKey"
