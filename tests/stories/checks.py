@@ -88,16 +88,18 @@ def _holds_fit(scene: Scene, conn: Connection) -> list[str]:
     request, scene.admitted = scene.admitted, None
     if request is None:
         return []
-    account, held = request.hold.account, scene.held(request.hold.account)
+    account, held = request.hold.account, scene.held_by_month(request.hold.account)
     stands = footing(conn, require(conn, account), scene.policy.tiers)
     rooms = {}
     if stands.needs_credit:
         row = headroom.get_row(conn, credit_key(account))
-        rooms["credit"] = (row.amount if row else 0) - headroom.get_used(conn, credit_key(account))
+        used = headroom.get_used(conn, credit_key(account))
+        rooms["credit"] = sum(held.values()), (row.amount if row else 0) - used
     if stands.limit_nanos is not None:
-        rooms["limit"] = stands.limit_nanos - headroom.get_used(conn, month_key(account, request.hold.month))
+        month = request.hold.month  # what began before is held of its own month
+        rooms["limit"] = held[month], stands.limit_nanos - headroom.get_used(conn, month_key(account, month))
     return [
-        f"H2: {account} holds {format_usd(held)} with {format_usd(max(0, room))} of {name} left"
-        for name, room in rooms.items()
-        if held > room
+        f"H2: {account} holds {format_usd(all_held)} with {format_usd(max(0, room))} of {name} left"
+        for name, (all_held, room) in rooms.items()
+        if all_held > room
     ]

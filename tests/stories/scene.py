@@ -171,6 +171,14 @@ class Scene:
         """What an account's running requests hold."""
         return sum(gateway.lessee.held(account) for gateway in self.gateways.values())
 
+    def held_by_month(self, account: str) -> dict[str, int]:
+        """The same, by the month in which each of them began."""
+        held: dict[str, int] = {}
+        for gateway in self.gateways.values():
+            for month, amount in gateway.lessee.held_by_month(account).items():
+                held[month] = held.get(month, 0) + amount
+        return held
+
     # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────
     def set_prices(self, model: str, price: dict[str, str], from_at: int | None, most: int, context: int) -> None:
         """Publish a model's prices, and how far its requests may go: 0 leaves a bound as it is."""
