@@ -30,9 +30,9 @@ def check_story(scene: Scene) -> list[str]:
     """What is broken at the end: the audit, also once every lease is back, and what others read in the ledger."""
     if not scene.begun:
         return []
-    running = _audit(scene)
+    running = check_books(scene)
     scene.end()
-    return running + _audit(scene) + check_line(scene) + _exported(scene)
+    return running + check_books(scene) + check_line(scene) + _exported(scene)
 
 
 def _exported(scene: Scene) -> list[str]:
@@ -40,7 +40,8 @@ def _exported(scene: Scene) -> list[str]:
         return oracles.disagreements(conn)
 
 
-def _audit(scene: Scene) -> list[str]:
+def check_books(scene: Scene) -> list[str]:
+    """What the audit finds, in words."""
     with scene.db.read() as conn:
         return [f"{found.check}: {found.where}: {found.message}" for found in audit(conn).violations]
 

@@ -96,8 +96,9 @@ class Scene:
     def begin(self, at: int) -> None:
         """Start the clock, make the database, and let the first gateway and the worker run."""
         self.world = StoryWorld(at, self.seed)
-        self.db = Database(databases.at(self.file) if self.file else databases.without_path())
-        upgrade(self.db)
+        self.db = databases.with_tables() if self.file is None else Database(databases.at(self.file))
+        if self.file is not None:
+            upgrade(self.db)
         self.use_gateway("g1")
         self.worker = StoryWorker(self.db, self.write, self.world, TestProvider())
         self.worker.beat = self.beat
