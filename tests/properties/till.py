@@ -64,7 +64,7 @@ class Till(Gateway):
         self.lessee.end_returns(returns)
 
 
-class Counter(Scene):
+class Shop(Scene):
     """The stories' scene with such gateways."""
 
     def use_gateway(self, name: str) -> None:
@@ -78,6 +78,10 @@ class Counter(Scene):
         till = self.gateways[name]
         assert isinstance(till, Till)
         return till
+
+    def name_of(self, request: Request) -> str:
+        """The name of a request's gateway."""
+        return next(name for name, gateway in self.gateways.items() if gateway is request.gateway)
 
     def admit(self, name: str, id_: str, account: str, model: str, given: int, made: int) -> Request | None:
         """A request of so many tokens; None where it is refused for money."""

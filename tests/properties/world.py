@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from tests.properties.reference import CREDIT, DEPLETION, NEVER, Account, Event, Rates
@@ -27,6 +28,7 @@ class World:
         self.now, self.closed = now, closed
         self.accounts: dict[str, Account] = {}
         self.prices: list[tuple[str, int, Rates]] = []  # model, in force from when, what one of each unit costs
+        self.seen: Counter[str] = Counter()  # situations
         self._applied: dict[str, tuple[bool, int | None]] = {}
 
     @property
@@ -51,6 +53,7 @@ class World:
         left = account.rooms(self.month, beside_holds=False)[short]
         if rooms[short] < DEPLETION and not beside and left < DEPLETION:
             account.tight.add(short)
+            self.seen["a refusal near the end suspended"] += 1
         return False
 
     def settle(self, account: Account, id_: str, model: str, rates: Rates, used: dict[str, int]) -> int:
@@ -66,6 +69,7 @@ class World:
         if known is not None:
             return False if known.body == body else None
         event = Event(body, month_of(at), self.bill_of(account, month_of(at)))
+        self.seen["usage of a closed month came late"] += event.bill != event.month
         account.use(("api", id_), event, model, self.rates(model, at), used, NEVER)
         return True
 
@@ -84,6 +88,8 @@ class World:
         """What happens by itself within a second, and at the instants at which something falls due."""
         for account in self.accounts.values():
             account.lapse(self.now)
+            kept = sum(grant.remaining for grant in account.grants if grant.expires <= self.now)
+            self.seen["credit was kept for what held it"] += kept > 0
         self._close_months()
         for name, account in self.accounts.items():
             self.charge_due(account)
@@ -101,6 +107,7 @@ class World:
                 elif account.closed < month and any(key[0] == month for key in account.lines):
                     account.close(month, self.now)
             if waits:
+                self.seen["a month waited for its last request"] += 1
                 return
             self.closed = month
 
@@ -118,3 +125,22 @@ class World:
             due += [end_of(after(self.closed)), to]
             self.now = min(at for at in due if at > self.now)
             self.beat()
+
+    def situations(self) -> Counter[str]:
+        """What came up, and how often."""
+        seen = Counter(self.seen)
+        for account in self.accounts.values():
+            seen.update(f"suspended: {cause}" for cause in account.causes(self.month))
+            seen["credit lapsed"] += any(grant.lapsed for grant in account.grants)
+            seen["credit of several kinds was drawn"] += (
+                len({grant.kind for grant in account.grants if grant.remaining + grant.lapsed < grant.granted}) > 1
+            )
+            for invoice in account.invoices:
+                seen["an invoice was issued"] += 1
+                seen["an invoice was paid by credit alone"] += invoice.by_credit == invoice.subtotal > 0
+                seen["an invoice failed"] += invoice.failed
+                seen["an invoice failed and was paid"] += invoice.failed and invoice.paid > 0
+                seen["too little to charge was carried"] += invoice.carried_out > 10**7
+                seen["a fraction of a cent was carried"] += invoice.carried_in % 10**7 > 0
+                seen["the rest of an invoice was carried on"] += invoice.carried_on > 0
+        return seen
