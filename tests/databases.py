@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -129,6 +130,32 @@ def without_path() -> str:
     server, key = _server(), object()
     server.made[key] = server.take()
     return server.url(server.made[key])
+
+
+def with_tables() -> Database:
+    """A new database with all its tables that only this process opens; on SQLite in memory, a copy made in no time."""
+    db = Database(without_path())
+    if db.is_sqlite:
+        with db.engine.connect() as connection:
+            _empty().backup(_driver(connection))
+    return db
+
+
+@cache
+def _empty() -> sqlite3.Connection:
+    db = Database("sqlite://")
+    upgrade(db)
+    kept = sqlite3.connect(":memory:", check_same_thread=False)
+    with db.engine.connect() as connection:
+        _driver(connection).backup(kept)
+    db.dispose()
+    return kept
+
+
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def rows(db: Database) -> dict[str, list[tuple[object, ...]]]:

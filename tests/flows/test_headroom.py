@@ -9,10 +9,10 @@ import pytest
 
 from purser.core.errors import Broken, Invalid, Unavailable
 from purser.core.money import LARGEST_NANOS, Rate
-from purser.core.period import parse_instant
+from purser.core.period import MINUTE, parse_instant
 from purser.core.rating import rate
 from purser.core.standing import CREDIT_DEPLETED, DUST_NANOS
-from purser.flows import credits, invoicing, requests, standing
+from purser.flows import closing, credits, invoicing, requests, standing
 from purser.flows.requests import Need
 from purser.store import accounts, headroom
 from purser.store.writers import Writer
@@ -52,6 +52,54 @@ def test_what_cannot_be_counted_is_not_taken() -> None:
 def test_what_is_forgiven_is_counted_up_to_what_can_be_kept() -> None:
     charge = rate({"output_tokens": 10**12}, {"output_tokens": Rate(10**15, 10**6)}, 500)
     assert (charge.amount_nanos, charge.clamped_nanos) == (500, LARGEST_NANOS)
+
+
+# ── what others want ─────────────────────────────────────────────────────────────────────────────────────────────
+def wanted(writer: Writer) -> list[str]:
+    """The kinds of the rows of which others want this writer's spare."""
+    with writer.db.read() as conn:
+        return [key.kind for key in headroom.list_wanted(conn, writer.owner)]
+
+
+def test_everybody_returns_spare_until_there_is_enough() -> None:
+    with open_books() as (first, world):
+        second, third = (Writer(first.db, world, first.policy, host="here", pid=pid) for pid in (2, 3))
+        first.run(lambda tx: open_account(tx, "ada", credit=10 * USD))
+        keys = requests.path("ada", "2026-03")
+        for writer in (first, second):
+            assert take(writer, "ada", "2026-03", 4 * USD).given
+        short = take(third, "ada", "2026-03", 9 * USD)
+        assert (short.given, short.short, short.others) == ({}, keys[0], True)
+        assert [wanted(writer) for writer in (first, second)] == [["credit"], ["credit"]]
+        first.run(lambda tx: requests.give_back(tx, [(key, 4 * USD) for key in keys]))
+        assert wanted(second) == ["credit"], "the second has not heard of it yet"
+        second.run(lambda tx: requests.give_back(tx, [(key, 3 * USD) for key in keys]))
+        assert take(third, "ada", "2026-03", 9 * USD).given, "H2: it is all there"
+        assert wanted(second) == [], "and a dollar that the second holds is nobody's wish any more"
+        assert take(third, "ada", "2026-03", USD).others
+        third.run(lambda tx: requests.give_back(tx, [(key, 8 * USD) for key in keys]))
+        assert wanted(second) == ["credit"], "the third may have asked for what the second has"
+        second.run(lambda tx: requests.give_back(tx, [(keys[0], USD)]))
+        third.run(lambda tx: requests.give_back(tx, [(keys[0], USD)]))
+        assert take(second, "ada", "2026-03", 11 * USD).others is False
+        assert wanted(third) == [], "nobody has any"
+        second.close()
+        third.close()
+
+
+def test_what_was_wanted_a_minute_ago_is_asked_for_anew_or_not_at_all() -> None:
+    with open_books() as (first, world):
+        second = Writer(first.db, world, first.policy, host="here", pid=2)
+        first.run(lambda tx: open_account(tx, "ada", credit=10 * USD))
+        assert take(first, "ada", "2026-03", 4 * USD).given
+        assert take(second, "ada", "2026-03", 9 * USD).others
+        world.at += MINUTE
+        first.run(closing.tidy)
+        assert wanted(first) == ["credit"]
+        world.at += 1
+        first.run(closing.tidy)
+        assert wanted(first) == []
+        second.close()
 
 
 # ── the sweep ────────────────────────────────────────────────────────────────────────────────────────────────────

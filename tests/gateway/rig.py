@@ -172,7 +172,7 @@ class Rig:
         return self.send("/v1/chat/completions", body, headers=headers)
 
     def balance(self, account: str = "ada") -> reports.Balance:
-        held = self.on_loop(lambda: self.gateway.held(account))
+        held = self.on_loop(lambda: self.gateway.held_by_month(account))
         with self.db.read() as conn:
             return reports.balance(conn, account, self.policy, self.world.now(), held)
 

@@ -30,9 +30,9 @@ def check_story(scene: Scene) -> list[str]:
     """What is broken at the end: the audit, also once every lease is back, and what others read in the ledger."""
     if not scene.begun:
         return []
-    running = _audit(scene)
+    running = check_books(scene)
     scene.end()
-    return running + _audit(scene) + check_line(scene) + _exported(scene)
+    return running + check_books(scene) + check_line(scene) + _exported(scene)
 
 
 def _exported(scene: Scene) -> list[str]:
@@ -40,7 +40,8 @@ def _exported(scene: Scene) -> list[str]:
         return oracles.disagreements(conn)
 
 
-def _audit(scene: Scene) -> list[str]:
+def check_books(scene: Scene) -> list[str]:
+    """What the audit finds, in words."""
     with scene.db.read() as conn:
         return [f"{found.check}: {found.where}: {found.message}" for found in audit(conn).violations]
 
@@ -88,16 +89,18 @@ def _holds_fit(scene: Scene, conn: Connection) -> list[str]:
     request, scene.admitted = scene.admitted, None
     if request is None:
         return []
-    account, held = request.hold.account, scene.held(request.hold.account)
+    account, held = request.hold.account, scene.held_by_month(request.hold.account)
     stands = footing(conn, require(conn, account), scene.policy.tiers)
     rooms = {}
     if stands.needs_credit:
         row = headroom.get_row(conn, credit_key(account))
-        rooms["credit"] = (row.amount if row else 0) - headroom.get_used(conn, credit_key(account))
+        used = headroom.get_used(conn, credit_key(account))
+        rooms["credit"] = sum(held.values()), (row.amount if row else 0) - used
     if stands.limit_nanos is not None:
-        rooms["limit"] = stands.limit_nanos - headroom.get_used(conn, month_key(account, request.hold.month))
+        month = request.hold.month  # what began before is held of its own month
+        rooms["limit"] = held[month], stands.limit_nanos - headroom.get_used(conn, month_key(account, month))
     return [
-        f"H2: {account} holds {format_usd(held)} with {format_usd(max(0, room))} of {name} left"
-        for name, room in rooms.items()
-        if held > room
+        f"H2: {account} holds {format_usd(all_held)} with {format_usd(max(0, room))} of {name} left"
+        for name, (all_held, room) in rooms.items()
+        if all_held > room
     ]

@@ -49,7 +49,7 @@ class Seen:
 def see(scene: Scene, conn: Connection, outcome: Outcome, account: str) -> Seen:
     """Read an account."""
     view = reports.view_account(conn, account, scene.policy)
-    balance = reports.balance(conn, account, scene.policy, scene.world.now(), scene.held(account))
+    balance = reports.balance(conn, account, scene.policy, scene.world.now(), scene.held_by_month(account))
     return Seen(scene, conn, outcome, account, view, balance)
 
 

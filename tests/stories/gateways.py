@@ -119,39 +119,10 @@ class Gateway:
 
     def settle(self, request: Request, prompt: int, cached: int, output: int) -> tuple[Charge, str]:
         """Post what a request used, as its upstream counted it; answers the charge and the event's state (H4, H5)."""
-        reported = {
-            "prompt_tokens": prompt,
-            "completion_tokens": output,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
-        try:
-            measured, state = normalise(reported) or Measured({}, estimated=True), SETTLED
-        except Inconsistent:
-            measured, state = Measured({}, estimated=False), QUARANTINED
-        hold = request.hold
-        charge = rate(measured.quantities, request.rates, hold.amount)
-        event = Event(
-            account=hold.account,
-            source="gateway",
-            id=hold.id,
-            model=request.ask.model,
-            user="owner",
-            key=None,
-            occurred_at=request.admitted_at,
-            month=hold.month,
-            bill_month=hold.month,
-            version=hold.version,
-            quantities=measured.quantities,
-            parts=charge.parts,
-            cost_nanos=charge.amount_nanos,
-            held_nanos=hold.amount,
-            clamped_nanos=charge.clamped_nanos,
-            estimated=measured.estimated,
-            state=state,
-        )
+        charge, event = measure(request, prompt, cached, output)
         self.run(lambda tx: requests.settle(tx, [event]))
-        self.lessee.settled(hold, charge.amount_nanos, self.world.now())
-        return charge, state
+        self.lessee.settled(request.hold, charge.amount_nanos, self.world.now())
+        return charge, event.state
 
     def give_back(self) -> bool:
         """Return the spare that others want, of months gone and of quiet accounts; answers whether there was any."""
@@ -163,3 +134,38 @@ class Gateway:
             self.run(lambda tx: requests.give_back(tx, returns))
             self.lessee.end_returns(returns)
         return bool(returns)
+
+
+def measure(request: Request, prompt: int, cached: int, output: int) -> tuple[Charge, Event]:
+    """What a request costs that used so much as its upstream counted it, and the event to post."""
+    reported = {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+    try:
+        measured, state = normalise(reported) or Measured({}, estimated=True), SETTLED
+    except Inconsistent:
+        measured, state = Measured({}, estimated=False), QUARANTINED
+    hold = request.hold
+    charge = rate(measured.quantities, request.rates, hold.amount)
+    event = Event(
+        account=hold.account,
+        source="gateway",
+        id=hold.id,
+        model=request.ask.model,
+        user="owner",
+        key=None,
+        occurred_at=request.admitted_at,
+        month=hold.month,
+        bill_month=hold.month,
+        version=hold.version,
+        quantities=measured.quantities,
+        parts=charge.parts,
+        cost_nanos=charge.amount_nanos,
+        held_nanos=hold.amount,
+        clamped_nanos=charge.clamped_nanos,
+        estimated=measured.estimated,
+        state=state,
+    )
+    return charge, event

@@ -96,8 +96,9 @@ class Scene:
     def begin(self, at: int) -> None:
         """Start the clock, make the database, and let the first gateway and the worker run."""
         self.world = StoryWorld(at, self.seed)
-        self.db = Database(databases.at(self.file) if self.file else databases.without_path())
-        upgrade(self.db)
+        self.db = databases.with_tables() if self.file is None else Database(databases.at(self.file))
+        if self.file is not None:
+            upgrade(self.db)
         self.use_gateway("g1")
         self.worker = StoryWorker(self.db, self.write, self.world, TestProvider())
         self.worker.beat = self.beat
@@ -170,6 +171,14 @@ class Scene:
     def held(self, account: str) -> int:
         """What an account's running requests hold."""
         return sum(gateway.lessee.held(account) for gateway in self.gateways.values())
+
+    def held_by_month(self, account: str) -> dict[str, int]:
+        """The same, by the month in which each of them began."""
+        held: dict[str, int] = {}
+        for gateway in self.gateways.values():
+            for month, amount in gateway.lessee.held_by_month(account).items():
+                held[month] = held.get(month, 0) + amount
+        return held
 
     # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────
     def set_prices(self, model: str, price: dict[str, str], from_at: int | None, most: int, context: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from purser.core.money import format_usd
-from purser.store import accounts
+from purser.core.period import MINUTE
+from purser.store import accounts, headroom
 from purser.store.writers import Tx, close_writer
 
 log = logging.getLogger("purser.writer")
@@ -15,8 +16,12 @@ _KEPT_CHANGES = 100_000
 
 
 def tidy(tx: Tx) -> None:
-    """Delete what told writers of changes long ago; one that has not heard of them asks everything anew."""
+    """Delete what told writers of changes long ago; one that has not heard of them asks everything anew.
+
+    Nor is anybody asked any more for spare that was wanted a minute ago: whoever still wants it asks again.
+    """
     accounts.prune_changes(tx.conn, _KEPT_CHANGES)
+    headroom.stop_wanting(tx.conn, tx.now - MINUTE)
 
 
 class Watch:

@@ -256,6 +256,13 @@ class Lessee:
         """What the account's running requests hold, nano-dollars."""
         return sum(hold.amount for hold in self._open.get(account, {}).values())
 
+    def held_by_month(self, account: str) -> dict[str, int]:
+        """What the account's running requests hold, by the month that it is held in."""
+        held: dict[str, int] = {}
+        for hold in self._open.get(account, {}).values():
+            held[hold.month] = held.get(hold.month, 0) + hold.amount
+        return held
+
     def is_open(self, account: str, id_: str) -> bool:
         """Whether a request with this id is running."""
         return id_ in self._open.get(account, {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from purser.core.credits import CreditGrant
 from purser.core.limits import PREPAID, Tier
@@ -72,25 +74,31 @@ def view_account(conn: Connection, account: str, policy: Policy) -> AccountView:
     )
 
 
-def balance(conn: Connection, account: str, policy: Policy, now: int, held: int = 0) -> Balance:
-    """An account's balance; `held` is what its running requests hold. Raises NotFound."""
+def balance(
+    conn: Connection, account: str, policy: Policy, now: int, held: Mapping[str, int] = MappingProxyType({})
+) -> Balance:
+    """An account's balance; `held` is what its running requests hold, by the month in which each began.
+
+    What a request that began last month holds is held of credit, and of last month's limit. Raises NotFound.
+    """
     view = view_account(conn, account, policy)
     grants = tuple(credits.remaining_grants(conn, account))
     credit = sum(grant.remaining_nanos for grant in grants)
     spent = headroom.get_used(conn, month_key(account, month_of(now)))
     row = headroom.get_row(conn, credit_key(account))
+    all_held = sum(held.values())
     rooms = []
     if row is not None and row.enforced:
-        rooms.append(row.amount - headroom.get_used(conn, credit_key(account)) - held)
+        rooms.append(row.amount - headroom.get_used(conn, credit_key(account)) - all_held)
     if view.limit_nanos is not None:
-        rooms.append(view.limit_nanos - spent - held)
+        rooms.append(view.limit_nanos - spent - held.get(month_of(now), 0))
     return Balance(
         credit=credit,
         grants=grants,
         outstanding=credits.get_owed(conn, account).total_nanos,
         spent_this_month=spent,
         limit=view.limit_nanos,
-        held=held,
+        held=all_held,
         headroom=max(0, min(rooms)) if rooms else None,
         runway_days=_runway(conn, account, credit if row is not None and row.enforced else None, now),
     )

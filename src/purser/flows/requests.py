@@ -85,7 +85,7 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
         return Taken({}, left, short, others)
     given = {}
     for need, made in zip(keys, granted, strict=True):
-        headroom.put_row(tx.conn, need.key, made.row)
+        headroom.put_row(tx.conn, need.key, made.row, enough=bool(made.given))
         headroom.put_lease(tx.conn, need.key, tx.owner, made.lease)
         given[need.key] = made.given or 0
     return Taken(given, left)
@@ -118,7 +118,8 @@ def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:
 def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
     """Return spare of this writer's leases (transition 5).
 
-    A lease with nothing spare holds nothing: what it used is folded into its row, and it ends.
+    A lease with nothing spare holds nothing: what it used is folded into its row, and it ends. Nobody is asked for more
+    where no other writer has spare; else those that have not heard of it yet are still to give theirs.
     """
     for key, spare in sorted(returns):
         row, held = headroom.lock_row(tx.conn, key), headroom.get_lease(tx.conn, key, tx.owner)
@@ -131,7 +132,8 @@ def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
         else:
             headroom.put_row(tx.conn, key, lease.close(row, held))
             headroom.delete_lease(tx.conn, key, tx.owner)
-        headroom.set_wanted(tx.conn, key, None)
+        if headroom.get_spare(tx.conn, key) == held.spare:
+            headroom.set_wanted(tx.conn, key, None)
 
 
 def settle(tx: Tx, events: Sequence[Event]) -> None:

@@ -373,6 +373,10 @@ class Gateway:
         """What an account's running requests hold, nano-dollars."""
         return self.cashier.lessee.held(account)
 
+    def held_by_month(self, account: str) -> dict[str, int]:
+        """The same, by the month in which each of them began."""
+        return self.cashier.lessee.held_by_month(account)
+
     def count_control_request(self, account: str) -> int:
         """Count a control-plane request toward an account's requests per minute; the seconds to wait, or 0."""
         standing = self.directory.known_standing(account)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,11 +20,15 @@ def _none(_account: str) -> int:
     return 0
 
 
+def _nothing(_account: str) -> Mapping[str, int]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """One process's way to the books.
 
-    `held` answers what an account's running requests hold, nano-dollars. `count_request` counts a request of an
+    `held` answers what an account's running requests hold, nano-dollars by month. `count_request` counts a request of an
     account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
     from the event loop. `recent_requests` answers how many of an account's requests the last minute counted.
     """
@@ -34,7 +38,7 @@ class Desk:
     clock: Clock
     policy: Policy
     worker: Worker
-    held: Callable[[str], int] = _none
+    held: Callable[[str], Mapping[str, int]] = _nothing
     count_request: Callable[[str], int] = _none
     recent_requests: Callable[[str], int] = _none
 

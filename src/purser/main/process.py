@@ -189,7 +189,8 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
     )
     hearers.append(gateway.on_touched)
     worker = Worker(db, queue.run, world, TestProvider(), policy)
-    desk = Desk(db, queue, world, policy, worker, gateway.held, gateway.count_control_request, gateway.recent_requests)
+    counts = gateway.count_control_request, gateway.recent_requests
+    desk = Desk(db, queue, world, policy, worker, gateway.held_by_month, *counts)
     control = answer_with(create_app(desk))
 
     async def answer(exchange: Exchange) -> None:

@@ -58,6 +58,7 @@ _PUT = sa.text(
     "UPDATE headroom SET amount = :amount, enforced = :enforced, taken = :taken, used = :used, over = :over, "
     'unbilled = :unbilled WHERE account = :account AND kind = :kind AND "window" = :window'
 )
+_PUT_ENOUGH = sa.text(_PUT.text.replace(" WHERE", ", wanted_at = NULL WHERE"))
 _GET_LEASE = sa.text(
     'SELECT share, used FROM leases WHERE account = :account AND kind = :kind AND "window" = :window AND owner = :owner'
 )
@@ -106,8 +107,8 @@ def insert_row(conn: Connection, key: RowKey, row: Headroom) -> None:
     conn.execute(_INSERT, {**key._asdict(), "amount": row.amount, "enforced": int(row.enforced)})
 
 
-def put_row(conn: Connection, key: RowKey, row: Headroom) -> None:
-    """Write a headroom row's figures."""
+def put_row(conn: Connection, key: RowKey, row: Headroom, *, enough: bool = False) -> None:
+    """Write a headroom row's figures; where there is `enough` of it, writers are no longer asked to return spare."""
     values = {
         "amount": row.amount,
         "enforced": int(row.enforced),
@@ -116,7 +117,7 @@ def put_row(conn: Connection, key: RowKey, row: Headroom) -> None:
         "over": row.over,
         "unbilled": row.unbilled,
     }
-    conn.execute(_PUT, {**key._asdict(), **values})
+    conn.execute(_PUT_ENOUGH if enough else _PUT, {**key._asdict(), **values})
 
 
 def get_lease(conn: Connection, key: RowKey, owner: str) -> Lease:
@@ -251,6 +252,12 @@ def set_wanted(conn: Connection, key: RowKey, at: int | None) -> None:
         .where(c.account == key.account, c.kind == key.kind, c.window == key.window)
         .values(wanted_at=at)
     )
+
+
+def stop_wanting(conn: Connection, before: int) -> None:
+    """Stop asking writers for spare that was wanted before an instant."""
+    c = t.headroom.c
+    conn.execute(sa.update(t.headroom).where(c.wanted_at < before).values(wanted_at=None))
 
 
 # Not a join: few rows are wanted, while one owner may hold a million leases.
