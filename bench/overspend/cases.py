@@ -1,0 +1,141 @@
+"""The cases: what is asked of which budget, and how much of the work may stay unbilled, stated beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.overspend.asking import Answer, Ask, ask_again_and_again, ask_at_once
+from bench.overspend.contestant import Contestant, billed_at_last
+from bench.overspend.judge import Seen, price
+from bench.overspend.work import Upstream
+
+TOKENS_PER_SECOND = 400
+BUDGET = 10_000_000  # $0.01: nine answers of 100 tokens
+SMALL_BUDGET = 2_000_000
+KILL_BUDGET = 500_000_000
+AMPLE_BUDGET = 500_000_000
+_TOKENS = 100
+_KILLED_AFTER_SECONDS = 1.5
+_KILL_CLIENTS = 32
+_LATE_SECONDS = 0.25  # an upstream may write on for so long after its client has left
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Requests sent at once on one budget; `capped` where work beyond the cap is nobody's but the operator's."""
+
+    name: str
+    budget: int
+    asks: Sequence[Ask]
+    capped: bool = False
+    leaving: bool = False
+    killed: bool = False
+
+
+@dataclass(slots=True)
+class Found:
+    """What became of one case with one gateway."""
+
+    case: Case
+    seen: Seen
+    answers: list[Answer] = field(default_factory=list)
+
+    def count(self) -> dict[str, int]:
+        """How many were answered whole, cut short by their cap, refused, and broken off or failed."""
+        served = [each for each in self.answers if each.served]
+        refused = [each for each in self.answers if 400 <= each.status < 500]
+        whole = sum(each.whole and not each.cut_short for each in served)
+        short = sum(each.whole and each.cut_short for each in served)
+        others = len(self.answers) - whole - short - len(refused)
+        return {"whole": whole, "short": short, "refused": len(refused), "others": others}
+
+
+def cases(*, quick: bool) -> list[Case]:
+    """Those for one process."""
+    found = []
+    for many in (64,) if quick else (64, 1_000):
+        for stream in (False, True):
+            for cap in (_TOKENS, None):
+                name = f"{many:,} {'streams' if stream else 'requests'} at once, max_tokens {cap or 'not named'}"
+                found.append(Case(name, BUDGET, [Ask(_TOKENS, cap, stream)] * many))
+    found.append(Case("16 clients hang up in mid-stream", AMPLE_BUDGET, [Ask(1_000, 1_000, True, 40)] * 16, leaving=True))
+    for stream in (False, True):
+        kind = "stream" if stream else "request"
+        found.append(Case(f"one {kind} of 16× the budget", SMALL_BUDGET, [Ask(3_200, 3_200, stream)]))
+        note = "[[fail=ignore-cap=2000]]"
+        asks = [Ask(_TOKENS, _TOKENS, stream, note=note)] * 4
+        found.append(Case(f"4 {kind}s, max_tokens 100 ignored upstream", BUDGET, asks, capped=True))
+    found.append(Case("killed with -9 under load, started again", KILL_BUDGET, [Ask(_TOKENS, _TOKENS)], killed=True))
+    return found
+
+
+def cases_of_two() -> list[Case]:
+    """Those for two workers, or two processes, on one database."""
+    return [
+        Case("64 requests at once, max_tokens 100", BUDGET, [Ask(_TOKENS, _TOKENS)] * 64),
+        Case("64 streams at once, max_tokens not named", BUDGET, [Ask(_TOKENS, None, stream=True)] * 64),
+    ]
+
+
+def play(case: Case, gateway: Contestant, server: Upstream) -> Found:
+    """Play a case on a budget of its own, and look at what was done and what was billed."""
+    key = gateway.open(case.budget)
+    before = server.wait_until_idle()
+    answers = _play_killed(case, gateway, key) if case.killed else asyncio.run(_play(case, gateway, key))
+    done = server.wait_until_idle() - before
+    billed = billed_at_last(gateway, key)
+    excused = gateway.written_off(key) if case.killed else _excused(case, answers, done.nanos)
+    served = 0 if case.capped else sum(price(each.prompt_tokens, each.output_tokens) for each in answers)
+    return Found(case, Seen(case.budget, done.nanos, billed, served, excused, gateway.grain * len(answers)), answers)
+
+
+async def _play(case: Case, gateway: Contestant, key: str) -> list[Answer]:
+    urls = gateway.urls
+    parts = [case.asks[n :: len(urls)] for n in range(len(urls))]
+    answers = await asyncio.gather(*(ask_at_once(url, key, part) for url, part in zip(urls, parts, strict=True)))
+    return [answer for part in answers for answer in part]
+
+
+def _play_killed(case: Case, gateway: Contestant, key: str) -> list[Answer]:
+    """Ask without pause, kill it, start it again, and ask until everybody is refused."""
+    answers: list[Answer] = []
+    end = time.monotonic() + _KILLED_AFTER_SECONDS
+
+    async def before() -> None:
+        def told(answer: Answer) -> bool:
+            answers.append(answer)
+            return answer.served
+
+        async def kill() -> None:
+            await asyncio.sleep(end - time.monotonic())
+            gateway.kill()
+
+        def next_ask() -> Ask | None:
+            return case.asks[0] if time.monotonic() < end else None
+
+        await asyncio.gather(ask_again_and_again(gateway.urls[0], key, _KILL_CLIENTS, next_ask, told), kill())
+
+    async def after() -> None:
+        def told(answer: Answer) -> bool:
+            answers.append(answer)
+            return answer.served
+
+        await ask_again_and_again(gateway.urls[0], key, _KILL_CLIENTS, lambda: case.asks[0], told)
+
+    asyncio.run(before())
+    gateway.start()
+    asyncio.run(after())
+    return answers
+
+
+def _excused(case: Case, answers: Sequence[Answer], done: int) -> int:
+    """What may stay unbilled: what goes beyond the caps, and what is written while a client's leaving is noticed."""
+    if case.leaving:
+        return price(0, round(_LATE_SECONDS * TOKENS_PER_SECOND) * len(answers))
+    if case.capped:
+        due = sum(price(each.prompt_tokens, min(each.ask.cap or 0, each.output_tokens)) for each in answers if each.served)
+        return max(0, done - due)
+    return 0
