@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.overspend.contestant import Key
+
 PATH = "/v1/chat/completions"
 LONGEST_SECONDS = 90  # a gateway that has not answered by then has not answered
 BROKEN = 0  # the status of a request that got no answer
@@ -45,10 +47,10 @@ class Answer:
         return self.status == 200
 
 
-def body(ask: Ask, number: int) -> bytes:
+def body(ask: Ask, number: int, model: str) -> bytes:
     """A request's JSON; its number makes each prompt another, all of one length."""
     text = f"Entry {number:06d}: tell me about ledgers. [[tokens={ask.tokens}]]{ask.note}"
-    told: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": text}]}
+    told: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
     if ask.cap is not None:
         told["max_tokens"] = ask.cap
     if ask.stream:
@@ -56,7 +58,7 @@ def body(ask: Ask, number: int) -> bytes:
     return json.dumps(told, separators=(",", ":")).encode()
 
 
-async def ask_at_once(url: str, key: str, asks: Sequence[Ask], first: int = 0) -> list[Answer]:
+async def ask_at_once(url: str, key: Key, asks: Sequence[Ask], first: int = 0) -> list[Answer]:
     """Open a connection for each request, then send all of them, and read every answer."""
     lines = [Line(url, key) for _ in asks]
     await asyncio.gather(*(line.open() for line in lines))
@@ -64,7 +66,7 @@ async def ask_at_once(url: str, key: str, asks: Sequence[Ask], first: int = 0) -
 
 
 async def ask_again_and_again(
-    url: str, key: str, clients: int, next_ask: Callable[[], Ask | None], told: Callable[[Answer], bool]
+    url: str, key: Key, clients: int, next_ask: Callable[[], Ask | None], told: Callable[[Answer], bool]
 ) -> None:
     """So many clients that each ask, read the answer and ask again, until `next_ask` has none or `told` says no."""
 
@@ -82,7 +84,7 @@ async def ask_again_and_again(
 class Line:
     """A connection for one request."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: Key) -> None:
         host, _, port = url.removeprefix("http://").partition(":")
         self._host, self._port, self._key = host, int(port), key
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -114,8 +116,8 @@ class Line:
         if self._streams is None:
             raise OSError("no connection")
         reader, writer = self._streams
-        sent = body(ask, number)
-        head = f"POST {PATH} HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {self._key}\r\n"
+        sent = body(ask, number, self._key.model)
+        head = f"POST {PATH} HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {self._key.secret}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {len(sent)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + sent)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")

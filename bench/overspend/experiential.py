@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gateways import free_port
+from bench.overspend.contestant import Key
 from bench.overspend.judge import INPUT_NANOS, OUTPUT_NANOS
 from bench.overspend.processes import Running
 from bench.overspend.work import MOST_OUTPUT_TOKENS
@@ -20,7 +21,8 @@ from bench.peers import Peer
 
 PEER = Peer("experiential", "experiential", ("experiential==0.7.220",), (3, 12))
 _ALWAYS = ("--root", "root", "--non-interactive", "--json")
-_SPENT = "SELECT settled_nano_usd FROM gateway_monthly_budgets WHERE identity_id = ?"
+_BILLED = "SELECT settled_nano_usd FROM gateway_monthly_budgets WHERE identity_id = ?"
+_RESERVED = "SELECT reserved_nano_usd FROM gateway_monthly_budgets WHERE identity_id = ?"
 
 
 class Experiential:
@@ -61,6 +63,7 @@ class Experiential:
             f"alias create bench --deployment up:bench --exact-model bench --maximum-output-tokens {MOST_OUTPUT_TOKENS} "
             f"{prices} --pricing-source list"
         )
+        self.open(0)  # it does not start where nobody may use it
 
     @property
     def urls(self) -> Sequence[str]:
@@ -76,7 +79,7 @@ class Experiential:
     def kill(self) -> None:
         self._gateway.kill()
 
-    def open(self, budget: int) -> str:
+    def open(self, budget: int) -> Key:
         identity = f"bench-{len(self._identities)}"
         self._order(f"identity create {identity}")
         self._order(f"grant add {identity} bench")
@@ -87,15 +90,21 @@ class Experiential:
         )
         key = str(self._order(f"key issue {identity} --key-id {identity}-key")["data"]["raw_key"])
         self._identities[key] = identity
-        return key
+        return Key(key)
 
-    def billed(self, key: str) -> int:
-        with closing(sqlite3.connect(f"file:{self._folder}/root/gateway/gateway.db?mode=ro", uri=True)) as books:
-            row = books.execute(_SPENT, (self._identities[key],)).fetchone()
-        return int(row[0]) if row else 0
+    def billed(self, key: Key) -> int:
+        return self._look_up(_BILLED, key)
 
-    def written_off(self, key: str) -> int:
+    def written_off(self, key: Key) -> int:
         return 0
+
+    def kept_back(self, key: Key) -> int:
+        return self._look_up(_RESERVED, key)
+
+    def _look_up(self, query: str, key: Key) -> int:
+        with closing(sqlite3.connect(f"file:{self._folder}/root/gateway/gateway.db?mode=ro", uri=True)) as books:
+            row = books.execute(query, (self._identities[key.secret],)).fetchone()
+        return int(row[0]) if row else 0
 
     def _order(self, words: str) -> Any:
         told = self._run("config", "gateway", *words.split(), *_ALWAYS)

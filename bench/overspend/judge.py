@@ -16,7 +16,8 @@ class Seen:
     """What was seen of one case.
 
     `served` is what clients received, at list price, `excused` how much of what was done may stay unbilled as the case
-    states it, and `grain` what the gateway's own arithmetic may round away.
+    states it, `kept_back` what of the budget is out of reach though no request runs any more, and `grain` what the
+    gateway's own arithmetic may round away.
     """
 
     budget: int
@@ -24,6 +25,7 @@ class Seen:
     billed: int
     served: int = 0
     excused: int = 0
+    kept_back: int = 0
     grain: int = 0
 
 
@@ -40,7 +42,8 @@ def factor(seen: Seen) -> float:
 def faults(seen: Seen) -> list[str]:
     """What is wrong with a case, in a few words each; nothing where it passes.
 
-    Billed above the budget; billed for more than was done; or done, and served, without being billed.
+    Billed above the budget; billed for more than was done; done, or served, without being billed; or money kept back
+    for requests that have ended.
     """
     found = []
     if seen.billed > seen.budget + seen.grain:
@@ -50,6 +53,8 @@ def faults(seen: Seen) -> list[str]:
     lost = max(seen.done, seen.served) - seen.billed - seen.excused
     if lost > seen.grain:
         found.append(f"{usd(lost)} unbilled")
+    if seen.kept_back > seen.grain:
+        found.append(f"{usd(seen.kept_back)} of the budget out of reach")
     return found
 
 

@@ -14,6 +14,7 @@ import psycopg
 
 import purser
 from bench.gateways import ROOT, call, free_port
+from bench.overspend.contestant import Key
 from bench.overspend.judge import INPUT_NANOS, OUTPUT_NANOS
 from bench.overspend.processes import Running
 from bench.overspend.work import CONTEXT_TOKENS, MOST_OUTPUT_TOKENS
@@ -36,6 +37,10 @@ requests_per_minute_unverified = 1000000
 """
 _BILLED = "SELECT sum(cost) FROM usage_events WHERE account = {}"
 _UNBILLED = "SELECT sum(unbilled) FROM headroom WHERE kind = 'credit' AND account = {}"
+# What a living process has leased and not used is spare money, which it gives back: only a dead one's is out of reach.
+_KEPT_BACK = """\
+SELECT sum(leases.share - leases.used) FROM leases JOIN writers ON writers.id = leases.owner
+WHERE writers.state <> 'open' AND leases.kind = 'credit' AND leases.account = {}"""
 
 
 class Purser:
@@ -84,25 +89,28 @@ class Purser:
         for process in self._processes:
             process.kill()
 
-    def open(self, budget: int) -> str:
+    def open(self, budget: int) -> Key:
         account = f"bench-{len(self._accounts)}"
         told = {"id": account, "email": f"{account}@example.com", "signupCreditUsd": f"{budget / 10**9:.9f}"}
         key = str(call(self.urls[0], self._operator_key, "POST", "/operator/v1/accounts", told)["apiKey"]["key"])
         self._accounts[key] = account
-        return key
+        return Key(key)
 
-    def billed(self, key: str) -> int:
+    def billed(self, key: Key) -> int:
         return self._sum(_BILLED, key)
 
-    def written_off(self, key: str) -> int:
+    def written_off(self, key: Key) -> int:
         return self._sum(_UNBILLED, key)
+
+    def kept_back(self, key: Key) -> int:
+        return self._sum(_KEPT_BACK, key)
 
     def violations(self) -> object:
         """What its own audit finds; no part of the verdict."""
         return call(self.urls[0], self._operator_key, "POST", "/operator/v1/audit")["violations"]
 
-    def _sum(self, query: str, key: str) -> int:
-        account = self._accounts[key]
+    def _sum(self, query: str, key: Key) -> int:
+        account = self._accounts[key.secret]
         if self._database_url.startswith("postgresql"):
             with psycopg.connect(self._database_url) as books:
                 row = books.execute(query.format("%s").encode(), (account,)).fetchone()

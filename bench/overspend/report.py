@@ -12,7 +12,13 @@ from bench.overspend.judge import factor, faults, usd
 def verdict(found: Found) -> str:
     """pass, or FAIL with what is wrong."""
     wrong = faults(found.seen)
-    return f"FAIL: {', '.join(wrong)}" if wrong else "pass"
+    said = ", ".join([*wrong, *filter(None, [found.note])])
+    return f"FAIL: {said}" if wrong else f"pass{', ' * bool(said)}{said}"
+
+
+def fails(found: Found) -> bool:
+    """Whether a case fails."""
+    return bool(faults(found.seen))
 
 
 def at_a_glance(found: Mapping[str, Mapping[str, Found]], names: Sequence[str]) -> str:
@@ -20,7 +26,7 @@ def at_a_glance(found: Mapping[str, Mapping[str, Found]], names: Sequence[str]) 
     rows = []
     for name in names:
         cells = [found[gateway].get(name) for gateway in found]
-        rows.append([name, *(f"{_times(each)} {verdict(each)[:4]}" if each else "–" for each in cells)])
+        rows.append([name, *(f"{_times(each)} {'FAIL' if fails(each) else 'pass'}" if each else "–" for each in cells)])
     return tables.table(["work done / budget", *found], rows)
 
 
