@@ -55,7 +55,14 @@ class Peer:
         place = folder / self.package
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run([self._interpreter(), "-m", "venv", place], check=True)
-        command = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command: list[str | Path] = [
+            place / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         told = subprocess.run([*command, *self.requirements], capture_output=True, text=True, check=False)
         if told.returncode:
             shutil.rmtree(place)

@@ -24,6 +24,7 @@ from bench.overspend.cases import Case, Found
 from bench.overspend.contestant import Contestant
 from bench.overspend.experiential import PEER as EXPERIENTIAL
 from bench.overspend.experiential import Experiential
+from bench.overspend.judge import usd
 from bench.overspend.litellm import PEER as LITELLM
 from bench.overspend.litellm import LiteLLM
 from bench.overspend.ours import Purser
@@ -97,7 +98,7 @@ class Bench:
     def spend(self, gateway: Contestant, step: Callable[[str], None]) -> None:
         """Spend small budgets to their end."""
         for budget, clients in usable.SPENT[:3] if self.quick else usable.SPENT:
-            step(f"{gateway.name}: {clients} clients spend {report.usd(budget)}")
+            step(f"{gateway.name}: {clients} clients spend {usd(budget)}")
             self.spent.setdefault(gateway.name, []).append(usable.spend(gateway, self.server, budget, clients))
 
     def refuse(self, gateway: Contestant, step: Callable[[str], None]) -> None:
@@ -123,9 +124,10 @@ def run(bench: Bench, step: Callable[[str], None]) -> None:
             if gateway is None:
                 continue
             bench.play(gateway, gateway.name, alone, step)
-            bench.spend(gateway, step)
-            if make != bench.litellm:  # it holds nothing back for a request, so that it has nothing to refuse falsely
-                bench.refuse(gateway, step)
+            if not bench.quick or isinstance(gateway, Purser):
+                bench.spend(gateway, step)
+                if not isinstance(gateway, LiteLLM):  # it holds nothing for a request: nothing to refuse falsely
+                    bench.refuse(gateway, step)
             bench.audit(gateway)
     with ExitStack() as stack:
         several: dict[str, Callable[[], Contestant]] = {"Purser, 2 workers": partial(bench.purser, 2)}
@@ -144,9 +146,10 @@ def run(bench: Bench, step: Callable[[str], None]) -> None:
 
 def steps(bench: Bench, installed: int) -> int:
     """How many steps a run has, as far as is known beforehand."""
-    alone = len(cases.cases(quick=bench.quick)) + (3 if bench.quick else len(usable.SPENT))
-    refusing = len(refusals.CAPS) * (1 if bench.quick else len(refusals.CLIENTS))
-    return (1 + installed) * alone + 2 * refusing + (2 if bench.quick else 6)
+    alone = len(cases.cases(quick=bench.quick)) * (1 + installed)
+    if bench.quick:
+        return alone + 3 + len(refusals.CAPS) + 2
+    return alone + (1 + installed) * len(usable.SPENT) + 2 * len(refusals.CAPS) * len(refusals.CLIENTS) + 6
 
 
 def tell(bench: Bench) -> str:

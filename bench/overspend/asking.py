@@ -58,25 +58,21 @@ def body(ask: Ask, number: int, model: str) -> bytes:
     return json.dumps(told, separators=(",", ":")).encode()
 
 
-async def ask_at_once(url: str, key: Key, asks: Sequence[Ask], first: int = 0) -> list[Answer]:
+async def ask_at_once(url: str, key: Key, asks: Sequence[Ask]) -> list[Answer]:
     """Open a connection for each request, then send all of them, and read every answer."""
     lines = [Line(url, key) for _ in asks]
     await asyncio.gather(*(line.open() for line in lines))
-    return list(await asyncio.gather(*(line.ask(ask, first + n) for n, (line, ask) in enumerate(zip(lines, asks)))))
+    asked = (line.ask(ask, number) for number, (line, ask) in enumerate(zip(lines, asks, strict=True)))
+    return list(await asyncio.gather(*asked))
 
 
-async def ask_again_and_again(
-    url: str, key: Key, clients: int, next_ask: Callable[[], Ask | None], told: Callable[[Answer], bool]
-) -> None:
-    """So many clients that each ask, read the answer and ask again, until `next_ask` has none or `told` says no."""
+async def ask_again_and_again(url: str, key: Key, clients: int, ask: Ask, told: Callable[[Answer], bool]) -> None:
+    """So many clients that each ask, read the answer and ask the same again, as long as `told` says yes."""
 
     async def run(client: int) -> None:
         number = client * 10_000
-        while (ask := next_ask()) is not None:
-            answer = await Line(url, key).ask(ask, number)
+        while told(await Line(url, key).ask(ask, number)):
             number += 1
-            if not told(answer):
-                return
 
     await asyncio.gather(*(run(client) for client in range(clients)))
 

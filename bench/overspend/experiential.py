@@ -57,12 +57,12 @@ class Experiential:
         )
         self._run("config", "telemetry", "disable", "--root", "root")
         self._order("init")
-        self._order(f"provider add up --provider openai-compatible --credential-env BENCH_UPSTREAM_KEY --base-url {upstream}/v1")
-        prices = f"--input-price {INPUT_NANOS * 10**6} --cached-input-price {INPUT_NANOS * 10**6} --output-price {OUTPUT_NANOS * 10**6}"
-        self._order(
-            f"alias create bench --deployment up:bench --exact-model bench --maximum-output-tokens {MOST_OUTPUT_TOKENS} "
-            f"{prices} --pricing-source list"
-        )
+        where = f"--credential-env BENCH_UPSTREAM_KEY --base-url {upstream}/v1"
+        self._order(f"provider add up --provider openai-compatible {where}")
+        per_million = {"input": INPUT_NANOS, "cached-input": INPUT_NANOS, "output": OUTPUT_NANOS}
+        prices = " ".join(f"--{unit}-price {nanos * 10**6}" for unit, nanos in per_million.items())
+        model = f"--deployment up:bench --exact-model bench --maximum-output-tokens {MOST_OUTPUT_TOKENS}"
+        self._order(f"alias create bench {model} {prices} --pricing-source list")
         self.open(0)  # it does not start where nobody may use it
 
     @property

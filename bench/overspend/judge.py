@@ -47,7 +47,7 @@ def faults(seen: Seen) -> list[str]:
     """
     found = []
     if seen.billed > seen.budget + seen.grain:
-        found.append(f"billed {seen.billed / seen.budget:.2f}× the budget")
+        found.append(f"billed {usd(seen.billed - seen.budget)} over the budget")
     if seen.billed > seen.done + seen.grain:
         found.append(f"billed {usd(seen.billed - seen.done)} for nothing")
     lost = max(seen.done, seen.served) - seen.billed - seen.excused

@@ -60,10 +60,10 @@ class Purser:
         self.how = f"{purser.__version__}, {kind}, an account with that much credit and no payment method"
         self._operator_key = "op_" + secrets.token_hex(24)
         self._ports = [free_port() for _ in range(2 if postgresql else 1)]
+        serve = [sys.executable, "-m", "purser.main", "serve", "--config", str(config), "--workers", str(workers)]
         self._processes = [
             Running(
-                [sys.executable, "-m", "purser.main", "serve", "--config", str(config)]
-                + ["--port", str(port), "--workers", str(workers)],
+                [*serve, "--port", str(port)],
                 port,
                 str(folder / f"purser-{port}.log"),
                 folder=ROOT,

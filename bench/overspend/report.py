@@ -32,7 +32,7 @@ def at_a_glance(found: Mapping[str, Mapping[str, Found]], names: Sequence[str]) 
 
 def in_detail(found: Mapping[str, Found]) -> str:
     """One gateway's cases: how requests were answered, what was done, what was billed, and why it fails."""
-    head = ["case", "budget", "whole", "short", "refused", "others", "work done", "billed", "factor", "verdict"]
+    head = ["case", "budget", "whole", "short", "refused", "broken off", "work done", "billed", "factor", "verdict"]
     rows = []
     for name, each in found.items():
         counts = [tables.count(value) for value in each.count().values()]

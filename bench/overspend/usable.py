@@ -39,7 +39,7 @@ def spend(gateway: Contestant, server: Upstream, budget: int, clients: int) -> U
         answers.append(answer)
         return answer.served
 
-    asyncio.run(ask_again_and_again(gateway.urls[0], key, clients, lambda: ask, told))
+    asyncio.run(ask_again_and_again(gateway.urls[0], key, clients, ask, told))
     server.wait_until_idle()
     billed = billed_at_last(gateway, key)
     served = [each for each in answers if each.served]
@@ -53,8 +53,10 @@ def table(found: Mapping[str, Sequence[Usable]]) -> str:
     """A row for each gateway, budget and number of clients."""
     head = ["gateway", "budget", "clients", "spent at the first refusal", "when all are refused", "whole", "cut short"]
     rows = [
-        [name, usd(each.budget), str(each.clients), f"{each.first:.1%}", f"{each.last:.1%}"]
-        + [tables.count(each.whole), tables.count(each.short)]
+        [
+            *(name, usd(each.budget), str(each.clients), f"{each.first:.1%}", f"{each.last:.1%}"),
+            *(tables.count(each.whole), tables.count(each.short)),
+        ]
         for name, results in found.items()
         for each in results
     ]

@@ -1,4 +1,4 @@
-"""The work: the model server in front of which the gateways stand, and its own count of what it has read and produced."""
+"""The work: the model server in front of which the gateways stand, and its own count of what it read and produced."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ class Tally:
     running: int
 
     def __sub__(self, before: Tally) -> Tally:
-        return Tally(
-            self.prompt_tokens - before.prompt_tokens, self.output_tokens - before.output_tokens, self.running
-        )
+        return Tally(self.prompt_tokens - before.prompt_tokens, self.output_tokens - before.output_tokens, self.running)
 
     @property
     def nanos(self) -> int:
