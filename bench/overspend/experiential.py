@@ -32,8 +32,8 @@ class Experiential:
 
     def __init__(self, folder: Path, upstream: str, peers: Path) -> None:
         self.how = (
-            f"{PEER.version(peers)}, one process on its SQLite file, an identity with a hard monthly limit "
-            "(budget set --strict-unknown-cost)"
+            f"{PEER.version(peers)}, one process on its SQLite file (it refuses a second), an identity with a hard "
+            "monthly limit (budget set --strict-unknown-cost)"
         )
         self._port, self._folder, self._identities = free_port(), folder, dict[str, str]()
         python = PEER.python(peers)

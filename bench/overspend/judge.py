@@ -50,9 +50,9 @@ def faults(seen: Seen) -> list[str]:
         found.append(f"billed {usd(seen.billed - seen.budget)} over the budget")
     if seen.billed > seen.done + seen.grain:
         found.append(f"billed {usd(seen.billed - seen.done)} for nothing")
-    lost = max(seen.done, seen.served) - seen.billed - seen.excused
-    if lost > seen.grain:
-        found.append(f"{usd(lost)} unbilled")
+    unbilled = max(seen.done, seen.served) - seen.billed
+    if unbilled > seen.excused + seen.grain:
+        found.append(f"{usd(unbilled)} unbilled")
     if seen.kept_back > seen.grain:
         found.append(f"{usd(seen.kept_back)} of the budget out of reach")
     return found

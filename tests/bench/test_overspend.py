@@ -29,7 +29,7 @@ pytestmark = pytest.mark.once
         (Seen(BUDGET, done=BUDGET, billed=BUDGET - 1), "$0.000000001 unbilled"),
         (Seen(BUDGET, done=9_000_000, billed=9_000_001), "billed $0.000000001 for nothing"),
         (Seen(BUDGET, done=8_000_000, billed=8_000_000, served=9_000_000), "$0.001 unbilled"),
-        (Seen(BUDGET, done=9_000_000, billed=7_000_000, excused=1_000_000), "$0.001 unbilled"),
+        (Seen(BUDGET, done=9_000_000, billed=7_000_000, excused=1_000_000), "$0.002 unbilled"),
         (Seen(BUDGET, done=9_000_000, billed=9_000_000, kept_back=1_000), "$0.000001 of the budget out of reach"),
         (Seen(BUDGET, done=BUDGET + 65, billed=BUDGET + 65, grain=64), "billed $0.000000065 over the budget"),
     ],
