@@ -23,6 +23,7 @@ BANDS = (0, 1, 2, 5, 20)  # lower ends, in mean requests
 _FEWEST_TOKENS, _MOST_TOKENS = 20, 180
 _PACE = "[[pace=200]]"  # half a second for a mean answer
 _PROMPT_TOKENS = 30
+SUSPENDED = 412  # clients do not try that again
 _PAUSE_SECONDS, _LONGEST_SECONDS = 1.0, 20.0
 MEAN_NANOS = price(_PROMPT_TOKENS, (_FEWEST_TOKENS + _MOST_TOKENS) // 2)
 
@@ -56,6 +57,8 @@ def ask_until_spent(gateway: Contestant, clients: int, cap: int | None, seed: in
             answer = await Line(gateway.urls[0], key).ask(ask, number)
             answers.append(answer)
             number += 1
+            if answer.status == SUSPENDED:
+                return
             if not answer.served:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
