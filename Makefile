@@ -89,6 +89,10 @@ simulate: .venv/.run-time ## Run N=1000 seeds of the simulator from seed FROM=1 
 bench-gateway: .venv/.run-time ## What a request costs through Purser beside nginx (about four minutes)
 	@$(PY) -m bench.gateway $(ARGS)
 
+.PHONY: bench-overspend
+bench-overspend: .venv/.dev ## What gateways bill and serve beyond a budget (about a quarter of an hour; ARGS=--install: peers)
+	@$(PY) -m bench.overspend $(ARGS)
+
 .PHONY: bench
 bench: .venv/.dev ## Every benchmark: the parts, then bench-gateway (about eight minutes)
 	@$(PY) -m bench.parts $(ARGS)

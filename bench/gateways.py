@@ -131,7 +131,7 @@ def nginx_program() -> str | None:
 @contextmanager
 def nginx(program: str, folder: Path, upstream: str) -> Iterator[Gateway]:
     """One nginx worker with `proxy_pass` and kept-alive connections on both sides."""
-    port = _free_port()
+    port = free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, port=port, upstream_port=upstream.rpartition(":")[2]))
     command = [program, "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(config)]
@@ -140,7 +140,8 @@ def nginx(program: str, folder: Path, upstream: str) -> Iterator[Gateway]:
         yield Gateway("nginx", f"http://127.0.0.1:{port}", process.pid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -168,7 +169,7 @@ def configure(folder: Path, upstream: str, database_url: str) -> tuple[Path, str
 def purser(folder: Path, upstream: str, database_url: str, *, workers: int = 1) -> Iterator[Gateway]:
     """`purser serve` with an account that has credit; the database is made by it. What it logs is shown if it fails."""
     config, operator_key = configure(folder, upstream, database_url)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "purser.main", "serve", "--config", str(config), "--port", str(port)]
     command += ["--workers", str(workers)]
     environment = {**os.environ, "PURSER_OPERATOR_KEY": operator_key}

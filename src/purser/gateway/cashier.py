@@ -136,6 +136,8 @@ class Cashier:
         if asking is not None:  # one question an account at a time; then look again at what there is
             await asyncio.wait([asking])
         needs = self.lessee.needs(keys, least, wanted, self._policy.lease_nanos)
+        if asking is not None and (heard := _answered_short(asking, needs)) is not None:
+            return heard  # this one would be no shorter: what many ask at once is looked up once
         if not needs and default_cap:
             needs = [Need(key, 0, 0, 0) for key in keys]  # only to hear what the store has left
         return await self._take(account, needs) if needs else None
@@ -380,6 +382,16 @@ class Cashier:
                 self._queue.give_up(broken)
             except Exception:
                 log.exception("a transaction's end could not be told")
+
+
+def _answered_short(asking: asyncio.Future[Taken], needs: Sequence[Need]) -> Taken | None:
+    """What another request was just told, where these needs would be told the same: there is not enough."""
+    if asking.exception() is not None:
+        return None
+    taken = asking.result()
+    left = 0 if taken.short is None else taken.left[taken.short]
+    same = any(need.key == taken.short and left is not None and need.least > left for need in needs)
+    return taken if same else None
 
 
 def _call_off(hold: Hold) -> None:
