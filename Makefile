@@ -13,7 +13,8 @@ CODE := src tests tools bench
 help: ## List the targets
 	@echo "Purser: make …"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS DATABASE"
+	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS DATABASE;"
+	@echo "  of crash: N DATABASE SEED FAULT; of soak: MINUTES DATABASE SEED"
 
 # What is installed: a stamp for what the program needs to run, and one for what its developers need on top.
 

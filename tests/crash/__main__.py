@@ -53,6 +53,9 @@ def main() -> int:
                     outcome = run.play(progress)
                 good = is_good(outcome, given.database)
                 _say(*tell(outcome, given.database))
+            except KeyboardInterrupt:
+                _say("Stopped by hand: nothing is told of this run.")
+                return 130
             finally:
                 if not good and not databases.is_sqlite():
                     postgres.dump(run.url, folder / "books.sql")
