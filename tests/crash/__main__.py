@@ -18,11 +18,11 @@ from tests.crash.faults import FAULTS, OWN
 from tests.crash.report import is_good, tell
 from tests.crash.run import Plan, Run
 
-_PAUSE_SECONDS, _SOAK_PAUSE_SECONDS = 0.5, 10.0
+_SOAK_PAUSE_SECONDS = 10.0
 
 
 def main() -> int:
-    """Run; answers 1 where anything is wrong, or a long run did not meet what it must."""
+    """Run; answers 1 where anything is wrong, a long run did not meet what it must, or a planted fault is not caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=1000, help="how many serving processes to kill (default: 1000)")
     parser.add_argument("--minutes", type=float, default=0, help="a soak: so long, with a kill now and then")
@@ -31,16 +31,12 @@ def main() -> int:
     parser.add_argument("--fault", choices=sorted(FAULTS), metavar="NAME", help=f"plant one: {', '.join(OWN)}, …")
     parser.add_argument("--back-ms", type=int, default=2000, help="headroom of the dead must be back within (2000)")
     given = parser.parse_args()
-    plan = Plan(
-        given.seed,
-        0 if given.minutes else given.kills,
-        given.minutes,
-        supervised=0 if given.fault else 2,
-        singles=3 if given.fault else 2,
-        back_ms=given.back_ms,
-        fault=given.fault,
-        pause_seconds=_SOAK_PAUSE_SECONDS if given.minutes else _PAUSE_SECONDS,
-    )
+    if given.fault:
+        plan = Plan.for_fault(given.fault, seed=given.seed, kills=given.kills)
+    elif given.minutes:
+        plan = Plan(given.seed, minutes=given.minutes, pause_seconds=_SOAK_PAUSE_SECONDS, back_ms=given.back_ms)
+    else:
+        plan = Plan(given.seed, given.kills, back_ms=given.back_ms)
     raise_file_limit()
     folder = Path(tempfile.mkdtemp(prefix="purser-crash-"))
     good = False

@@ -39,12 +39,14 @@ class Killer:
         deaths: Deaths,
         *,
         spared: int = 0,
+        stalls: int = WAYS[STALLED],
         at_boundary: Callable[[], bool] = lambda: False,
     ) -> None:
         self._chance, self._serving, self._books, self._told = Random(f"{seed}/killer"), serving, books, told
         self._deaths, self._spared, self._at_boundary = deaths, spared, at_boundary
         self._absent: list[tuple[float, Seat]] = []  # when each is to be started again
         self._stalled: dict[int, set[int]] = {}  # processes that stand still, and their writers then
+        self._weights = {**WAYS, STALLED: stalls}
         self.ways: Counter[str] = Counter()
         self.supervisors = 0
 
@@ -70,7 +72,7 @@ class Killer:
 
     def _draw(self) -> str:
         """What to do next; what a longer run has not done yet comes sooner."""
-        way = self._chance.choices(list(WAYS), list(WAYS.values()))[0]
+        way = self._chance.choices(list(self._weights), list(self._weights.values()))[0]
         never = [other for other in WAYS if not self.ways[other]]
         if never and self.kills >= _BY_NOW and self._chance.random() < 0.3:
             way = self._chance.choice(never)

@@ -41,6 +41,8 @@ def tell(outcome: Outcome, database: str) -> list[str]:
     """The whole report, line by line."""
     lines = [*_tell_kills(outcome, database), *_tell_moments(outcome, database), *_tell_back(outcome)]
     lines += [*_tell_answers(outcome), *_tell_size(outcome), *_tell_findings(outcome)]
+    if outcome.plan.fault:
+        return [*lines, "CAUGHT." if outcome.findings.grave else "NOT CAUGHT."]
     absent = not_met(outcome, database)
     if absent:
         few = len(outcome.deaths) < ENOUGH_KILLS
@@ -53,7 +55,9 @@ def tell(outcome: Outcome, database: str) -> list[str]:
 
 
 def is_good(outcome: Outcome, database: str) -> bool:
-    """Whether nothing is wrong, and a long run has met every moment."""
+    """Whether nothing is wrong, and a long run has met every moment; of a planted fault, whether it was caught."""
+    if outcome.plan.fault:
+        return outcome.findings.grave
     met = len(outcome.deaths) < ENOUGH_KILLS or not not_met(outcome, database)
     return met and not outcome.findings.any
 

@@ -34,6 +34,8 @@ WORK_LOST = "between work and its commit: the model server worked, nothing is bi
 _PATIENCE = 3  # times the promised return of headroom, until nobody waits for it any more
 _WARM_SECONDS = 60
 _JOIN_SECONDS = 90
+_STALLS, _MANY_STALLS = 3, 40
+_SEEN_ALIVE = {"the_closed_go_on", "the_fence_does_not_refuse", "what_was_held_outlives_the_fence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Plan:
     """What a run is to be: `kills` of serving processes, or `minutes` with a kill now and then.
 
     `singles` processes serve by themselves and `supervised` ones as workers of one supervisor. The books are examined
-    after every `round_kills`. Headroom must be back within `back_ms`.
+    after every `round_kills`. Headroom must be back within `back_ms`. `stalls` is how often, in a hundred, a process is
+    stopped instead until the others have closed it.
     """
 
     seed: int
@@ -54,7 +57,24 @@ class Plan:
     round_kills: int = 25
     pause_seconds: float = 0.5
     back_ms: int = 2000
+    stalls: int = _STALLS
     fault: str | None = None
+
+    @classmethod
+    def for_fault(cls, fault: str, *, seed: int, kills: int) -> Plan:
+        """A small run with a planted fault, examined after every kill; it ends when the fault is caught."""
+        return cls(
+            seed,
+            kills,
+            singles=3,
+            supervised=0,
+            cold=10,
+            clients=10,
+            round_kills=1,
+            pause_seconds=0.2,
+            stalls=_MANY_STALLS if fault in _SEEN_ALIVE else _STALLS,
+            fault=fault,
+        )
 
     @property
     def spared(self) -> int:
@@ -131,6 +151,7 @@ class Run:
             told,
             self._deaths,
             spared=plan.spared,
+            stalls=plan.stalls,
             at_boundary=money.is_at_boundary,
         )
         vitals = Vitals(books[3], serving.all_pids)

@@ -24,18 +24,7 @@ MOST_KILLS = 40
     ],
 )
 def test_a_planted_fault_is_caught(tmp_path: Path, fault: str, caught_as: set[str]) -> None:
-    plan = Plan(
-        seed=3,
-        kills=MOST_KILLS,
-        singles=3,
-        supervised=0,
-        cold=10,
-        clients=10,
-        round_kills=1,
-        pause_seconds=0.2,
-        fault=fault,
-    )
-    outcome = Run(plan, tmp_path).play()
+    outcome = Run(Plan.for_fault(fault, seed=3, kills=MOST_KILLS), tmp_path).play()
     caught = {name for name, count in outcome.findings.counts.items() if count}
     report = "\n".join(tell(outcome, databases.SQLITE if databases.is_sqlite() else databases.POSTGRESQL))
     assert caught & caught_as, f"{fault} was not caught in {len(outcome.deaths)} kills\n{report}"
