@@ -22,7 +22,7 @@ _SOAK_PAUSE_SECONDS = 10.0
 
 
 def main() -> int:
-    """Run; answers 1 where anything is wrong, a long run did not meet what it must, or a planted fault is not caught."""
+    """Run; answers 1 where anything is wrong, a long run did not meet what it must, or a fault is not caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=1000, help="how many serving processes to kill (default: 1000)")
     parser.add_argument("--minutes", type=float, default=0, help="a soak: so long, with a kill now and then")
