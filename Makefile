@@ -13,7 +13,8 @@ CODE := src tests tools bench
 help: ## List the targets
 	@echo "Purser: make …"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS DATABASE"
+	@echo "  Variables of demo: PORT CREDENTIALS WORKERS CLOCK CLOCK_START DATA; of setup: PYTHON; of test: ARGS DATABASE;"
+	@echo "  of crash: N DATABASE SEED FAULT; of soak: MINUTES DATABASE SEED"
 
 # What is installed: a stamp for what the program needs to run, and one for what its developers need on top.
 
@@ -82,6 +83,18 @@ wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo
 .PHONY: simulate
 simulate: .venv/.run-time ## Run N=1000 seeds of the simulator from seed FROM=1 on
 	@exec .venv/bin/purser simulate --seeds $${N:-1000} --from $${FROM:-1}
+
+# Real processes killed under load. N kills, or MINUTES with a kill now and then; DATABASE=sqlite or postgresql; SEED=1.
+# FAULT=name plants a fault of tests/crash/faults.py, which must be caught. What went wrong stays for inspection.
+
+.PHONY: crash
+crash: .venv/.dev ## Kill N=1000 serving processes under load, and have an observer add up
+	@exec $(PY) -m tests.crash --kills $${N:-1000} --database $${DATABASE:-sqlite} --seed $${SEED:-1} \
+		$${FAULT:+--fault "$$FAULT"} $(ARGS)
+
+.PHONY: soak
+soak: .venv/.dev ## The same for MINUTES=60, steadily, watching memory, descriptors and disk
+	@exec $(PY) -m tests.crash --minutes $${MINUTES:-60} --database $${DATABASE:-sqlite} --seed $${SEED:-1} $(ARGS)
 
 # Benchmarks: figures, not checks; `make test` runs none of them. ARGS=--quick for a first impression.
 

@@ -83,6 +83,11 @@ def start(**settings: str) -> Server:
     return Server(url, guard)
 
 
+def dump(url: str, to: Path) -> None:
+    """Write a database as SQL into a file, for whoever wants to look into it when its server is gone."""
+    subprocess.run([_programs() / "pg_dump", "--dbname", url, "--file", to], check=True)
+
+
 # ── the process between ──────────────────────────────────────────────────────────────────────────────────────────
 def main(settings: dict[str, str]) -> None:
     """Run a server, say its URL, and end it when standard input ends."""

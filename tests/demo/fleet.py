@@ -43,17 +43,12 @@ def fleet(folder: Path, count: int, **more: str) -> Iterator[list[Program]]:
     data, operator_key = folder / "data", f"op_{secrets.token_hex(24)}"
     data.mkdir()
     with ExitStack() as stack:
-        engine = stack.enter_context(_process(_modelserver(), folder, folder / "engine.log"))
-        assert engine.stdout is not None
-        upstream = engine.stdout.readline().split()[3].decode()
-        (data / "purser.toml").write_text(_CONFIG.format(upstream=upstream))
+        stack.enter_context(model_server(folder, data))
         serving = []
         for n in range(count):
-            port, log = free_port(), folder / f"serve-{n}.log"
-            command = [sys.executable, "-m", "purser.main", "serve", "--port", str(port)]
-            process = stack.enter_context(_process(command, data, log, PURSER_OPERATOR_KEY=operator_key, **more))
-            details = {"base_url": f"http://127.0.0.1:{port}", "api_key": "", "operator_key": operator_key}
-            serving.append(Program(process, details, data, log))
+            log = folder / f"serve-{n}.log"
+            command = [sys.executable, "-m", "purser.main", "serve"]
+            serving.append(stack.enter_context(program(command, free_port(), data, log, operator_key, **more)))
         assert eventually(lambda: all(_is_ready(each) for each in serving), READY_SECONDS)
         yield serving
     for each in serving:
@@ -61,9 +56,27 @@ def fleet(folder: Path, count: int, **more: str) -> Iterator[list[Program]]:
         assert "Fatal Python error" not in each.log
 
 
-def _modelserver() -> list[str]:
+@contextmanager
+def model_server(folder: Path, data: Path) -> Iterator[None]:
+    """A model server of our own, and in `data` a purser.toml in front of it."""
     words = "--port 0 --models tiny,grand --context-tokens 4096 --pace 1000 --first-token-ms 5"
-    return [sys.executable, "-m", "purser.modelserver", *words.split()]
+    command = [sys.executable, "-m", "purser.modelserver", *words.split()]
+    with _process(command, folder, folder / "engine.log") as engine:
+        assert engine.stdout is not None
+        upstream = engine.stdout.readline().split()[3].decode()
+        (data / "purser.toml").write_text(_CONFIG.format(upstream=upstream))
+        yield
+
+
+@contextmanager
+def program(
+    command: Sequence[str], port: int, data: Path, log: Path, operator_key: str, **more: str
+) -> Iterator[Program]:
+    """One serving process on that port, by such a command without its port; killed at the end."""
+    whole = [*command, "--port", str(port)]
+    with _process(whole, data, log, PURSER_OPERATOR_KEY=operator_key, **more) as process:
+        details = {"base_url": f"http://127.0.0.1:{port}", "api_key": "", "operator_key": operator_key}
+        yield Program(process, details, data, log)
 
 
 @contextmanager

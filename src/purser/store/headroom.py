@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from purser.core.errors import Broken
 from purser.core.lease import CREDIT, KEY, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
@@ -152,15 +153,43 @@ def delete_lease(conn: Connection, key: RowKey, owner: str) -> None:
     )
 
 
-def list_leases_of(conn: Connection, owner: str) -> list[tuple[RowKey, Lease]]:
-    """Every lease of one owner, in lock order."""
-    c = t.leases.c
-    found = conn.execute(
-        sa.select(c.account, c.kind, c.window, c.share, c.used)
-        .where(c.owner == owner)
-        .order_by(c.account, c.kind, c.window)
-    )
-    return [(RowKey(row[0], row[1], row[2]), Lease(row[3], row[4])) for row in found]
+_ALL_OF = (
+    'SELECT h.account, h.kind, h."window", h.amount, h.enforced, h.taken, h.used, h.over, h.unbilled, l.share, l.used '
+    'FROM leases l JOIN headroom h ON h.account = l.account AND h.kind = l.kind AND h."window" = l."window" '
+    'WHERE l.owner = ? ORDER BY h.account, h.kind, h."window"'
+)
+_LOCK_ALL_OF = {"sqlite": Statement(_ALL_OF), "postgresql": Statement(f"{_ALL_OF} FOR UPDATE OF h")}
+_PUT_ROWS = ForEach(
+    (INT, INT, INT, INT, TEXT, TEXT, TEXT),
+    sqlite="UPDATE headroom SET taken = ?, used = ?, over = ?, unbilled = ? "
+    'WHERE account = ? AND kind = ? AND "window" = ?',
+    postgresql="UPDATE headroom h SET taken = v.c1, used = v.c2, over = v.c3, unbilled = v.c4 FROM {v} "
+    'WHERE h.account = v.c5 AND h.kind = v.c6 AND h."window" = v.c7',
+)
+_COUNT_OF = Statement("SELECT COUNT(*) FROM leases WHERE owner = ?")
+_DELETE_OF = Statement("DELETE FROM leases WHERE owner = ?")
+
+
+def lock_rows_of(conn: Connection, owner: str) -> list[tuple[RowKey, Headroom, Lease]]:
+    """Every row that an owner has a lease on, locked in their order, and the lease; raises Broken for a lease on none.
+
+    A few statements however many there are, since everybody waits who wants something of these rows.
+    """
+    found = [
+        (RowKey(*row[:3]), Headroom(row[3], bool(row[4]), *row[5:9]), Lease(row[9], row[10]))
+        for row in _LOCK_ALL_OF[conn.dialect.name].run(conn, owner)
+    ]
+    if len(found) != _COUNT_OF.run(conn, owner).fetchone()[0]:
+        raise Broken(f"{owner} has a lease without headroom row")
+    return found
+
+
+def end_leases(conn: Connection, owner: str, rows: Iterable[tuple[RowKey, Headroom]]) -> None:
+    """End every lease of an owner; its rows are given as they are without them."""
+    figures = [(row.taken, row.used, row.over, row.unbilled, *key) for key, row in rows]
+    if figures:
+        _PUT_ROWS.run(conn, figures)
+        _DELETE_OF.run(conn, owner)
 
 
 _LEASED = sa.text(

@@ -381,16 +381,13 @@ def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:
     )
     if closed.rowcount != 1:
         return None
-    spare = 0
-    for key, held in rows.list_leases_of(tx.conn, owner_name(writer)):
-        row = rows.lock_row(tx.conn, key)
-        if row is None:
-            raise Broken(f"lease without headroom row: {key}")
+    spare, owner, ended = 0, owner_name(writer), []
+    for key, row, held in rows.lock_rows_of(tx.conn, owner):
         if writer == tx.writer:
             row, held = protocol.give_back(row, held, held.spare)
         spare += held.spare if key.kind == protocol.CREDIT else 0  # every hold is on a credit row, and counts once
-        rows.put_row(tx.conn, key, protocol.close(row, held))
-        rows.delete_lease(tx.conn, key, owner_name(writer))
+        ended.append((key, protocol.close(row, held)))
         tx.touch(key.account)
+    rows.end_leases(tx.conn, owner, ended)
     tx.conn.execute(sa.update(t.writers).where(c.id == writer).values(unbilled=spare))
     return spare
