@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -168,36 +168,46 @@ def _settle(tx: Tx, events: Sequence[Event]) -> set[str]:
     """Answers the accounts of which a lease ran dry."""
     by_account: dict[str, list[Event]] = {}
     for event in events:
-        by_account.setdefault(event.account, []).append(_on_open_bill(tx, event))
+        # A request that held nothing does not keep its month open.
+        kept = event if event.held_nanos else _on_open_bill(tx, event)
+        own = by_account.get(kept.account)
+        if own is None:
+            by_account[kept.account] = [kept]
+        else:
+            own.append(kept)
     entries, posted = [], []
+    costs: dict[tuple[str, str, tuple[RowKey, ...]], int] = {}  # by account, month and budgets
     for account, own in sorted(by_account.items()):
         sums: dict[str, int] = {}
+        first = f"{own[0].id}/settled"
         for event in own:
-            sums[event.bill_month] = sums.get(event.bill_month, 0) + event.cost_nanos
-        txn = f"{own[0].id}/settled" if any(sums.values()) else None
-        if txn is not None:
-            entries.append((account, journal.settled(txn, sums)))
-        posted += [(event, txn if event.cost_nanos else None) for event in own]
+            cost = event.cost_nanos
+            posted.append((event, first if cost else None))
+            if cost:  # nothing held: there may be no row
+                month, bill_month = event.month, event.bill_month
+                sums[bill_month] = sums.get(bill_month, 0) + cost
+                place = (account, month, event.budgets)
+                costs[place] = costs.get(place, 0) + cost
+        if sums:
+            entries.append((account, journal.settled(first, sums)))
     usage.insert_events(tx, posted)
     ledger.post_all(tx, entries)
-    return _use_leases(tx, posted)
+    return _use_leases(tx, costs)
 
 
 def _on_open_bill(tx: Tx, event: Event) -> Event:
-    """A request that held nothing does not keep its month open: where that is closed, it goes on the open bill."""
-    if event.held_nanos or event.month >= month_of(tx.now):
+    """Where the month of a request that held nothing is closed, it goes on the open bill."""
+    if event.month >= month_of(tx.now):
         return event
     return replace(event, bill_month=bill_month(tx, event.account, event.month))
 
 
-def _use_leases(tx: Tx, posted: Sequence[tuple[Event, str | None]]) -> set[str]:
-    """Answers the accounts of which a lease ran dry."""
+def _use_leases(tx: Tx, by_path: Mapping[tuple[str, str, tuple[RowKey, ...]], int]) -> set[str]:
+    """Use the leases for what an account's requests of a month and of budgets cost; answers whose leases ran dry."""
     costs: dict[RowKey, int] = {}
-    for event, _ in posted:
-        if not event.cost_nanos:
-            continue  # nothing held: there may be no row
-        for key in path(event.account, event.month, event.budgets):
-            costs[key] = costs.get(key, 0) + event.cost_nanos
+    for place, cost in by_path.items():
+        for key in path(*place):
+            costs[key] = costs.get(key, 0) + cost
     if not costs:
         return set()
     held = headroom.get_leases(tx.conn, costs, tx.owner)

@@ -28,8 +28,8 @@ def _nothing(_account: str) -> Mapping[str, int]:
 class Desk:
     """One process's way to the books.
 
-    `held` answers what an account's running requests hold, nano-dollars by month. `count_request` counts a request of an
-    account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
+    `held` answers what an account's running requests hold, nano-dollars by month. `count_request` counts a request of
+    an account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
     from the event loop. `recent_requests` answers how many of an account's requests the last minute counted.
     """
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import Raw
+from msgspec.structs import astuple
 
 from purser.core.rating import Part
 from purser.core.usage import Quantities
@@ -45,8 +47,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def digest(self) -> bytes:
         """What makes two events with the same id the same or not (C3)."""
-        body = (self.model, self.occurred_at, self.quantities)
-        return hashlib.blake2b(_encode(body), digest_size=16).digest()
+        return _digest(self.model, self.occurred_at, self.quantities)
+
+
+def _digest(*body: object) -> bytes:
+    return hashlib.blake2b(_encode(body), digest_size=16).digest()
 
 
 _INSERT = Insert(
@@ -109,49 +114,49 @@ def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
     The hash chain covers an event's values under the name "usage", in the order of the table's columns.
     """
     rows: list[tuple[object, ...]] = []
-    sums: dict[tuple[object, ...], list[int]] = {}
+    facts: list[tuple[object, ...]] = []
+    shapes: dict[_Shape, list[tuple[int, ...]]] = {}
+    now, writer, seq = tx.now, tx.writer, tx.seq
     for event, txn in events:
-        quantities = _encode(event.quantities)
-        values = (
-            event.account,
-            event.source,
-            event.id,
-            event.model,
-            event.user,
-            event.key,
-            event.occurred_at,
-            tx.now,
-            event.month,
-            event.bill_month,
-            event.version,
-            msgspec.Raw(quantities),
-            event.cost_nanos,
-            event.held_nanos,
-            event.clamped_nanos,
-            int(event.estimated),
-            event.state,
-            txn,
-        )
-        budgets = " ".join(map(mark, event.budgets)) or None
-        tx.cover("usage", *values) if budgets is None else tx.cover("usage", *values, budgets)
-        rows.append((*values[:11], quantities.decode(), *values[12:], budgets, event.digest(), tx.writer, tx.seq))
-        if event.state == SETTLED:
-            _add_to_sums(sums, event, tx.writer)
+        values = astuple(event)  # in the order of the columns, save the moment of recording and the parts
+        head, bill, costs, state = values[:7], values[7:10], (*values[12:15], int(event.estimated)), values[16]
+        used, parts = event.quantities, event.parts
+        quantities = _encode(used)
+        fact = ("usage", *head, now, *bill, Raw(quantities), *costs, state, txn)
+        budgets = None
+        if event.budgets:
+            budgets = " ".join(map(mark, event.budgets))
+            fact = (*fact, budgets)
+        facts.append(fact)
+        digest = _digest(event.model, event.occurred_at, used)
+        rows.append((*head, now, *bill, quantities.decode(), *costs, state, txn, budgets, digest, writer, seq))
+        if parts and state == SETTLED:
+            units, counts, amounts = zip(*map(astuple, parts), strict=True)
+            at = event.occurred_at
+            shape = (event.account, event.bill_month, event.month, at - at % _HOUR, event.model, event.version, units)
+            if shape in shapes:
+                shapes[shape].append(counts + amounts)
+            else:
+                shapes[shape] = [counts + amounts]
+    tx.cover_all(facts)
     _INSERT.run(tx.conn, rows)
-    _ROLL.run(tx.conn, [(*key, *total) for key, total in sums.items()])
+    _ROLL.run(tx.conn, _rolled_up(shapes, writer))
 
 
-def _add_to_sums(sums: dict[tuple[object, ...], list[int]], event: Event, writer: int) -> None:
-    hour_at = event.occurred_at - event.occurred_at % _HOUR
-    for part in event.parts:
-        key = (event.account, event.bill_month, event.month, hour_at, event.model, part.unit, event.version, writer)
-        total = sums.get(key)
-        if total is None:
-            sums[key] = [part.quantity, part.amount_nanos, 1]
-        else:
-            total[0] += part.quantity
-            total[1] += part.amount_nanos
-            total[2] += 1
+# Account, bill month, month, hour, model, version, and the units of which the events of one shape have used some.
+_Shape = tuple[str, str, str, int, str, int, tuple[str, ...]]
+
+
+def _rolled_up(shapes: dict[_Shape, list[tuple[int, ...]]], writer: int) -> list[tuple[object, ...]]:
+    """The roll-ups of events, given by their shapes: of each event the counts of its units, and then their amounts."""
+    sums: dict[tuple[object, ...], tuple[int, int, int]] = {}
+    for (account, bill_month, month, hour_at, model, version, units), figures in shapes.items():
+        totals = [sum(column) for column in zip(*figures, strict=True)]
+        for n, unit in enumerate(units):
+            key = (account, bill_month, month, hour_at, model, unit, version, writer)
+            quantity, amount, count = sums.get(key, (0, 0, 0))
+            sums[key] = (quantity + totals[n], amount + totals[n + len(units)], count + len(figures))
+    return [(*key, *total) for key, total in sums.items()]
 
 
 def sum_rollups(conn: Connection, account: str, bill_month: str) -> list[Row]:
