@@ -218,13 +218,12 @@ def dead_writers_are_never_closed(patch: pytest.MonkeyPatch) -> None:
 
 @fault
 def the_chain_leaves_usage_out(patch: pytest.MonkeyPatch) -> None:
-    true = transaction.Tx.cover
+    true = transaction.Tx.cover_all
 
-    def cover(self: Any, *fact: object) -> None:
-        if fact[0] != "usage":
-            true(self, *fact)
+    def cover_all(self: Any, facts: Any) -> None:
+        true(self, [fact for fact in facts if fact[0] != "usage"])
 
-    patch.setattr(transaction.Tx, "cover", cover)
+    patch.setattr(transaction.Tx, "cover_all", cover_all)
 
 
 def _guess(patch: pytest.MonkeyPatch, *, success: bool) -> None:
@@ -296,13 +295,13 @@ def an_answer_leaves_before_its_commit(patch: pytest.MonkeyPatch) -> None:
 
 @fault
 def a_request_is_served_again(patch: pytest.MonkeyPatch) -> None:
-    true = WriteQueue.settle
+    true = WriteQueue.settle_all
 
-    def settle(self: WriteQueue, event: Any, done: Any) -> None:
-        true(self, event, lambda new, error: done(True if error is None else new, error))
+    def settle_all(self: WriteQueue, events: Any, done: Any) -> None:
+        true(self, events, lambda new, error: done([True] * len(new) if error is None else new, error))
 
     patch.setattr(claims, "claim", lambda tx, account, id_: claims.Claimed(True))
-    patch.setattr(WriteQueue, "settle", settle)
+    patch.setattr(WriteQueue, "settle_all", settle_all)
 
 
 @fault
