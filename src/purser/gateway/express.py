@@ -152,30 +152,33 @@ class Express:
         hold = lessee.hold_at_once(id_, account, month, offer.book.version, amount)
         if hold is None:
             return None
-        wait, remaining = gateway.directory.count_request(caller.standing)
-        if wait:
-            cashier.void(hold)
-            return None
-        hold.bearer = exchange
-        gateway.remaining.watch(hold)
-        gateway.counters.requests += 1
-        gateway.running += 1
-        most = caller.standing.requests_per_minute
-        return Journey(
-            gateway,
-            exchange,
-            caller.principal,
-            caller.heads,
-            offer,
-            id_.encode(),
-            now,
-            hold,
-            cap,
-            requested is not None,
-            input_tokens,
-            most,
-            remaining,
-        )
+        journey = None
+        try:
+            wait, remaining = gateway.directory.count_request(caller.standing)
+            if not wait:
+                journey = Journey(
+                    gateway,
+                    exchange,
+                    caller.principal,
+                    caller.heads,
+                    offer,
+                    id_.encode(),
+                    now,
+                    hold,
+                    cap,
+                    requested is not None,
+                    input_tokens,
+                    caller.standing.requests_per_minute,
+                    remaining,
+                )
+                gateway.remaining.watch(hold)
+                hold.bearer = exchange
+                gateway.counters.requests += 1
+                gateway.running += 1
+        finally:
+            if journey is None:
+                cashier.void(hold)
+        return journey
 
     def _know(self, caller: Caller) -> bool:
         """Look up who a caller is and how the account stands; False where that is not in memory, or not well."""
