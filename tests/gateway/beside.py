@@ -38,7 +38,7 @@ class Beside:
             resolve_url="http://here/dashboard",
             reload_clock=self._reload_clock,
         )
-        self.server = Server(self.gateway.answer, at_once=self.gateway.answer_at_once)
+        self.server = Server(self.gateway.answer, at_once=self.gateway.at_once)
         await self.server.start("127.0.0.1", 0)
 
     async def _stop(self) -> None:

@@ -124,7 +124,7 @@ class Rig:
             self.db, self.queue, self.world, self.policy, serve_models(models), resolve_url="http://here/dashboard"
         )
         self._heard.append(self.gateway.on_touched)
-        self.server = Server(self.gateway.answer, at_once=self.gateway.answer_at_once)
+        self.server = Server(self.gateway.answer, at_once=self.gateway.at_once)
         await self.server.start("127.0.0.1", 0)
         self.port = self.server.port
 

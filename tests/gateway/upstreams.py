@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 
 def saying(answer: bytes) -> AbstractContextManager[str]:
@@ -28,6 +28,38 @@ def one_by_one(events: Iterable[bytes], go_on: threading.Semaphore) -> AbstractC
             return  # cut at the end of the money
 
     return _serving(say)
+
+
+@contextmanager
+def keeping(reply: Callable[[bytes], bytes | None]) -> Iterator[str]:
+    """A server that keeps its connections: it sends what `reply` says to a request, hangs up at None; its base URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    lines: list[socket.socket] = []
+
+    def serve(line: socket.socket) -> None:
+        with line:
+            while (request := _read_request(line)) and (said := reply(request)) is not None:
+                line.sendall(said)
+
+    def accept() -> None:
+        while True:
+            try:
+                lines.append(listener.accept()[0])
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(lines[-1],), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+        for line in lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -54,14 +86,31 @@ def _serving(say: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join(5)
 
 
-def _read_request(line: socket.socket) -> None:
+def _read_request(line: socket.socket) -> bytes:
+    """A request's bytes; fewer where the other side hangs up."""
     got = b""
-    while b"\r\n\r\n" not in got:
-        got += line.recv(65536) or b"\r\n\r\n"
-    head, _, body = got.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    while len(body) < length:
-        body += line.recv(65536) or b" " * length
+    try:
+        while b"\r\n\r\n" not in got or len(got) < _whole(got):
+            more = line.recv(65536)
+            if not more:
+                return b""
+            got += more
+    except OSError:
+        return b""
+    return got
+
+
+def _whole(got: bytes) -> int:
+    head, _, _ = got.lower().partition(b"\r\n\r\n")
+    return len(head) + 4 + int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+
+
+def completion(model: bytes, prompt: int, output: int, *headers: bytes) -> bytes:
+    """A plain answer after which the connection stays."""
+    usage = b'{"prompt_tokens":%d,"completion_tokens":%d}' % (prompt, output)
+    body = b'{"id":"c","model":"%b","choices":[],"usage":%b}' % (model, usage)
+    lines = [b"HTTP/1.1 200 OK", b"content-type: application/json", b"content-length: %d" % len(body), *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def answer(status: int, body: bytes, *headers: bytes, kind: bytes = b"application/json") -> bytes:

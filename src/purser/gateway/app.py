@@ -73,7 +73,7 @@ class Gateway:
         self._named = 0  # request ids: the process's own id and a count
         self._name = make_id("req", world.wall(), world.entropy(80)) + "-"
         self._reload_clock = reload_clock
-        self._express = Express(self)
+        self.at_once = Express(self).take
         self._heartbeat = Heartbeat(
             db,
             queue,
@@ -90,10 +90,6 @@ class Gateway:
     def takes(self, request: Request) -> bool:
         """Whether a request is the gateway's; everything else is the control plane's."""
         return request.path in QUOTES or is_data_plane(request.path)
-
-    def answer_at_once(self, exchange: Exchange) -> bool:
-        """Take over a request that is one of the usual; False, and nothing has happened, for any other."""
-        return self._express.take(exchange)
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one data-plane request."""

@@ -316,7 +316,8 @@ class Cashier:
 
     def is_in_touch(self) -> bool:
         """Whether this process has committed within the time that a lease holds."""
-        return self.silent_seconds() <= self._policy.ttl_seconds
+        writer = self._queue.writer
+        return writer.monotonic() - writer.committed_at <= self._policy.ttl_seconds
 
     def silent_seconds(self) -> float:
         """For how long this process has committed nothing, counted from before the last commit was sent."""

@@ -23,7 +23,7 @@ from purser.core.rating import Charge, rate
 from purser.core.tariff import tariff_of
 from purser.core.usage import Quantities, quantities
 from purser.flows.access import Principal
-from purser.flows.lessee import Hold, remaining_of
+from purser.flows.lessee import Hold
 from purser.gateway import bodies
 from purser.gateway.bodies import CHAT
 from purser.gateway.directory import Standing
@@ -49,6 +49,9 @@ _LINES = (
 )
 
 
+_REQUEST = b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b"
+
+
 class Caller:
     """What a client's head says, and who that is as of one generation of the directory."""
 
@@ -66,12 +69,13 @@ class Caller:
 class Offer:
     """A model as it is sold under one price book."""
 
-    __slots__ = ("besides", "book", "most_tokens", "rates", "served", "tariff")
+    __slots__ = ("besides", "book", "most_tokens", "rates", "served", "tariff", "whole_seconds")
 
     def __init__(self, served: Served, book: PriceBook) -> None:
         self.served, self.book = served, book
         self.rates = book.models[served.name]
         self.tariff = tariff_of(self.rates)
+        self.whole_seconds = served.whole_seconds
         self.besides = header_lines(sent_besides(served))
         self.most_tokens = min(served.terms.context_tokens, served.terms.max_output_tokens)
 
@@ -129,7 +133,7 @@ class Express:
         journey = None if offer is None else self._admit(exchange, caller, offer, chat, now)
         if journey is None:
             return False
-        journey.set_out(chat, self._loop.time())
+        journey.set_out(self._loop.time())
         return True
 
     def _admit(self, exchange: Exchange, caller: Caller, offer: Offer, chat: Chat, now: int) -> Journey | None:
@@ -149,29 +153,33 @@ class Express:
         hold = lessee.hold_at_once(id_, account, month, offer.book.version, amount, budgets)
         if hold is None:
             return None
-        wait, remaining = gateway.directory.count_request(caller.standing)
-        if wait:
-            cashier.void(hold)
-            return None
-        hold.bearer = exchange
-        gateway.remaining.watch(hold)
-        gateway.counters.requests += 1
-        gateway.running += 1
-        most = caller.standing.requests_per_minute
-        return Journey(
-            gateway,
-            exchange,
-            caller.principal,
-            caller.heads,
-            offer,
-            id_.encode(),
-            now,
-            hold,
-            cap,
-            input_tokens,
-            most,
-            remaining,
-        )
+        journey = None
+        try:
+            wait, remaining = gateway.directory.count_request(caller.standing)
+            if not wait:
+                journey = Journey(
+                    gateway,
+                    exchange,
+                    caller.principal,
+                    caller.heads,
+                    offer,
+                    id_.encode(),
+                    now,
+                    hold,
+                    cap,
+                    requested is not None,
+                    input_tokens,
+                    caller.standing.requests_per_minute,
+                    remaining,
+                )
+                gateway.remaining.watch(hold)
+                hold.bearer = exchange
+                gateway.counters.requests += 1
+                gateway.running += 1
+        finally:
+            if journey is None:
+                cashier.void(hold)
+        return journey
 
     def _know(self, caller: Caller) -> bool:
         """Look up who a caller is and how the account stands; False where that is not in memory, or not well."""
@@ -205,6 +213,7 @@ class Journey(Struct, eq=False):
     at: int
     hold: Hold
     cap: int
+    names_cap: bool  # the request names its cap itself
     input_tokens: int
     most: int  # requests a minute
     remaining: int  # of these
@@ -216,14 +225,14 @@ class Journey(Struct, eq=False):
     prompt_and_cached: tuple[int, int] = (0, 0)
     cost_nanos: int = 0
 
-    def set_out(self, chat: Chat, now: float) -> None:
+    def set_out(self, now: float) -> None:
         """Send the request on. From here on what goes wrong is for this journey to say."""
         try:
-            self._send(chat, now)
+            self._send(now)
         except Exception as error:
             self._fail(error)
 
-    def _send(self, chat: Chat, now: float) -> None:
+    def _send(self, now: float) -> None:
         request, served, heads = self.exchange.request, self.offer.served, self.heads
         self.order = order = served.in_order(now)
         target = order[0]
@@ -231,11 +240,10 @@ class Journey(Struct, eq=False):
         if head is None:
             head = heads[target] = target.origin.head_begin("POST", f"{target.base}/{CHAT}", sent_on(request))
         body = request.body
-        if chat.requested is None:
+        if not self.names_cap:
             body = added(body, cap_field(CHAT, served.terms.engine), b"%d" % self.cap)
-        own = (head, self.id, self.offer.besides, len(body))
-        head = b"%bx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n" % own
-        answer = target.origin.send_at_once(head, body, served.timeout_seconds, served.whole_seconds)
+        sent = _REQUEST % (head, self.id, self.offer.besides, len(body), body)
+        answer = target.origin.send_at_once(sent, served.timeout_seconds, self.offer.whole_seconds)
         if answer is None:
             self._go_on()
             return
@@ -308,10 +316,12 @@ class Journey(Struct, eq=False):
         gateway, hold = self.gateway, self.hold
         if error is not None:
             gateway.refuse(self.exchange, error, self.id.decode(), self._headers())
-        elif gateway.remaining.is_known(hold):
-            self._tell(remaining_of(hold.shares))
         else:
-            self.exchange.go_on(self._tell_later)
+            is_known, left = gateway.remaining.at_once(hold)
+            if is_known:
+                self._tell(left)
+            else:
+                self.exchange.go_on(self._tell_later)
         gateway.running -= 1
 
     async def _tell_later(self, _: Exchange) -> None:

@@ -42,13 +42,14 @@ class Remaining:
 
     async def tell(self, hold: Hold) -> int | None:
         """What remains on a hold's path, nano-dollars; None where nothing limits it."""
-        if not self.is_known(hold):
+        if not self._is_known(hold.shares, _OLD):
             await self._know(hold.keys, hold.shares)
         return remaining_of(hold.shares)
 
-    def is_known(self, hold: Hold) -> bool:
-        """Whether what remains on a hold's path can be told at once."""
-        return self._is_known(hold.shares, _OLD)
+    def at_once(self, hold: Hold) -> tuple[bool, int | None]:
+        """Whether what remains on a hold's path can be told at once, and what `tell` would answer."""
+        shares = hold.shares
+        return (True, remaining_of(shares)) if self._is_known(shares, _OLD) else (False, None)
 
     def _is_known(self, shares: Sequence[Share], age: int) -> bool:
         since = self._now() - age if self.shared else 0

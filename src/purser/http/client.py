@@ -126,8 +126,8 @@ class Origin:
         first = self._firsts.get((method, target)) or self._first_lines(method, target)
         return first + header_lines(headers)
 
-    def send_at_once(self, head: bytes, body: bytes, timeout_seconds: float, whole_seconds: float) -> Answer | None:
-        """Send a request, its whole head given, on a kept connection; its answer may not have begun to come.
+    def send_at_once(self, request: bytes, timeout_seconds: float, whole_seconds: float) -> Answer | None:
+        """Send a request, given as all its bytes, on a kept connection; of its answer nothing may have come yet.
 
         None where no connection is free just now. Where the answer fails, or is not whole when it is told of
         (`when_whole`), `open` takes it on.
@@ -136,7 +136,7 @@ class Origin:
         if wire is None:
             return None
         self._watch(timeout_seconds)
-        return wire.send(head, body, False, timeout_seconds, whole_seconds)
+        return wire.send(request, b"", False, timeout_seconds, whole_seconds)
 
     async def close(self) -> None:
         """Close all connections; running answers fail with BrokenAnswer, or Unreachable if they had not begun."""

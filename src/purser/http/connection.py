@@ -29,6 +29,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_ahead_bytes",
+        "_alone",
         "_began",
         "_busy",
         "_current",
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._reading = True
         self._busy = False
+        self._alone = False  # nothing came behind the present request
         self._current: Exchange | None = None
         self._ahead: deque[bytes] = deque()
         self._ahead_bytes = 0
@@ -92,6 +94,7 @@ class Connection(asyncio.Protocol):
                 data = reader.let_go() + data
             request = reader.take_known(data)
             if request is not None:
+                self._alone = self._reading
                 self._begin(request)
                 return
             if reader.phase != HEAD:
@@ -102,6 +105,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        self._alone = False
         if self._busy:
             if self._current is not None:
                 self._current.hang_up()
@@ -149,6 +153,7 @@ class Connection(asyncio.Protocol):
             self._ahead_bytes += size - at
 
     def _keep(self, data: bytes) -> None:
+        self._alone = False
         if self._reader.over or self._reader.refused is not None:
             return
         self._ahead.append(data)
@@ -203,7 +208,9 @@ class Connection(asyncio.Protocol):
     def _after_answer(self) -> None:
         self._busy = False
         self._since = self._began = self._loop.time()
-        self._go_on()
+        if not self._alone:
+            self._go_on()
+        self._alone = False
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Say why, then read away what still comes for a moment: closing on unread bytes would lose the answer."""

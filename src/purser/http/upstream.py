@@ -71,7 +71,7 @@ class Answer(msgspec.Struct, eq=False):
     _wire: Wire | None
     _loop: asyncio.AbstractEventLoop
     status: int = 0
-    headers: list[tuple[bytes, bytes]] = []
+    _headers: list[tuple[bytes, bytes]] | None = None
     known: KnownHead | None = None  # its head, where others had the same
     # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
     # the reader waits on. Must not raise.
@@ -81,8 +81,19 @@ class Answer(msgspec.Struct, eq=False):
     _on_news: Callable[[], None] | None = None
     _pieces: list[bytes] = []
     _waiting_bytes: int = 0
+    was_known: bool = False  # its head was, and has not been parsed
+    _size: int = 0  # of its body then
     _whole: bool = False
     _error: UpstreamError | None = None
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers, once they have come."""
+        found = self._headers
+        if found is None:
+            known = self.known
+            found = self._headers = [] if known is None else known.fields(self._size)
+        return found
 
     def header(self, name: bytes) -> bytes | None:
         """The first value under a lower-case name, or None."""
@@ -169,17 +180,17 @@ class Answer(msgspec.Struct, eq=False):
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Status and headers have come."""
         self.status = status
-        self.headers = headers
+        self._headers = headers
         if self._head is not None and not self._head.done():
             self._head.set_result(None)
 
     def come(self, known: KnownHead, body: bytes) -> None:
         """All of it has come, with a head that was known."""
         self.known = known
+        self.was_known = True
         self.status = known.status
-        self.headers = known.fields(len(body))
-        if body:
-            self._pieces.append(body)
+        self._pieces.append(body)
+        self._size = len(body)
         self._whole = True
         self._wire = None
         if self._head is not None:

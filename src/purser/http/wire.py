@@ -96,10 +96,8 @@ class Wire(asyncio.Protocol):
         self.silence_seconds = silence_seconds
         self.heard_at = now = self.loop.time()
         self.ends_at = now + whole_seconds
-        if not body:
-            self.transport.write(head)
-        elif len(body) < _ONE_WRITE_BYTES:
-            self.transport.write(head + body)
+        if len(body) < _ONE_WRITE_BYTES:
+            self.transport.write(head + body if body else head)
         else:
             self.transport.writelines((head, body))
         return answer
@@ -150,16 +148,32 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self.answer is None or self.parser is None:
+        parser = self.parser
+        if self.answer is None or parser is None:
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
         at_first = not self.received
-        self.received = True
-        if self.held:
-            at_first, data, self.held = True, self.held + data, b""
-        if not at_first or not self._take_known(data):
-            self._parse(data, at_first)
+        if at_first or self.held:
+            self.received = at_first = True
+            data, self.held = self.held + data, b""
+            if self._take_known(data):
+                return
+        self.parsed = True
+        self.quiet += len(data)
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self.ended:
+                self._fail(self.broken or BrokenAnswer("the upstream's answer is not well-formed HTTP"))
+                return
+            self.beyond = True
+        if at_first and not (self.in_head or self.interim or self.bodiless):
+            self._get_to_know(data, parser)
+        if self.ended:
+            self._finish()
+        elif self.quiet > self.origin.max_head_bytes:
+            self._fail(BrokenAnswer("the upstream's headers are too large"))
 
     def _take_known(self, data: bytes) -> bool:
         """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
@@ -186,27 +200,7 @@ class Wire(asyncio.Protocol):
         """Parse what is held: the rest does not come."""
         held, self.held = self.held, b""
         if held:
-            self._parse(held, False)
-
-    def _parse(self, data: bytes, at_first: bool) -> None:
-        parser = self.parser
-        if parser is None:
-            return
-        self.parsed = True
-        self.quiet += len(data)
-        try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if not self.ended:
-                self._fail(self.broken or BrokenAnswer("the upstream's answer is not well-formed HTTP"))
-                return
-            self.beyond = True
-        if at_first and not (self.in_head or self.interim or self.bodiless):
-            self._get_to_know(data, parser)
-        if self.ended:
-            self._finish()
-        elif self.quiet > self.origin.max_head_bytes:
-            self._fail(BrokenAnswer("the upstream's headers are too large"))
+            self.data_received(held)
 
     def _get_to_know(self, data: bytes, parser: httptools.HttpResponseParser) -> None:
         """Remember the head of an answer of which nothing is of use before all of it is there: one in JSON."""

@@ -200,7 +200,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
             await control(exchange)
 
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
-    server = Server(answer, at_once=gateway.answer_at_once, limits=limits, refuse=refuse)
+    server = Server(answer, at_once=gateway.at_once, limits=limits, refuse=refuse)
     await server.start(sockets=sockets)
     working = threading.Thread(target=worker.run, name="purser-worker", daemon=True)
     working.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from random import Random
@@ -11,8 +12,8 @@ import msgspec
 
 from purser.core.money import parse_usd
 from purser.core.period import SECOND
-from purser.http.exchange import Exchange, Request
-from purser.simulator.upstream import CALL_HEADER
+from purser.http.exchange import Answerer, Exchange, Request
+from purser.simulator.upstream import CALL_HEADER, known_head
 
 if TYPE_CHECKING:
     from purser.simulator.plan import Item
@@ -109,6 +110,8 @@ class Call:
             headers.append((b"x-request-id", self.name.encode()))
         request = Request("POST", b"/v1/chat/completions", "/v1/chat/completions", "", headers, "client", "1.1", True)
         request.body = _encode(fields)
+        if self.number % 2:  # the others send a head that is not known
+            request.known = known_head(headers)
         return request
 
     # ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────
@@ -244,3 +247,20 @@ class Line:
     def exchange_ended(self, keep_alive: bool) -> None:
         """The answer is whole."""
         self._over(b"".join(self._sent), whole=True)
+        if self.task is None:
+            self.answered()
+
+    def go_on(self, exchange: Exchange, answerer: Answerer) -> None:
+        """Have the exchange answered by a task."""
+        loop = self.process.loop
+
+        async def answer() -> None:
+            try:
+                await answerer(exchange)
+            except asyncio.CancelledError:
+                return
+            finally:
+                if not loop.dead:
+                    self.answered()
+
+        self.task = loop.create_task(answer())

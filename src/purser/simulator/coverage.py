@@ -31,6 +31,7 @@ REQUIRED = (
     "a request sent again had been settled",
     "a connection broke within an answer",
     "a client hung up",
+    "a request went the express way",
     "a stream ended with an error",
     # money
     "the last of a limit was granted",

@@ -350,16 +350,8 @@ class Process:
         exchange: Exchange = line.exchange
         loop = self.loop
 
-        async def answer() -> None:
-            try:
-                await self.gateway.answer(exchange)
-            except asyncio.CancelledError:
-                return
-            finally:
-                if not loop.dead:
-                    line.answered()
-
         def begin() -> None:
-            line.task = loop.create_task(answer())
+            if not self.gateway.at_once(exchange):
+                line.go_on(exchange, self.gateway.answer)
 
         loop.inside(begin)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from purser.core.period import SECOND
-from purser.http.client import Answer, BrokenAnswer, Origin, TimedOut, Unreachable
+from purser.http.client import Answer, BrokenAnswer, Origin, TimedOut, Unreachable, UpstreamError
 from purser.http.head import Headers
+from purser.http.known import Fields, KnownHead
 from purser.http.wire import NEVER
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class _Cap(msgspec.Struct):
 
 
 _decode_cap = msgspec.json.Decoder(_Cap).decode
+
+
+def known_head(fields: Fields) -> KnownHead:
+    """A head as one that has been seen before."""
+    return KnownHead(b"", b"0", b"", [*fields, (b"content-length", b"0")], 200)
 
 
 class Work:
@@ -87,8 +93,17 @@ class Work:
         }
         if self.call.engine != COUNTLESS:
             said["usage"] = self.usage()
-        self.answer.begin(200, [(b"content-type", b"application/json")])
+        headers = [(b"content-type", b"application/json")]
+        self.answer.known = known_head(headers)
+        self.answer.begin(200, headers)
         self.answer.add(_encode(said))
+        self.answer.end()
+        return self.answer
+
+    def answer_failure(self) -> Answer:
+        """An error of the server's own."""
+        self.answer.begin(500, [(b"content-type", b"application/json")])
+        self.answer.add(b'{"error":{"message":"out of memory"}}')
         self.answer.end()
         return self.answer
 
@@ -165,28 +180,57 @@ class Upstream(Origin):
         begun: Answer | None = None,
     ) -> Answer:
         """As the real one: raises Unreachable, TimedOut."""
-        run = self._process.run
+        if begun is not None:
+            await begun.headed()
+            return begun
         sent = dict(headers)
-        call = run.calls[int(sent[CALL_HEADER])]
-        random = call.random
-        await asyncio.sleep(random.randrange(500, 8_000) / SECOND)
+        call = self._process.run.calls[int(sent[CALL_HEADER])]
+        await asyncio.sleep(call.random.randrange(500, 8_000) / SECOND)
         if call.engine == REFUSES:
             raise Unreachable("simulated: connection refused")
         on_sent()
+        return await self._answer(self._arrived(call, sent[b"x-request-id"], body))
+
+    def send_at_once(self, request: bytes, timeout_seconds: float, whole_seconds: float) -> Answer | None:
+        """As the real one: every other request finds a connection."""
+        head, _, body = request.partition(b"\r\n\r\n")
+        sent = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        call = self._process.run.calls[int(sent[CALL_HEADER])]
+        if call.engine == REFUSES or call.random.random() < 0.5:
+            return None
+        self._process.run.situation("a request went the express way")
+        work = self._arrived(call, sent[b"x-request-id"], body)
+
+        async def answer() -> None:
+            try:
+                await self._answer(work)
+            except UpstreamError as error:
+                if not work.dropped:
+                    work.answer.fail(error)
+
+        self._process.loop.create_task(answer())
+        return work.answer
+
+    def _arrived(self, call: Call, id_: bytes, body: bytes) -> Work:
         asked = _decode_cap(body)
-        work = Work(self._process, call, sent[b"x-request-id"].decode(), asked.model, asked.max_tokens)
-        run.watch.begin_work(work)
+        work = Work(self._process, call, id_.decode(), asked.model, asked.max_tokens)
+        self._process.run.watch.begin_work(work)
+        return work
+
+    async def _answer(self, work: Work) -> Answer:
+        """Work on a request, and answer it unless the gateway has hung up meanwhile."""
+        call = work.call
         if call.engine == SILENT:
             await asyncio.sleep(_SILENCE_SECONDS)
             raise TimedOut("answer")
         if call.engine == FAILS:
             await asyncio.sleep(0.01)
-            work.answer.begin(500, [(b"content-type", b"application/json")])
-            work.answer.add(b'{"error":{"message":"out of memory"}}')
-            work.answer.end()
+        elif call.stream:
+            await asyncio.sleep(call.random.randrange(1_000, 30_000) / SECOND)
+        else:
+            await asyncio.sleep((work.wanted // CHUNK_TOKENS + 1) * call.chunk_pause / SECOND)
+        if work.dropped:
             return work.answer
-        if call.stream:
-            await asyncio.sleep(random.randrange(1_000, 30_000) / SECOND)
-            return work.begin_stream()
-        await asyncio.sleep((work.wanted // CHUNK_TOKENS + 1) * call.chunk_pause / SECOND)
-        return work.answer_whole()
+        if call.engine == FAILS:
+            return work.answer_failure()
+        return work.begin_stream() if call.stream else work.answer_whole()
