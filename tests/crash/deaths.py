@@ -11,6 +11,7 @@ from tests.crash.books import Books
 from tests.crash.looking import Sight
 
 _LOOK_SECONDS = 0.005
+_FAR_APART_SECONDS = 1.0
 _QUIET_SECONDS = 0.4  # a transaction that was under way at a server may still come; nothing after that
 
 
@@ -29,6 +30,7 @@ class Death:
     from_at: float | None = None
     back_at: float | None = None
     gone_since: float | None = None  # as far as was seen
+    unseen: bool = False  # the watch itself did not come to look for so long that it cannot tell
 
     @property
     def pid(self) -> int:
@@ -37,9 +39,11 @@ class Death:
 
     @property
     def back_ms(self) -> float | None:
-        """For how many milliseconds it was out of reach."""
+        """For how many milliseconds it was out of reach; None where that is not known."""
         began = self.from_at if self.alone else self.at
-        return None if began is None or self.back_at is None else max(0.0, self.back_at - began) * 1000
+        if began is None or self.back_at is None or self.unseen:
+            return None
+        return max(0.0, self.back_at - began) * 1000
 
 
 class Deaths(threading.Thread):
@@ -85,12 +89,18 @@ class Deaths(threading.Thread):
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            self._look()
             now = time.monotonic()
             if last is not None:
-                self._gaps.append(now - last)
+                self._note_gap(now - last)
             last = now
+            self._look()
             self._stopping.wait(_LOOK_SECONDS)
+
+    def _note_gap(self, seconds: float) -> None:
+        self._gaps.append(seconds)
+        if seconds > _FAR_APART_SECONDS:
+            for death in self.waiting():
+                death.unseen = True
 
     def _look(self) -> None:
         with self._books.snapshot():

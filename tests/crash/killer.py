@@ -178,14 +178,17 @@ class Killer:
                 return False
             self._kill(ready[:1], still=False)
             self._note_absent()
+        seats = [seat for seat in seats if set(self._serving.pids(seat)) & set(new)]
         if not new:
             _, seat = self._absent.pop()
             self._serving.start(seat)
-            new = self._serving.pids(seat)
-        self.ways[STARTING] += 1
+            seats = [seat]
         time.sleep(self._chance.uniform(0.0, 1.2))
-        self._kill([self._chance.choice(new)], still=self._chance.random() < 0.5)
-        return True
+        new = [pid for seat in seats for pid in self._serving.pids(seat) if not new or pid in new]
+        if new:
+            self.ways[STARTING] += 1
+            self._kill([self._chance.choice(new)], still=self._chance.random() < 0.5)
+        return bool(new)
 
     def _kill_supervisor(self, seat: Seat) -> None:
         """Its workers see that it is gone and end in good order; it comes again on another port."""

@@ -113,6 +113,9 @@ def _tell_back(outcome: Outcome) -> list[str]:
             at = [times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)], times[-1]]
             middle, most, worst = (f"{ms:,.0f} ms" for ms in at)
             lines.append(_count(len(times), f"deaths, {words}: median {middle}, p99 {most}, most {worst}"))
+    unseen = sum(death.unseen for death in outcome.deaths)
+    if unseen:
+        lines.append(_count(unseen, "deaths that were not timed, since the watch itself did not run for over a second"))
     return lines
 
 
