@@ -57,6 +57,14 @@ def test_a_known_id_with_another_body_is_a_conflict(house: House, time: str | No
     assert house.balance("ada")["spentThisMonthUsd"] == "0.000416000"
 
 
+def test_whose_usage_it_is_belongs_to_the_body(house: House) -> None:
+    house.open("ada")
+    assert house.operator.post("/v1/usage", event("e1", user="bob")).json["accepted"] == 1
+    assert house.operator.post("/v1/usage", event("e1", user="bob")).json["duplicates"] == 1
+    for other in (event("e1"), event("e1", user="cyd")):
+        assert house.operator.post("/v1/usage", other).status == 409
+
+
 def test_a_retry_without_a_time_is_a_duplicate_even_later(house: House) -> None:
     house.open("ada")
     house.operator.post("/v1/usage", event("e1"))

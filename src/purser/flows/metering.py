@@ -108,10 +108,10 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
 
 def _same(tx: Tx, digest: bytes, row: Event, event: Reported) -> bool:
     """Whether a known event had this body; one reported without a time is compared under the time it was given."""
+    first_at, user = usage.get_circumstances(tx.conn, event.account, event.source, event.id)
     if event.occurred_at is None:
-        first = usage.get_occurred_at(tx.conn, event.account, event.source, event.id)
-        row = replace(row, occurred_at=first)
-    return digest == row.digest()
+        row = replace(row, occurred_at=first_at)
+    return digest == row.digest() and user == event.user
 
 
 def _check_countable(tx: Tx, event: Event) -> None:

@@ -101,11 +101,12 @@ def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[by
     return (bytes(row[0]), int(row[1])) if row else None
 
 
-def get_occurred_at(conn: Connection, account: str, source: str, id_: str) -> int:
-    """When a known event occurred."""
+def get_circumstances(conn: Connection, account: str, source: str, id_: str) -> tuple[int, str | None]:
+    """When a known event occurred, and whose usage it is."""
     c = t.usage_events.c
-    known = sa.select(c.occurred_at).where(c.account == account, c.source == source, c.id == id_)
-    return int(conn.execute(known).scalar_one())
+    known = sa.select(c.occurred_at, c.user).where(c.account == account, c.source == source, c.id == id_)
+    occurred_at, user = conn.execute(known).one()
+    return int(occurred_at), user
 
 
 def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:

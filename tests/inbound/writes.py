@@ -1,0 +1,170 @@
+"""Every write of the API, one for each route: what must be there before it, and another request under its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from purser.store.db import Database
+from tests import databases
+
+PRICE = {"m": {"input": "1", "output": "1"}}
+USAGE = {"id": "e", "model": "tiny", "quantities": {"input_tokens": 1_000}}
+
+
+class Answered(Protocol):
+    """What any client of the tests answers."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def json(self) -> Any: ...
+
+
+Call = Callable[[str, str, Any, Mapping[str, str]], Answered]  # method, path, body, headers: with the operator's key
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request that writes: `{account}` and `{made}` in its path and bodies stand for what was made for it."""
+
+    method: str
+    route: str  # as in the document of the API
+    path: str
+    body: Any = None
+    other: Any = None  # where there is no body, another query is another request
+    make: str = ""  # a path and a body of what is made before; its id is `made`
+    made_of: Any = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.route}"
+
+
+_A = "/v1/accounts/{account}"
+_O = "/operator/v1/accounts/{account}"
+_KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
+WRITES = (
+    Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
+    Write("PATCH", _O, _O, {"unlimited": True}, {"unlimited": False}),
+    Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
+    Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00", "kind": "purchased"}, {"amountUsd": "5.00"}),
+    Write("POST", f"{_O}:suspend", f"{_O}:suspend", {"reason": "one"}, {"reason": "two"}),
+    Write("POST", f"{_O}:reinstate", f"{_O}:reinstate", make=f"{_O}:suspend", made_of={"reason": "one"}),
+    Write("POST", _USERS, f"{_USERS}?userId=bot", {"role": "user"}, {"role": "admin"}),
+    Write("PATCH", f"{_USERS}/{{user}}", f"{_USERS}/owner", {"displayName": "a"}, {"displayName": "b"}),
+    Write("POST", _KEYS, _KEYS, {"displayName": "a"}, {"displayName": "b"}),
+    Write("POST", f"{_KEYS}:delete", f"{_KEYS}:delete", {"keyId": "{made}"}, {"keyId": "key_0"}, _KEYS, {}),
+    Write("POST", f"{_USERS}/{{user}}/apiKeys", f"{_USERS}/owner/apiKeys", {"displayName": "a"}, {"displayName": "b"}),
+    Write(
+        *("POST", f"{_USERS}/{{user}}/apiKeys:delete", f"{_USERS}/owner/apiKeys:delete"),
+        *({"keyId": "{made}"}, {"keyId": "key_0"}),
+        make=_KEYS,
+        made_of={},
+    ),
+    Write(
+        *("POST", f"{_A}/paymentMethods", f"{_A}/paymentMethods"),
+        *({"token": "pm_card_visa"}, {"token": "pm_card_amex"}),
+    ),
+    Write(
+        *("DELETE", f"{_A}/paymentMethods/{{method}}", f"{_A}/paymentMethods/{{made}}"),
+        make=f"{_A}/paymentMethods",
+        made_of={"token": "pm_card_jcb"},
+    ),
+    Write("POST", f"{_A}/credits:purchase", f"{_A}/credits:purchase", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
+    Write("POST", f"{_A}/invoices/{{invoice}}:pay", f"{_A}/invoices/{{invoice}}:pay", {}, {"paymentMethod": "pm_0"}),
+    Write(
+        *("PATCH", f"{_A}/quotas/{{quota}}", f"{_A}/quotas/monthly-spend-usd"),
+        *({"value": "10"}, {"value": "20"}),
+    ),
+    Write(
+        *("POST", "/v1/usage", "/v1/usage"),
+        *({**USAGE, "account": "{account}"}, {**USAGE, "account": "{account}", "model": "dollar"}),
+    ),
+    Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
+    Write(
+        *("POST", "/operator/v1/clock:advance", "/operator/v1/clock:advance"),
+        *({"to": "2026-05-01T00:00:00Z"}, {"to": "2026-05-02T00:00:00Z"}),
+    ),
+    Write("POST", "/operator/v1/months/{month}:close", "/operator/v1/months/2026-04:close"),
+)
+# Routes that write nothing to the books, so that there is nothing to repeat.
+READING = {
+    "POST /operator/v1/audit": "it checks",
+    "POST /dashboard/sign-out": "it takes a cookie back from a browser",
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A write as it is sent for one account."""
+
+    method: str
+    path: str
+    body: Any
+    other_path: str
+    other: Any
+
+
+def publish_prices(call: Call) -> None:
+    """The prices of what is used here."""
+    price = {"input": "1.00", "output": "1.00"}
+    _done(call, "/operator/v1/prices", {"models": {"dollar": price, "tiny": price, "grand": price}})
+
+
+def prepare(call: Call, write: Write, account: str) -> Prepared:
+    """Make what a write needs: an account with a card and an invoice that nobody has paid, and more where it says so.
+
+    The clock is in March before and in April after it.
+    """
+    opened = {"id": account, "email": f"{account}@example.com", "billingMode": "contract"}
+    _done(call, "/operator/v1/accounts", opened)
+    _done(call, f"/v1/accounts/{account}/paymentMethods", {"token": "pm_card_visa"})
+    used = {"id": "used", "account": account, "model": "dollar", "quantities": {"input_tokens": 9_000_000}}
+    _done(call, "/v1/usage", used)
+    named = {"account": account}
+    if write.make:
+        made = _done(call, _fill(write.make, named), write.made_of)
+        named["made"] = made.get("keyId", made.get("id", ""))
+    body, other = _fill(write.body, named), _fill(write.other, named)
+    path = _fill(write.path, named)
+    if other is None:
+        return Prepared(write.method, path, body, f"{path}{'&' if '?' in path else '?'}another=1", body)
+    return Prepared(write.method, path, body, path, other)
+
+
+def turn_the_month(call: Call) -> None:
+    """March ends, and is billed."""
+    _done(call, "/operator/v1/clock:advance", {"to": "2026-04-01T00:00:00Z"})
+
+
+def name_invoice(call: Call, write: Prepared, account: str) -> Prepared:
+    """The same, with the account's invoice in its path."""
+    if "{invoice}" not in write.path:
+        return write
+    (invoice,) = call("GET", f"/v1/accounts/{account}/invoices", None, {}).json["invoices"]
+    assert invoice["state"] == "ISSUED"
+    path = write.path.replace("{invoice}", invoice["id"])
+    return Prepared(write.method, path, write.body, path, write.other)
+
+
+def _done(call: Call, path: str, body: Any) -> Any:
+    answer = call("POST", path, body, {})
+    assert answer.status in (200, 201), answer
+    return answer.json
+
+
+def _fill(given: Any, named: Mapping[str, str]) -> Any:
+    if isinstance(given, str):
+        for name, value in named.items():
+            given = given.replace(f"{{{name}}}", value)
+        return given
+    return {key: _fill(value, named) for key, value in given.items()} if isinstance(given, dict) else given
+
+
+def count_rows(db: Database) -> dict[str, int]:
+    """How many rows every table has, but for the kept answers, what each commit adds, and each writer's own sums."""
+    skipped = {"idempotency", "changes", "commits", "writers", "balances", "rollups"}
+    return {name: len(rows) for name, rows in databases.rows(db).items() if name not in skipped}
