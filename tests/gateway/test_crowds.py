@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,13 +17,13 @@ CROWD = 60
 
 
 def count_questions(rig: Rig) -> list[int]:
-    """What is least needed by each question that the store is asked from now on."""
+    """What is least needed by each question that the store is asked from now on; the first waits for the crowd."""
     asked: list[int] = []
     take = rig.queue.take
 
     def counted(needs: Sequence[Need], done: Done) -> None:
         asked.append(needs[0].least)
-        take(needs, done)
+        threading.Timer(0.5 if len(asked) == 1 else 0, take, (needs, done)).start()
 
     rig.queue.take = counted  # type: ignore[method-assign]
     return asked
