@@ -179,7 +179,7 @@ class Killer:
             self._kill(ready[:1], still=False)
             self._note_absent()
         seats = [seat for seat in seats if set(self._serving.pids(seat)) & set(new)]
-        if not new:
+        if not new and self._absent:
             _, seat = self._absent.pop()
             self._serving.start(seat)
             seats = [seat]
@@ -213,8 +213,9 @@ class Killer:
                 sight.hit[looking.BOUNDARY] += 1
             sights.append(sight)
         writers = self._books.open_writers()
+        programs = [seat.program.process for seat in self._serving.seats if seat.program and not seat.expected]
         for seat in self._serving.seats:
-            if seat.workers == 1 and set(self._serving.pids(seat)) & set(victims):
+            if seat.program is not None and seat.program.process.pid in victims:
                 seat.expected = True
         for sight in sights:
             at = time.monotonic()
@@ -222,4 +223,7 @@ class Killer:
             self._deaths.add(Death(sight, at, {id_ for id_, pid in writers.items() if pid == sight.pid}))
             if len(sights) > 1:
                 time.sleep(self._chance.uniform(0.0, 0.05))
+        for process in programs:
+            if process.pid in victims:
+                process.wait(_DEAD_SECONDS)
         assert eventually(lambda: not any(is_alive(pid) for pid in victims), _DEAD_SECONDS)

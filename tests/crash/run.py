@@ -66,7 +66,7 @@ class Plan:
         return cls(
             seed,
             kills,
-            singles=3,
+            singles=2,
             supervised=0,
             cold=10,
             clients=10,
@@ -185,6 +185,8 @@ class Run:
         assert eventually(lambda: outcome.told.total > 0, _WARM_SECONDS), "nobody is served"
         began, most_seconds = time.monotonic(), plan.minutes * 60
         seen = 0
+        if plan.fault:
+            self._examine(outcome)
         while not outcome.findings.grave:
             spent = time.monotonic() - began
             if spent >= most_seconds if plan.minutes else killer.kills >= plan.kills:
@@ -258,20 +260,21 @@ class Run:
 
     def _come_to_rest(self, outcome: Outcome) -> None:
         """All come up once more and stop in good order; then nothing may be set aside, and the audit is asked."""
-        findings = outcome.findings
+        plan, findings = self._plan, outcome.findings
         self._killer.let_all_go()
         if not findings.grave:
-            self._killer.wait_for(self._plan.singles + self._plan.supervised)
+            self._killer.wait_for(plan.singles + plan.supervised)
             for words in self._serving.stop():
                 findings.note(BROKEN, 1, words)
             findings.add_most(self._observer.examine())
             findings.add_most(self._observer.expect_rest())
         for words in self._serving.complaints():
             findings.note(BROKEN, 1, words)
-        outcome.audited, violations = audit(self.url)
-        for words in violations:
-            findings.note(AUDIT, 1, words)
-        for words in outcome.vitals.complaints() if self._plan.minutes else ():
+        if not plan.fault:
+            outcome.audited, violations = audit(self.url)
+            for words in violations:
+                findings.note(AUDIT, 1, words)
+        for words in outcome.vitals.complaints() if plan.minutes else ():
             findings.note(BROKEN, 1, words)
         outcome.supervisors, outcome.gave_up = self._killer.supervisors, self._serving.gave_up
         outcome.starts = sum(seat.starts for seat in self._serving.seats)
