@@ -87,7 +87,7 @@ class Client:
         self._key = rig.key
 
     def ask(self, body: Any, more: dict[str, str]) -> Answered:
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json", **more}
         self._line.request("POST", "/v1/chat/completions", raw, headers)
         answer = self._line.getresponse()
