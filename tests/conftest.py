@@ -17,11 +17,12 @@ WITHOUT_DATABASE = ("core", "http", "modelserver", "test_imports.py", "test_sett
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--database`."""
+    """`--database` and `--long`."""
     kinds = (databases.SQLITE, databases.POSTGRESQL)
     parser.addoption(
         "--database", choices=kinds, default=databases.SQLITE, help="what the tests that keep books run on"
     )
+    parser.addoption("--long", action="store_true", help="also the tests that take minutes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,11 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has nothing to do with the database chosen."""
+    """Leave out what has nothing to do with the database chosen, and what takes minutes where that is not asked for."""
+    long = config.getoption("--long")
     concerned: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
-        (concerned if _concerned(item) else others).append(item)
+        wanted = long or item.get_closest_marker("long") is None
+        (concerned if wanted and _concerned(item) else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = concerned
 

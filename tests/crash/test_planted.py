@@ -11,6 +11,7 @@ from tests.crash.observer import LOST, OVERSPEND, TAKEN, UNPOSTED
 from tests.crash.report import tell
 from tests.crash.run import Plan, Run
 
+pytestmark = pytest.mark.long
 MOST_KILLS = 40
 
 

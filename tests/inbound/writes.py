@@ -56,6 +56,12 @@ WRITES = (
     Write("POST", _USERS, f"{_USERS}?userId=bot", {"role": "user"}, {"role": "admin"}),
     Write("PATCH", f"{_USERS}/{{user}}", f"{_USERS}/owner", {"displayName": "a"}, {"displayName": "b"}),
     Write("POST", _KEYS, _KEYS, {"displayName": "a"}, {"displayName": "b"}),
+    Write(
+        *("PATCH", f"{_KEYS}/{{key}}", f"{_KEYS}/{{made}}"),
+        *({"budget": {"amountUsd": "5.00", "period": "DAILY"}}, {"budget": None}),
+        make=_KEYS,
+        made_of={},
+    ),
     Write("POST", f"{_KEYS}:delete", f"{_KEYS}:delete", {"keyId": "{made}"}, {"keyId": "key_0"}, _KEYS, {}),
     Write("POST", f"{_USERS}/{{user}}/apiKeys", f"{_USERS}/owner/apiKeys", {"displayName": "a"}, {"displayName": "b"}),
     Write(
