@@ -304,25 +304,24 @@ def test_what_changes_is_heard_of_by_known_callers_too(tmp_path: Path, journeys:
     with warm(tmp_path) as (rig, client):
         assert client.ask(*asked).status == 200
         rig.write(lambda tx: accounts.suspend(tx, "ada", "BLOCKED_BY_ABUSE_RULE", "odd"))
-        assert client.ask(*asked).status == 412
+        assert rig.eventually(lambda: client.ask(*asked).status == 412)
         rig.write(lambda tx: accounts.reinstate(tx, "ada"))
-        assert client.ask(*asked).status == 200
+        assert rig.eventually(lambda: client.ask(*asked).status == 200)
         rig.write(lambda tx: pricing.publish(tx, {"tiny": {"input": "1", "cached_input": "1", "output": "1"}}))
-        assert client.ask(*asked).status == 200
-        assert client.ask(*asked).status == 200
-        assert journeys[-1] == "told"
-        assert [event.version for event in rig.events()[-2:]] == [2, 2]
+        assert rig.eventually(lambda: client.ask(*asked).status == 200 and rig.events()[-1].version == 2)
+        assert rig.eventually(lambda: client.ask(*asked).status == 200 and journeys[-1] == "told")
+        assert rig.events()[-1].version == 2
         rig.write(lambda tx: access.revoke_key(tx, "ada", None, rig.opened.key_id))
-        assert rig.eventually(lambda: client.ask(*asked).status == 401, 1)
+        assert rig.eventually(lambda: client.ask(*asked).status == 401)
 
 
 def test_prices_that_need_rounding_are_rounded_once(tmp_path: Path, journeys: list[str]) -> None:
     with warm(tmp_path) as (rig, client):
         prices = {"tiny": {"input": "0.0125", "cached_input": "0.0005", "output": "0.0333"}}
         rig.write(lambda tx: pricing.publish(tx, prices))
-        client.ask(*REQUESTS["cached"])
+        assert rig.eventually(lambda: client.ask(*REQUESTS["cached"]).status == 200 and rig.events()[-1].version == 2)
+        assert rig.eventually(lambda: client.ask(*REQUESTS["cached"]).status == 200 and journeys[-1] == "told")
         answer = client.ask(*REQUESTS["cached"])
-        assert journeys[-1] == "told"
         used = json.loads(rig.events()[-1].quantities)
         rates = rig.on_loop(lambda: rig.gateway.directory.known_book(rig.world.now())).models["tiny"]
         assert answer.headers["x-purser-cost-usd"] == format_usd(rate(used, rates).amount_nanos)
