@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from purser.simulator.disk import open_disk
 from purser.simulator.plan import Plan, draw
 from purser.simulator.run import Run
 from purser.simulator.seeds import Report, replay, simulate
+from purser.store import transaction
+from purser.store.transaction import forget_moments
 
 pytestmark = pytest.mark.once
 SEEDS = 200
@@ -57,6 +60,19 @@ def test_a_seed_has_the_same_history_whatever_ran_before() -> None:
         Run(disk, draw(6)).play()
         assert Run(disk, draw(5)).play().history == alone
     assert hashlib.sha256("\n".join(alone).encode()).digest()
+
+
+def test_a_seed_has_the_same_history_whatever_else_was_written_before() -> None:
+    forget_moments()
+    history = replay(7, steps=500)[1].history
+    transaction._moments.next(wall=4_000_000_000_000_000)
+    assert replay(7, steps=500)[1].history == history
+
+
+def test_what_is_logged_is_logged_again_after_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    replay(7, steps=10)
+    logging.getLogger("purser").warning("heard")
+    assert "heard" in caplog.text
 
 
 def test_different_seeds_are_different_stories() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from purser.simulator.cast import open_books
 from purser.store.db import Database
+from purser.store.transaction import forget_moments
 from purser.store.upgrade import upgrade
 
 _FAST = Path("/dev/shm")
@@ -34,6 +35,7 @@ class Disk:
         self._template, self._path = folder / "opened.db", folder / "purser.db"
         first = Database(f"sqlite:///{self._template}")
         upgrade(first)
+        forget_moments()
         self.keys = open_books(first)
         with first.read() as conn:
             conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -188,8 +188,9 @@ class Run:
     # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────
     def play(self) -> Outcome:
         """Let it happen: to the end, or to the first violation."""
+        quiet = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
-        transaction._moments = transaction._Moments()  # every run's processes are new ones
+        transaction.forget_moments()  # every run's processes are new ones
         self.disk.begin()
         self.disk.on_commit, self.disk.after_commit = self._on_commit, self._after_commit
         self.watch, self.acknowledgements = Watch(self), Acknowledgements(self)
@@ -201,6 +202,7 @@ class Run:
         finally:
             self.disk.on_commit, self.disk.after_commit = (lambda changes: None), (lambda changes: None)
             self._bury()
+            logging.disable(quiet)
         return self._outcome()
 
     def _play(self) -> None:

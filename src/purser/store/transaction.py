@@ -44,8 +44,18 @@ class _Moments:
             self._last = max(wall, self._last + 1)
             return self._last
 
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._last = 0
+
 
 _moments = _Moments()
+
+
+def forget_moments() -> None:
+    """Begin as a new process does; for whoever plays several, at other times, in one."""
+    _moments.forget()
 
 
 @dataclass(slots=True)
