@@ -329,7 +329,7 @@ class Cashier:
             _call_off(hold)
         settling, self._settling = self._settling, set()
         for one in settling:
-            one.then(_out_of_touch())
+            one.then(_unsettled())
 
     def _on_fenced(self) -> None:
         """Called on the writer's thread: behind everything that it has told."""
@@ -406,6 +406,13 @@ def _lost() -> Unavailable:
 
 def _out_of_touch() -> Unavailable:
     return Unavailable("money cannot be held safely just now: the database does not answer; try again in a moment")
+
+
+def _unsettled() -> Unavailable:
+    return Unavailable(
+        "the request ran, but the database does not answer and its cost is not written yet: it may still be billed, "
+        "once; look for its id among your requests before you send it again"
+    )
 
 
 def resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
