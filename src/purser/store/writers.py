@@ -127,7 +127,7 @@ class Writer:
         if self.id and not self.db.is_sqlite:
             self._end_session()  # and with it its locks
         start = bytes(32)
-        values = {"host": self._host, "pid": self._pid, "hash": start, "heard_at": self.world.wall()}
+        values = {"host": self._host, "pid": self._pid, "hash": start, "heard_at": self.world.wall(), "seals": 1}
         with self._conn.begin():
             inserted = self._conn.execute(sa.insert(t.writers).values(values))
             id_ = int(inserted.inserted_primary_key[0])  # type: ignore[index]
