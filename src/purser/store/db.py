@@ -110,6 +110,18 @@ def reason(error: sa.exc.DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
 
 
+@contextmanager
+def told_when_unusable(url: str) -> Iterator[None]:
+    """What the driver of this database raises meanwhile is raised as Broken, in a sentence."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        name = Database(url).name
+        raise Broken(
+            f"the database {name} cannot be used: {reason(error)}. purser audit --database-url … tells more"
+        ) from None
+
+
 def may_try_again(error: BaseException) -> bool:
     """Whether a transaction that had not come to its commit can simply run again: others beside it had it undone."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
