@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,12 @@ def told_when_unusable(url: str) -> Iterator[None]:
 def may_try_again(error: BaseException) -> bool:
     """Whether a transaction that had not come to its commit can simply run again: others beside it had it undone."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a SQLite file was locked by another program for too long, so that a transaction could not begin."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def is_lost(error: BaseException) -> bool:
