@@ -30,11 +30,11 @@ def spend_the_rest(serving: list[Program], key: str, load: Load) -> None:
         serving = [*serving[1:], serving[0]]
 
 
-def insist(program: Program, account: str, load: Load, dollars: int) -> None:
+def insist(program: Program, account: str, load: Load, dollars: Decimal | int) -> None:
     """What was acknowledged is billed once and adds up, all but a crumb of the money could be used and none beyond."""
     booked = program.booked(account)
     assert load.acknowledged.items() <= booked.items()
-    assert len(booked) - len(load.acknowledged) <= load.broken
+    assert len(booked) - len(load.acknowledged) <= load.broken + len(load.unavailable)
     assert Decimal("0.98") * dollars <= sum(booked.values()) == program.spent(account) <= dollars
     assert program.balance(account)["heldUsd"] == "0.00"
 

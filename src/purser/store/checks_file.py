@@ -42,7 +42,7 @@ def _file_is_sound(conn: Connection, found: Findings) -> None:
     found.rows = int(pages[0] or 0)
     failures = conn.execute(_FAILURES).scalar()
     if failures:
-        found.blame("the files", f"PostgreSQL counts {failures} pages whose checksum was wrong")
+        found.blame("the files", f"PostgreSQL has read {failures} pages with a wrong checksum (pg_stat_reset forgets)")
 
 
 _PAGES = sa.text(
