@@ -81,7 +81,12 @@ class Database:
         with self._told_when_away(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            yield connection
+            try:
+                yield connection
+            except Exception as error:
+                if not self.is_sqlite and is_lost(error):
+                    connection.invalidate()  # the pool would try to go on with it, and log that it cannot
+                raise
 
     @contextmanager
     def _told_when_away(self) -> Iterator[None]:
