@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,12 @@ def tell(folder: Path, program: Program, line: str) -> None:
 
 
 def go_on(program: Program, account: str, key: str, load: Load) -> None:
-    """Serve on from the same file, by another process, until the account's dollar is gone."""
+    """Serve on from the same file, by another process, until the account has nothing left."""
     with serving(program.data, f"sqlite:///{program.data / 'purser.db'}") as again:
         assert load.acknowledged.items() <= again.booked(account).items()
         assert again.violations() == []
         spend_the_rest([again], key, load)
-        insist(again, account, load, 1)
+        insist(again, account, load, Decimal("0.30"))
         assert again.violations() == []
 
 
@@ -51,7 +52,7 @@ def go_on(program: Program, account: str, key: str, load: Load) -> None:
 )
 def test_a_process_that_cannot_commit_stops_and_the_others_go_on(tmp_path: Path, line: str, said: str) -> None:
     with fleet(tmp_path, 2, runs=(str(_SCRIPT), str(tmp_path))) as two:
-        key, load = two[0].open("disk", "1.00"), Load()
+        key, load = two[0].open("disk", "0.30"), Load()
         failing, living = two
 
         def fail() -> None:
@@ -85,7 +86,7 @@ def mounted(folder: Path) -> Iterator[None]:
 
 def test_a_disk_that_fills_up_and_gets_room_again(tmp_path: Path) -> None:
     with mounted(tmp_path / "data"), fleet(tmp_path, 1) as [program]:
-        key, load = program.open("full", "1.00"), Load()
+        key, load = program.open("full", "0.30"), Load()
 
         def wait() -> None:
             assert program.process.wait(60) == _FATAL
