@@ -35,6 +35,7 @@ _ROOM_BYTES = 2 * 1024**3
 _SUPERUSER = "purser"
 _START_SECONDS = 60
 _ATTEMPTS = 3
+_UP = "up"
 # Durable as anywhere (fsync and synchronous_commit stay on, in memory that is merely cheap); what is turned off here
 # would only clean up after databases that live for a second.
 _SETTINGS = {
@@ -52,16 +53,40 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: the URL of its database postgres for its superuser."""
+    """A running server: the URL of its database postgres for its superuser, and the process that looks after it."""
 
     url: str
     _guard: subprocess.Popen[str]
 
+    @property
+    def pid(self) -> int:
+        """The process that has the server for its child."""
+        return self._guard.pid
+
+    def down(self, how: signal.Signals) -> None:
+        """Send the server a signal that ends it, and wait until it is gone."""
+        self._ask(how.name)
+
+    def up(self) -> None:
+        """Start the server again where it was, and wait until it takes connections."""
+        self._ask(_UP)
+
+    def _ask(self, word: str) -> None:
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        self._guard.stdin.write(f"{word}\n")
+        self._guard.stdin.flush()
+        told = self._guard.stdout.readline().strip()
+        if told != word:
+            raise CannotStart(told)
+
     def stop(self) -> None:
         """Stop it and remove all of it."""
         assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
         self._guard.stdin.close()
         self._guard.wait(_START_SECONDS)
+        self._guard.stdout.close()
 
 
 def start(**settings: str) -> Server:
@@ -75,8 +100,7 @@ def start(**settings: str) -> Server:
         start_new_session=True,  # a Ctrl-C is for the tests, which then end this
     )
     assert guard.stdout is not None
-    with guard.stdout as told:
-        url = told.readline().strip()
+    url = guard.stdout.readline().strip()
     if not url.startswith("postgresql://"):
         guard.communicate()
         raise CannotStart(url)
@@ -90,7 +114,7 @@ def dump(url: str, to: Path) -> None:
 
 # ── the process between ──────────────────────────────────────────────────────────────────────────────────────────
 def main(settings: dict[str, str]) -> None:
-    """Run a server, say its URL, and end it when standard input ends."""
+    """Run a server, say its URL, end and start it as standard input says, and end it for good when that ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _sweep()
     try:
@@ -100,13 +124,22 @@ def main(settings: dict[str, str]) -> None:
             programs = _programs()
             if not _may_run(programs, who):  # a checkout that only root may look into
                 programs = _copy(programs, stack.enter_context(_folder(_PLACES, who)))
-            url = stack.enter_context(_running(programs, folder, who, _SETTINGS | settings))
-            sys.stdout.write(f"{url}\n")
-            sys.stdout.flush()
-            while os.read(0, 4096):
-                continue
+            cluster = stack.enter_context(_running(programs, folder, who, _SETTINGS | settings))
+            _say(cluster.url)
+            for line in sys.stdin:
+                word = line.strip()
+                if word == _UP:
+                    cluster.start_again()
+                else:
+                    cluster.end(signal.Signals[word])
+                _say(word)
     except CannotStart as error:
-        sys.stdout.write(f"{error}\n")
+        _say(str(error))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _somebody() -> dict[str, Any]:
@@ -183,9 +216,40 @@ def _copy(programs: Path, to: Path) -> Path:
     return to / inside / "bin"
 
 
+class _Cluster:
+    """A server's files, and the server while it runs."""
+
+    def __init__(self, run: list[str | Path], around: dict[str, Any], url: str, password: str, log: Path) -> None:
+        self._run, self._around, self._password, self._log = run, around, password, log
+        self.url = url
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> bool:
+        """Start the server; answers whether it takes connections."""
+        self._server = subprocess.Popen(
+            self._run, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, **self._around
+        )
+        return _answers(self._server, self.url, self._password)
+
+    def start_again(self) -> None:
+        """Start it after it was killed, as soon as what is left of the one before lets it."""
+        end = time.monotonic() + _START_SECONDS
+        while not self.start():
+            if time.monotonic() > end:
+                raise CannotStart(_tail(self._log))
+            time.sleep(0.05)
+
+    def end(self, how: signal.Signals) -> None:
+        """End the server by a signal, where it runs."""
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.wait()
+            self._server = None
+
+
 @contextlib.contextmanager
-def _running(programs: Path, folder: Path, who: dict[str, Any], settings: dict[str, str]) -> Iterator[str]:
-    """A new server in a folder; answers its URL."""
+def _running(programs: Path, folder: Path, who: dict[str, Any], settings: dict[str, str]) -> Iterator[_Cluster]:
+    """A new server in a folder."""
     password, secret, data, log = secrets.token_hex(16), folder / "password", folder / "data", folder / "log"
     secret.write_text(password)
     secret.chmod(0o644)  # only its owner may into the folder
@@ -206,17 +270,14 @@ def _running(programs: Path, folder: Path, who: dict[str, Any], settings: dict[s
             run: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder]
             run += ["-h", "127.0.0.1", "-p", str(port)]
             run += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-            server: subprocess.Popen[bytes] = subprocess.Popen(
-                run, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, **around
-            )
+            url = f"postgresql://{_SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
+            cluster = _Cluster(run, around, url, password, log)
             try:
-                url = f"postgresql://{_SUPERUSER}:{password}@127.0.0.1:{port}/postgres"
-                if _answers(server, url, password):
-                    yield url
+                if cluster.start():
+                    yield cluster
                     return
             finally:
-                server.send_signal(signal.SIGINT)  # ends sessions, and leaves nothing behind in shared memory
-                server.wait()
+                cluster.end(signal.SIGINT)  # ends sessions, and leaves nothing behind in shared memory
         raise CannotStart(_tail(log))
 
 

@@ -34,21 +34,30 @@ requests_per_minute_unverified = 6000
 """
 
 
+PURSER = ("-m", "purser.main")
+
+
 @contextmanager
-def fleet(folder: Path, count: int, **more: str) -> Iterator[list[Program]]:
+def fleet(
+    folder: Path, count: int, *, url: str | None = None, runs: Sequence[str] = PURSER, **more: str
+) -> Iterator[list[Program]]:
     """A model server and so many serving processes; whatever happens, nothing of them is left.
 
-    `more` are variables of their surroundings.
+    They serve on the database at `url`, or else on one of the tests'. `runs` is what Python is to run, and `more` are
+    variables of their surroundings.
     """
     data, operator_key = folder / "data", f"op_{secrets.token_hex(24)}"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
+    if url is not None:
+        more["PURSER_DATABASE_URL"] = url
     with ExitStack() as stack:
         stack.enter_context(model_server(folder, data))
         serving = []
         for n in range(count):
             log = folder / f"serve-{n}.log"
-            command = [sys.executable, "-m", "purser.main", "serve"]
+            command = [sys.executable, *runs, "serve"]
             serving.append(stack.enter_context(program(command, free_port(), data, log, operator_key, **more)))
+            serving[-1].database_url = url or serving[-1].database_url
         assert eventually(lambda: all(_is_ready(each) for each in serving), READY_SECONDS)
         yield serving
     for each in serving:

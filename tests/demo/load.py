@@ -25,6 +25,8 @@ class Load:
         self.refused: list[Answer] = []
         self.odd: list[Answer] = []
         self.broken = 0
+        self.unavailable: list[Answer] = []
+        self.patient = False  # whether clients that are told to come back later do
         self.stop = threading.Event()
         self._lock = threading.Lock()
 
@@ -59,7 +61,11 @@ class Load:
                         self.broken += 1
                     self.stop.wait(0.05)
                     continue
-                if not self.take(answer):
+                if self.patient and answer.status == 503:
+                    with self._lock:
+                        self.unavailable.append(answer)
+                    self.stop.wait(0.2)
+                elif not self.take(answer):
                     return
 
     def run(

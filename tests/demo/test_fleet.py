@@ -30,12 +30,13 @@ def spend_the_rest(serving: list[Program], key: str, load: Load) -> None:
         serving = [*serving[1:], serving[0]]
 
 
-def insist(program: Program, account: str, load: Load, dollars: int) -> None:
+def insist(program: Program, account: str, load: Load, dollars: Decimal | int) -> None:
     """What was acknowledged is billed once and adds up, all but a crumb of the money could be used and none beyond."""
     booked = program.booked(account)
     assert load.acknowledged.items() <= booked.items()
     untold = booked.keys() - load.acknowledged.keys()
-    warned = {answer.headers["x-request-id"] for answer in load.odd if b"may still be billed" in answer.raw}
+    unsure = [answer for answer in (*load.odd, *load.unavailable) if b"may still be billed" in answer.raw]
+    warned = {answer.headers["x-request-id"] for answer in unsure}
     assert len(untold - warned) <= load.broken
     assert Decimal("0.98") * dollars <= sum(booked.values()) == program.spent(account) <= dollars
     assert program.balance(account)["heldUsd"] == "0.00"

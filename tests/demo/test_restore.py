@@ -23,8 +23,8 @@ PROGRAM = [sys.executable, "-m", "purser.main", "serve"]
 
 
 @contextmanager
-def serving(data: Path, url: str, *options: str) -> Iterator[Program]:
-    """A server on a database; it is told to stop at the end."""
+def serving(data: Path, url: str, *options: str, code: int = 0) -> Iterator[Program]:
+    """A server on a database; it is told to stop at the end, where it has not ended, with this exit code."""
     port, log = free_port(), data / "serve.log"
     with _process(
         [*PROGRAM, "--port", str(port), *options], data, log, PURSER_OPERATOR_KEY=KEY, PURSER_DATABASE_URL=url
@@ -34,7 +34,7 @@ def serving(data: Path, url: str, *options: str) -> Iterator[Program]:
         assert eventually(lambda: "purser serves on" in log.read_text() or process.poll() is not None, 60)
         assert process.poll() is None, log.read_text()
         yield program
-        assert program.stop(signal.SIGTERM) == 0
+        assert program.stop(signal.SIGTERM) == code
 
 
 def refusal(data: Path, url: str, *options: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from contextlib import closing, suppress
@@ -17,7 +18,8 @@ class Between:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.lost = 0
-        self._losing = ""
+        self._losing, self._part = "", 0.0
+        self._chance: random.Random | None = None
         self._stand: tuple[int, int] | None = None
         self.stood_still = False
         self._lines: set[socket.socket] = set()
@@ -31,6 +33,16 @@ class Between:
     def stand_still(self, sends: int, some: int) -> None:
         """As of the next BEGIN pass so many of what the client sends and some bytes of the next, then nothing more."""
         self._stand = (sends, some)
+
+    def lose_some(self, chance: random.Random | None, part: float = 0.0) -> None:
+        """Lose that part of all commits from now on, REQUEST or REPLY as chance has it; None: no more."""
+        self._part, self._chance = part, chance
+
+    def _is_to_lose(self) -> bool:
+        chance = self._chance
+        if chance is not None and not self._losing and chance.random() < self._part:
+            self._losing = chance.choice((REQUEST, REPLY))
+        return bool(self._losing)
 
     def away(self, away: bool) -> None:
         """Whether nobody gets through for now; whoever is connected is cut."""
@@ -73,7 +85,7 @@ class Between:
                             continue
                         if b"COMMIT\0" in data:
                             left = None
-                    if self._losing and b"COMMIT\0" in data:
+                    if b"COMMIT\0" in data and self._is_to_lose():
                         self._cut_commit(client, server, data)
                         break
                     server.sendall(data)

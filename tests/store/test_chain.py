@@ -28,7 +28,7 @@ def broken(db: Database) -> list[Violation]:
 COVERED = {
     "usage_events": (
         "account source id model user key occurred_at recorded_at month bill_month version quantities cost held "
-        "clamped estimated state txn digest writer seq"
+        "clamped estimated state txn budgets digest writer seq"
     ).split(),
     "transactions": "account key kind at corrects writer seq".split(),
     "postings": "account key n ledger side amount".split(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from purser.flows.audit import INVARIANTS, Audit, audit
+from purser.store import headroom
 from purser.store.checks import MOST_SHOWN, Findings, Violation
 from purser.store.db import Database
 from tests import databases
@@ -93,8 +95,11 @@ def test_a_lease_of_an_open_hold_is_in_order(spoilt: Database) -> None:
         spoilt,
         "INSERT INTO holds (account, id, amount, expires_at) VALUES ('ada', 'hold_1', 7, 0)",
         "INSERT INTO leases (account, kind, \"window\", owner, share) VALUES ('ada', 'credit', '', 'hold_1', 7)",
-        "UPDATE headroom SET taken = taken + 7 WHERE account = 'ada' AND kind = 'credit'",
     )
+    with spoilt.engine.begin() as conn:
+        row = headroom.get_row(conn, headroom.credit_key("ada"))
+        assert row is not None
+        headroom.put_row(conn, headroom.credit_key("ada"), replace(row, taken=row.taken + 7))
     assert audited(spoilt).violations == ()
     change(spoilt, "UPDATE holds SET state = 'settled'")
     assert [violation.check for violation in audited(spoilt).violations] == ["C6"]
@@ -230,6 +235,8 @@ CORRUPTIONS = [
     ("invoiced", "acme, invoice ACME-0001", "is FAILED", "UPDATE invoices SET state = 'FAILED'"
      " WHERE number = 'ACME-0001'"),
     ("invoiced", "cyd, invoice inv_", "$29.00 is owed", f"DELETE FROM invoices {_CYD_BILL}"),
+    ("seals", "accounts ada", "not what was written", "UPDATE accounts SET limit_nanos = 5 WHERE id = 'ada'"),
+    ("seals", "rates 1/tiny/input_tokens", "its seal", "UPDATE rates SET seal = x'00' WHERE version = 1"),
     ("U1", "cyd, cause BLOCKED_BY_ABUSE_RULE", "without", "UPDATE accounts SET blocked_reason = NULL WHERE id = 'cyd'"),
     ("U1", "ada", "no cause", "UPDATE accounts SET blocked_reason = 'scraping' WHERE id = 'ada'"),
     ("U1", "cyd, cause FAILED_PAYMENTS", "without", f"UPDATE invoices SET state = 'ISSUED' {_CYD_BILL}"),
@@ -238,7 +245,7 @@ CORRUPTIONS = [
      " WHERE cause = 'FAILED_PAYMENTS'"),
     ("U1", "cyd, cause WHIM", "without", "UPDATE causes SET cause = 'WHIM' WHERE cause = 'FAILED_PAYMENTS'"),
     ("U1", "cyd, cause FAILED_PAYMENTS", "2 times", "INSERT INTO causes SELECT account, cause, since_at + 1, why,"
-     " until_at FROM causes WHERE cause = 'FAILED_PAYMENTS'"),
+     " until_at, NULL FROM causes WHERE cause = 'FAILED_PAYMENTS'"),
 ]  # fmt: skip
 
 
@@ -253,7 +260,7 @@ def test_a_check_finds_what_it_is_there_for(
 
 
 def test_every_check_is_shown_to_find_something() -> None:
-    assert {name for name, *_ in CORRUPTIONS} | {"B6"} == set(BY_NAME)
+    assert {name for name, *_ in CORRUPTIONS} | {"B6", "file"} == set(BY_NAME)
 
 
 # ── a database in pieces ─────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from purser.core.errors import Broken, Unavailable
 from purser.flows import accounts
 from purser.flows.audit import audit
+from purser.store import accounts as account_rows
 from purser.store.usage import list_events
 from purser.store.writers import Fenced, close_writer
 from tests import databases
@@ -90,6 +91,21 @@ def test_a_commit_may_be_there_though_its_writer_was_closed(between: Between, bo
     books.settle(books.event("ada", "r2", (10, 0, 10)))
     assert settled(books) == ["r0", "r1", "r2"]
     other.close()
+
+
+def test_a_read_whose_session_is_lost_raises_and_leaves_nothing_behind(
+    between: Between, books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read() -> None:
+        with books.db.read() as conn:
+            account_rows.list_changes(conn, 0)
+            between.away(True)
+            account_rows.list_changes(conn, 0)
+
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        read()
+    between.away(False)
+    assert [record.name for record in caplog.records if record.name.startswith("sqlalchemy")] == []
 
 
 def test_a_server_that_is_away_is_waited_for(between: Between, books: Books) -> None:

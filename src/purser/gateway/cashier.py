@@ -164,7 +164,7 @@ class Cashier:
         """What the store answers, if it does in time; what comes of it later is not lost."""
         await asyncio.wait([future], timeout=self._policy.ttl_seconds)
         if not future.done():
-            raise _out_of_touch()
+            raise out_of_touch()
         return future.result()
 
     async def _fall_short(
@@ -312,7 +312,7 @@ class Cashier:
     def check_in_touch(self) -> None:
         """Raises Unavailable where this process has not committed for the time that a lease holds (correctness §2)."""
         if not self.is_in_touch():
-            raise _out_of_touch()
+            raise out_of_touch()
 
     def is_in_touch(self) -> bool:
         """Whether this process has committed within the time that a lease holds."""
@@ -404,7 +404,8 @@ def _lost() -> Unavailable:
     return Unavailable("this server had to give up the money held for this request; nothing was billed, send it again")
 
 
-def _out_of_touch() -> Unavailable:
+def out_of_touch() -> Unavailable:
+    """The database has not answered for too long."""
     return Unavailable("money cannot be held safely just now: the database does not answer; try again in a moment")
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from purser.core.errors import Unauthenticated
 from purser.core.limits import PREPAID
@@ -15,9 +16,11 @@ from purser.core.pricebook import PriceBook, in_force
 from purser.core.ratelimit import WINDOW_SECONDS, SlidingWindow
 from purser.flows import access, reports
 from purser.flows.access import Principal
+from purser.gateway.cashier import out_of_touch
 from purser.store import prices
 from purser.store.db import Database
 
+_T = TypeVar("_T")
 MOST_KEYS = 100_000
 MOST_ACCOUNTS = 100_000
 _UNKNOWN_SECONDS = 1.0
@@ -31,6 +34,12 @@ class Standing:
     causes: dict[str, str]
     prepaid: bool
     requests_per_minute: int
+
+
+def _drop(reading: asyncio.Future[Any]) -> None:
+    """What was read too late is nobody's any more, and neither is what went wrong."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 class Directory:
@@ -75,7 +84,7 @@ class Directory:
         generation = self.generation
         try:
             text = secret.decode("ascii")
-            found = await asyncio.to_thread(self._read_key, text)
+            found = await self._read(self._read_key, text)
         except (UnicodeDecodeError, Unauthenticated):
             if len(self._unknown) > 1000:
                 self._unknown.clear()
@@ -87,6 +96,15 @@ class Directory:
             if len(self._keys) > MOST_KEYS:
                 self._forget_key(next(iter(self._keys)))
         return found
+
+    async def _read(self, read: Callable[..., _T], *what: Any) -> _T:
+        """What a thread reads; raises Unavailable where the database does not answer for as long as a lease holds."""
+        reading = asyncio.ensure_future(asyncio.to_thread(read, *what))
+        done, _ = await asyncio.wait([reading], timeout=self._policy.ttl_seconds)
+        if not done:
+            reading.add_done_callback(_drop)
+            raise out_of_touch()
+        return reading.result()
 
     def _forget_key(self, secret: bytes) -> None:
         account = self._keys.pop(secret).account
@@ -104,7 +122,7 @@ class Directory:
         found = self._standings.get(account)
         if found is None:
             generation = self.generation
-            found = await asyncio.to_thread(self._read_standing, account)
+            found = await self._read(self._read_standing, account)
             if generation == self.generation:
                 self._standings[account] = found
                 if len(self._standings) > MOST_ACCOUNTS:
@@ -150,7 +168,7 @@ class Directory:
         """The price book in force."""
         if self._books is None:
             generation = self.generation
-            books = await asyncio.to_thread(self._read_books)
+            books = await self._read(self._read_books)
             if generation != self.generation:
                 return in_force(books, self._now())
             self._books = books

@@ -65,11 +65,18 @@ def run_server(config: Path | None, overrides: dict[str, Any], *, take_older: bo
     except loading.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    from purser.main import supervisor
     from purser.main.log import set_up_log
-    from purser.main.process import accept_loss, check_database, listen, serve_until_stopped
+    from purser.store.db import told_when_unusable
 
     set_up_log()
+    with told_when_unusable(settings.database_url):
+        return _run_server(settings, config, overrides, take_older)
+
+
+def _run_server(settings: Settings, config: Path | None, overrides: dict[str, Any], take_older: bool) -> int:
+    from purser.main import supervisor
+    from purser.main.process import accept_loss, check_database, listen, serve_until_stopped
+
     if supervisor.LISTEN_FD in os.environ:
         supervisor.stop_with_parent()
         serve_until_stopped(settings, supervisor.inherited_listener())

@@ -72,15 +72,23 @@ def check_database(settings: Settings) -> None:
     if not db.is_sqlite or db.path.exists():
         db.reach()
         look_back(db)
+    elif (folder := seen.folder_of(db)) is not None and seen.list_records(folder):
+        raise Unavailable(
+            f"the database {db.name} is gone: {folder} says that it was there. Restore it; or, as what is lost "
+            "cannot be billed, begin a new one: purser serve --accept-loss"
+        )
     db.dispose()
 
 
 def find_seen(db: Database) -> Seen | None:
-    """What this machine has seen of a database that is set up; None where that is kept nowhere."""
+    """What this machine has seen of a database; None where that is kept nowhere."""
     folder = seen.folder_of(db)
+    if folder is None:
+        return None
+    before = seen.list_records(folder) if db.is_sqlite else ()  # whoever wrote there knew the identity by then
     with db.read() as conn:
         identity = access.pepper(conn) if whose_tables(conn) == OURS else b""
-    return None if folder is None or not identity else Seen(folder, identity)
+    return Seen(folder, identity, before) if identity or before else None
 
 
 def look_back(db: Database) -> None:

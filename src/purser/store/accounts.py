@@ -12,8 +12,9 @@ from purser.core.journal import CASH
 from purser.core.period import NEVER, month_start
 from purser.core.standing import LIMIT_EXCEEDED, STRICTEST_FIRST
 from purser.store import schema as t
+from purser.store import seals
 from purser.store.bulk import Statement
-from purser.store.db import Connection, Row, insert_new
+from purser.store.db import Connection, Row
 
 
 def get_account(conn: Connection, account: str) -> Row | None:
@@ -113,12 +114,12 @@ def _suspended_as(state: str) -> list[sa.ColumnElement[bool]]:
 
 def insert_account(conn: Connection, **values: Any) -> bool:
     """A new account; answers False, and changes nothing, where there is one with this id."""
-    return insert_new(conn, t.accounts, values)
+    return seals.insert_once(conn, t.accounts, values)
 
 
 def update_account(conn: Connection, account: str, **values: Any) -> None:
     """Change an account's columns."""
-    conn.execute(sa.update(t.accounts).where(t.accounts.c.id == account).values(**values))
+    seals.update(conn, t.accounts, t.accounts.c.id == account, **values)
 
 
 def list_with_expiry_due(conn: Connection, now: int) -> list[str]:
@@ -157,13 +158,13 @@ def count_admins(conn: Connection, account: str) -> int:
 
 def insert_user(conn: Connection, **values: Any) -> None:
     """A new user."""
-    conn.execute(sa.insert(t.users).values(**values))
+    seals.insert(conn, t.users, values)
 
 
 def update_user(conn: Connection, account: str, user: str, **values: Any) -> None:
     """Change a user's columns."""
     c = t.users.c
-    conn.execute(sa.update(t.users).where(c.account == account, c.id == user).values(**values))
+    seals.update(conn, t.users, c.account == account, c.id == user, **values)
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,23 +195,21 @@ def list_keys(conn: Connection, account: str, user: str | None) -> list[Row]:
 
 def insert_key(conn: Connection, **values: Any) -> None:
     """A new key."""
-    conn.execute(sa.insert(t.keys).values(**values))
+    seals.insert(conn, t.keys, values)
 
 
 def revoke_key(conn: Connection, account: str, key: str, at: int) -> bool:
     """End a key; answers whether it was live."""
     c = t.keys.c
-    ended = conn.execute(
-        sa.update(t.keys).where(c.account == account, c.id == key, c.revoked_at.is_(None)).values(revoked_at=at)
-    )
-    return ended.rowcount == 1
+    live = (c.account == account, c.id == key, c.revoked_at.is_(None))
+    return seals.update(conn, t.keys, *live, revoked_at=at) == 1
 
 
 def set_key_budget(conn: Connection, account: str, key: str, budget: int | None, period: str | None) -> None:
     """What a key may spend at most, nano-dollars, in each period; None for no limit."""
     c = t.keys.c
     values = {"budget": budget, "budget_period": period}
-    conn.execute(sa.update(t.keys).where(c.account == account, c.id == key).values(**values))
+    seals.update(conn, t.keys, c.account == account, c.id == key, **values)
 
 
 def find_operator(conn: Connection, digest: bytes) -> Row | None:
@@ -221,7 +220,7 @@ def find_operator(conn: Connection, digest: bytes) -> Row | None:
 
 def insert_operator(conn: Connection, **values: Any) -> None:
     """A new operator."""
-    conn.execute(sa.insert(t.operators).values(**values))
+    seals.insert(conn, t.operators, values)
 
 
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,29 +245,21 @@ def list_causes(conn: Connection, account: str) -> list[Row]:
 def open_cause(conn: Connection, account: str, cause: str, at: int, why: str) -> None:
     """Start a suspension cause; one opened and lifted at this very instant goes on."""
     c = t.causes.c
-    again = conn.execute(
-        sa.update(t.causes)
-        .where(c.account == account, c.cause == cause, c.since_at == at)
-        .values(until_at=None, why=why)
-    )
-    if not again.rowcount:
-        conn.execute(sa.insert(t.causes).values(account=account, cause=cause, since_at=at, why=why))
+    known = (c.account == account, c.cause == cause, c.since_at == at)
+    if not seals.update(conn, t.causes, *known, until_at=None, why=why):
+        seals.insert(conn, t.causes, {"account": account, "cause": cause, "since_at": at, "why": why})
 
 
 def lift_cause(conn: Connection, account: str, cause: str, at: int) -> None:
     """End an open cause."""
     c = t.causes.c
-    conn.execute(
-        sa.update(t.causes).where(c.account == account, c.cause == cause, c.until_at.is_(None)).values(until_at=at)
-    )
+    seals.update(conn, t.causes, c.account == account, c.cause == cause, c.until_at.is_(None), until_at=at)
 
 
 def renew_cause(conn: Connection, account: str, cause: str, why: str) -> None:
     """Say anew why an open cause holds."""
     c = t.causes.c
-    conn.execute(
-        sa.update(t.causes).where(c.account == account, c.cause == cause, c.until_at.is_(None)).values(why=why)
-    )
+    seals.update(conn, t.causes, c.account == account, c.cause == cause, c.until_at.is_(None), why=why)
 
 
 # ── what changed ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -305,13 +296,8 @@ def get_meta(conn: Connection, name: str) -> str | None:
 
 def set_meta(conn: Connection, name: str, value: str) -> None:
     """Keep a setting in the database."""
-    conn.execute(
-        sa.text(
-            "INSERT INTO meta (name, value) VALUES (:name, :value) "
-            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        ),
-        {"name": name, "value": value},
-    )
+    if not seals.insert_once(conn, t.meta, {"name": name, "value": value}):
+        seals.update(conn, t.meta, t.meta.c.name == name, value=value)
 
 
 def list_with_stale_limit_cause(conn: Connection, month: str) -> list[str]:

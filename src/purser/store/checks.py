@@ -1,7 +1,7 @@
 """Checks: what an invariant over a whole database is, and what looking for breaches of it finds.
 
 SQL sums where it can and hands over only what is wrong; rows come one by one where they must. The invariants
-themselves are in checks_headroom, checks_books, checks_chain, checks_usage and checks_documents.
+themselves are in checks_headroom, checks_books, checks_chain, checks_usage, checks_documents and checks_file.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def search(conn: Connection, invariant: Invariant) -> Findings:
             invariant.look(conn, found)
     except sa.exc.DBAPIError as error:
         found.blame("the database", f"this could not be checked to the end: {error.orig}")
+    except Exception as error:  # a damaged row may hold anything
+        found.blame("the database", f"this could not be checked to the end: {type(error).__name__}: {error}")
     return found
 
 

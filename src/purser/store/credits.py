@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from purser.core.credits import CreditGrant
 from purser.store import schema as t
+from purser.store import seals
 from purser.store.db import Connection, Row
 
 
@@ -30,25 +31,21 @@ def list_grant_rows(conn: Connection, account: str) -> list[Row]:
 
 def insert_grant(conn: Connection, account: str, grant: CreditGrant, source: str) -> None:
     """A new grant; `source` says where it came from (sign-up, operator, a payment's id)."""
-    conn.execute(
-        sa.insert(t.grants).values(
-            account=account,
-            id=grant.id,
-            kind=grant.kind,
-            granted=grant.granted_nanos,
-            remaining=grant.remaining_nanos,
-            created_at=grant.created_at,
-            expires_at=grant.expires_at,
-            source=source,
-        )
-    )
+    row = {
+        "account": account,
+        "id": grant.id,
+        "kind": grant.kind,
+        "granted": grant.granted_nanos,
+        "remaining": grant.remaining_nanos,
+        "created_at": grant.created_at,
+        "expires_at": grant.expires_at,
+        "source": source,
+    }
+    seals.insert(conn, t.grants, row)
 
 
 def draw(conn: Connection, account: str, grant: str, drawn: int, *, lapsed: int = 0) -> None:
     """Take from what remains of a grant: `drawn` was used, `lapsed` expired."""
     c = t.grants.c
-    conn.execute(
-        sa.update(t.grants)
-        .where(c.account == account, c.id == grant)
-        .values(remaining=c.remaining - drawn - lapsed, lapsed=c.lapsed + lapsed)
-    )
+    left = {"remaining": c.remaining - drawn - lapsed, "lapsed": c.lapsed + lapsed}
+    seals.update(conn, t.grants, c.account == account, c.id == grant, **left)

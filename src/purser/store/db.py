@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,12 @@ class Database:
         with self._told_when_away(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            yield connection
+            try:
+                yield connection
+            except Exception as error:
+                if not self.is_sqlite and is_lost(error):
+                    connection.invalidate()  # the pool would try to go on with it, and log that it cannot
+                raise
 
     @contextmanager
     def _told_when_away(self) -> Iterator[None]:
@@ -110,9 +116,27 @@ def reason(error: sa.exc.DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
 
 
+@contextmanager
+def told_when_unusable(url: str) -> Iterator[None]:
+    """What the driver of this database raises meanwhile is raised as Broken, in a sentence."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        name = Database(url).name
+        raise Broken(
+            f"the database {name} cannot be used: {reason(error)}. purser audit --database-url … tells more"
+        ) from None
+
+
 def may_try_again(error: BaseException) -> bool:
     """Whether a transaction that had not come to its commit can simply run again: others beside it had it undone."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a SQLite file was locked by another program for too long, so that a transaction could not begin."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
+    return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
 
 
 def is_lost(error: BaseException) -> bool:

@@ -11,7 +11,8 @@ from purser.core.errors import Broken
 from purser.core.lease import CREDIT, KEY, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, ForEach, Statement
+from purser.store import seals
+from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement
 from purser.store.db import Connection
 
 _AT_ONCE = 500  # values in one statement
@@ -55,11 +56,13 @@ _SELECT = (
 )
 _GET = sa.text(_SELECT)
 _LOCK = {"sqlite": _GET, "postgresql": sa.text(f"{_SELECT} FOR UPDATE")}
-_PUT = sa.text(
+_FIGURES = (
     "UPDATE headroom SET amount = :amount, enforced = :enforced, taken = :taken, used = :used, over = :over, "
-    'unbilled = :unbilled WHERE account = :account AND kind = :kind AND "window" = :window'
+    f"unbilled = :unbilled, seal = {seals.written(':seal')}"
 )
-_PUT_ENOUGH = sa.text(_PUT.text.replace(" WHERE", ", wanted_at = NULL WHERE"))
+_THERE = 'WHERE account = :account AND kind = :kind AND "window" = :window'
+_PUT = sa.text(f"{_FIGURES} {_THERE}")
+_PUT_ENOUGH = sa.text(f"{_FIGURES}, wanted_at = NULL {_THERE}")
 _GET_LEASE = sa.text(
     'SELECT share, used FROM leases WHERE account = :account AND kind = :kind AND "window" = :window AND owner = :owner'
 )
@@ -98,19 +101,26 @@ def _row(row: Any) -> Headroom | None:
 
 
 _INSERT = sa.text(
-    'INSERT INTO headroom (account, kind, "window", amount, enforced) '
-    'VALUES (:account, :kind, :window, :amount, :enforced) ON CONFLICT (account, kind, "window") DO NOTHING'
+    'INSERT INTO headroom (account, kind, "window", amount, enforced, seal) '
+    f"VALUES (:account, :kind, :window, :amount, :enforced, {seals.written(':seal')}) "
+    'ON CONFLICT (account, kind, "window") DO NOTHING'
 )
 
 
 def insert_row(conn: Connection, key: RowKey, row: Headroom) -> None:
     """A new headroom row; nothing where it is there already."""
-    conn.execute(_INSERT, {**key._asdict(), "amount": row.amount, "enforced": int(row.enforced)})
+    values = {**key._asdict(), "amount": row.amount, "enforced": int(row.enforced)}
+    conn.execute(_INSERT, {**values, "seal": seals.seal("headroom", values)})
 
 
 def put_row(conn: Connection, key: RowKey, row: Headroom, *, enough: bool = False) -> None:
     """Write a headroom row's figures; where there is `enough` of it, writers are no longer asked to return spare."""
-    values = {
+    conn.execute(_PUT_ENOUGH if enough else _PUT, {**_values(key, row), "seal": _seal(key, row)})
+
+
+def _values(key: RowKey, row: Headroom) -> dict[str, Any]:
+    return {
+        **key._asdict(),
         "amount": row.amount,
         "enforced": int(row.enforced),
         "taken": row.taken,
@@ -118,7 +128,10 @@ def put_row(conn: Connection, key: RowKey, row: Headroom, *, enough: bool = Fals
         "over": row.over,
         "unbilled": row.unbilled,
     }
-    conn.execute(_PUT_ENOUGH if enough else _PUT, {**key._asdict(), **values})
+
+
+def _seal(key: RowKey, row: Headroom) -> bytes:
+    return seals.seal("headroom", _values(key, row))
 
 
 def get_lease(conn: Connection, key: RowKey, owner: str) -> Lease:
@@ -160,11 +173,12 @@ _ALL_OF = (
 )
 _LOCK_ALL_OF = {"sqlite": Statement(_ALL_OF), "postgresql": Statement(f"{_ALL_OF} FOR UPDATE OF h")}
 _PUT_ROWS = ForEach(
-    (INT, INT, INT, INT, TEXT, TEXT, TEXT),
-    sqlite="UPDATE headroom SET taken = ?, used = ?, over = ?, unbilled = ? "
+    (INT, INT, INT, INT, BYTES, TEXT, TEXT, TEXT),
+    sqlite=f"UPDATE headroom SET taken = ?, used = ?, over = ?, unbilled = ?, seal = {seals.written('?')} "
     'WHERE account = ? AND kind = ? AND "window" = ?',
-    postgresql="UPDATE headroom h SET taken = v.c1, used = v.c2, over = v.c3, unbilled = v.c4 FROM {v} "
-    'WHERE h.account = v.c5 AND h.kind = v.c6 AND h."window" = v.c7',
+    postgresql="UPDATE headroom h SET taken = v.c1, used = v.c2, over = v.c3, unbilled = v.c4, "
+    f"seal = {seals.written('v.c5')} "
+    'FROM {v} WHERE h.account = v.c6 AND h.kind = v.c7 AND h."window" = v.c8',
 )
 _COUNT_OF = Statement("SELECT COUNT(*) FROM leases WHERE owner = ?")
 _DELETE_OF = Statement("DELETE FROM leases WHERE owner = ?")
@@ -186,7 +200,7 @@ def lock_rows_of(conn: Connection, owner: str) -> list[tuple[RowKey, Headroom, L
 
 def end_leases(conn: Connection, owner: str, rows: Iterable[tuple[RowKey, Headroom]]) -> None:
     """End every lease of an owner; its rows are given as they are without them."""
-    figures = [(row.taken, row.used, row.over, row.unbilled, *key) for key, row in rows]
+    figures = [(row.taken, row.used, row.over, row.unbilled, _seal(key, row), *key) for key, row in rows]
     if figures:
         _PUT_ROWS.run(conn, figures)
         _DELETE_OF.run(conn, owner)

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from purser.core.period import DAY
 from purser.store import schema as t
-from purser.store.db import Connection, Row, insert_new
+from purser.store import seals
+from purser.store.db import Connection, Row
 
 KEPT_FOR = 2 * DAY
 
@@ -25,11 +26,10 @@ def insert_kept(conn: Connection, scope: str, key: str, digest: bytes, status: i
     c = t.idempotency.c
     conn.execute(sa.delete(t.idempotency).where(c.at < at - KEPT_FOR))
     row = {"scope": scope, "key": key, "digest": digest, "status": status, "answer": answer, "at": at}
-    return insert_new(conn, t.idempotency, row)
+    return seals.insert_once(conn, t.idempotency, row)
 
 
 def update_kept(conn: Connection, scope: str, key: str, status: int, answer: str) -> None:
     """Put the answer in the place kept for it; one that is there already stays."""
     c = t.idempotency.c
-    place = sa.update(t.idempotency).where(c.scope == scope, c.key == key, c.status == 0)
-    conn.execute(place.values(status=status, answer=answer))
+    seals.update(conn, t.idempotency, c.scope == scope, c.key == key, c.status == 0, status=status, answer=answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,6 +11,7 @@ from purser.store import schema as t
 from purser.store.db import Connection
 
 NOTHING, OURS, OTHERS = "nothing", "ours", "others"
+TABLES = "tables"  # the name under which their digest is kept
 _OLDEST = 14  # of PostgreSQL (decision 6)
 _MARKS = {"alembic_version", "meta", "writers", "commits"}  # together they are in no other program's database
 
@@ -32,6 +34,17 @@ def missing_columns(conn: Connection) -> list[str]:
             known = {column["name"] for column in inspector.get_columns(name)}
             missing += [f"{name}.{column.name}" for column in table.columns if column.name not in known]
     return missing
+
+
+def digest_tables(conn: Connection) -> str:
+    """A digest of how our tables and indexes are defined in a SQLite file, and of their version."""
+    ours = {*t.metadata.tables, *(str(index.name) for table in t.metadata.tables.values() for index in table.indexes)}
+    digest = hashlib.blake2b(digest_size=16)
+    for name, sql in conn.exec_driver_sql("SELECT name, sql FROM sqlite_master ORDER BY name"):
+        if name in ours:
+            digest.update(f"{name} {sql}\n".encode())
+    digest.update(str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()).encode())
+    return digest.hexdigest()
 
 
 def count_operators(conn: Connection) -> int:

@@ -12,37 +12,29 @@ from purser.core.journal import CARRIED_ON, invoiced_account
 from purser.core.limits import CONTRACT
 from purser.core.standing import FAILED_PAYMENTS
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, Insert
+from purser.store import seals
 from purser.store.db import Connection, Row
-
-_LINES = Insert(
-    "invoice_lines",
-    {
-        "account": TEXT,
-        "invoice": TEXT,
-        "n": INT,
-        "month": TEXT,
-        "model": TEXT,
-        "unit": TEXT,
-        "quantity": INT,
-        "rate_nanos": INT,
-        "rate_per": INT,
-        "amount": INT,
-    },
-)
 
 
 def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any) -> None:
     """A new invoice with its lines, numbered from 1."""
-    conn.execute(sa.insert(t.invoices).values(**values))
+    seals.insert(conn, t.invoices, values)
     rows = [
-        (
-            *(values["account"], values["id"], n, line.month, line.model, line.unit, line.quantity),
-            *(line.rate_nanos, line.rate_per, line.amount_nanos),
-        )
+        {
+            "account": values["account"],
+            "invoice": values["id"],
+            "n": n,
+            "month": line.month,
+            "model": line.model,
+            "unit": line.unit,
+            "quantity": line.quantity,
+            "rate_nanos": line.rate_nanos,
+            "rate_per": line.rate_per,
+            "amount": line.amount_nanos,
+        }
         for n, line in enumerate(lines, 1)
     ]
-    _LINES.run(conn, rows)
+    seals.insert(conn, t.invoice_lines, *rows)
 
 
 def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:
@@ -120,7 +112,7 @@ def list_of_month(conn: Connection, month: str) -> list[Row]:
 def update_invoice(conn: Connection, account: str, invoice: str, **values: Any) -> None:
     """Change an invoice's state or what was paid of it."""
     c = t.invoices.c
-    conn.execute(sa.update(t.invoices).where(c.account == account, c.id == invoice).values(**values))
+    seals.update(conn, t.invoices, c.account == account, c.id == invoice, **values)
 
 
 def list_out_of_grace(conn: Connection, issued_by: int) -> list[str]:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from purser.core.payment import FOR_CREDIT, PENDING, SENT
 from purser.store import schema as t
+from purser.store import seals
 from purser.store.db import Connection, Row
 
 
@@ -32,23 +33,19 @@ def get_method(conn: Connection, account: str, method: str, *, removed: bool = F
 
 def insert_method(conn: Connection, **values: Any) -> None:
     """A new payment method."""
-    conn.execute(sa.insert(t.payment_methods).values(**values))
+    seals.insert(conn, t.payment_methods, values)
 
 
 def remove_method(conn: Connection, account: str, method: str, at: int) -> bool:
     """Take a payment method off file; answers whether it was there."""
     c = t.payment_methods.c
-    removed = conn.execute(
-        sa.update(t.payment_methods)
-        .where(c.account == account, c.id == method, c.removed_at.is_(None))
-        .values(removed_at=at)
-    )
-    return removed.rowcount == 1
+    on_file = (c.account == account, c.id == method, c.removed_at.is_(None))
+    return seals.update(conn, t.payment_methods, *on_file, removed_at=at) == 1
 
 
 def insert_payment(conn: Connection, **values: Any) -> None:
     """A payment to make."""
-    conn.execute(sa.insert(t.payments).values(**values))
+    seals.insert(conn, t.payments, values)
 
 
 def get_payment(conn: Connection, account: str, payment: str) -> Row | None:
@@ -88,4 +85,4 @@ def sum_buying(conn: Connection, account: str) -> int:
 def update_payment(conn: Connection, account: str, payment: str, **values: Any) -> None:
     """Record how a payment went."""
     c = t.payments.c
-    conn.execute(sa.update(t.payments).where(c.account == account, c.id == payment).values(**values))
+    seals.update(conn, t.payments, c.account == account, c.id == payment, **values)

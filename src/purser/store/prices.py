@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from purser.core.money import Rate
 from purser.core.pricebook import PriceBook
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, Insert
+from purser.store import seals
 from purser.store.db import Connection
 
 
@@ -26,19 +26,14 @@ def list_books(conn: Connection) -> list[PriceBook]:
     ]
 
 
-_RATES = Insert("rates", {"version": INT, "model": TEXT, "unit": TEXT, "nanos": INT, "per": INT})
-_CHANGES = Insert("price_changes", {"version": INT, "model": TEXT})
-
-
 def insert_book(conn: Connection, book: PriceBook, published_at: int) -> None:
     """Write a new version."""
-    conn.execute(
-        sa.insert(t.price_books).values(version=book.version, effective_at=book.effective_at, published_at=published_at)
-    )
+    head = {"version": book.version, "effective_at": book.effective_at, "published_at": published_at}
+    seals.insert(conn, t.price_books, head)
     rows = [
-        (book.version, model, unit, rate.nanos, rate.per)
+        {"version": book.version, "model": model, "unit": unit, "nanos": rate.nanos, "per": rate.per}
         for model, rates in book.models.items()
         for unit, rate in rates.items()
     ]
-    _RATES.run(conn, rows)
-    _CHANGES.run(conn, [(book.version, name) for name in book.named])
+    seals.insert(conn, t.rates, *rows)
+    seals.insert(conn, t.price_changes, *({"version": book.version, "model": name} for name in book.named))

@@ -1,7 +1,7 @@
 """The tables: every one keyed by account first, in the subset of SQL that SQLite and PostgreSQL share.
 
 Amounts are integer nano-dollars, instants integer microseconds UTC, months "2026-03". Tables with `writer, seq`
-columns are covered by their writer's hash chain (see writers).
+columns are covered by their writer's hash chain (see writers), the rows of sealed tables each by a seal (see seals).
 """
 
 from __future__ import annotations
@@ -47,8 +47,12 @@ def _table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
     return table
 
 
+def _sealed(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
+    return _table(name, *columns, Column("seal", Blob, nullable=True), **options)
+
+
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
-meta = _table("meta", _key("name"), _text("value"))
+meta = _sealed("meta", _key("name"), _text("value"))
 
 writers = _table(
     "writers",
@@ -61,6 +65,7 @@ writers = _table(
     _int("heard_at"),
     _text("state", default="open"),
     _int("unbilled", default=0),
+    _int("seals", default=0),  # whether its program writes seals
     CheckConstraint("state IN ('open', 'closed')", name="state"),
     sqlite_autoincrement=True,
 )
@@ -81,7 +86,7 @@ changes = _table(
     sqlite_autoincrement=True,
 )
 
-idempotency = _table(
+idempotency = _sealed(
     "idempotency",
     _key("scope"),
     _key("key"),
@@ -93,7 +98,7 @@ idempotency = _table(
 )
 
 # ── accounts and access ──────────────────────────────────────────────────────────────────────────────────────────
-accounts = _table(
+accounts = _sealed(
     "accounts",
     _key("id"),
     _text("email"),
@@ -116,7 +121,7 @@ accounts = _table(
     Index(None, "next_expiry_at"),
 )
 
-users = _table(
+users = _sealed(
     "users",
     _key("account"),
     _key("id"),
@@ -130,7 +135,7 @@ users = _table(
     _text("scopes", default=""),
 )
 
-keys = _table(
+keys = _sealed(
     "keys",
     _key("account"),
     _key("id"),
@@ -146,7 +151,7 @@ keys = _table(
     Index(None, "digest", unique=True),
 )
 
-operators = _table(
+operators = _sealed(
     "operators",
     _key("id"),
     _text("prefix"),
@@ -156,7 +161,7 @@ operators = _table(
     Index(None, "digest", unique=True),
 )
 
-causes = _table(
+causes = _sealed(
     "causes",
     _key("account"),
     _key("cause"),
@@ -167,15 +172,15 @@ causes = _table(
 )
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
-price_books = _table("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
+price_books = _sealed("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
 
 # The models that a version was published to change; its rates are those of every model.
-price_changes = _table("price_changes", _key("version", Int), _key("model"))
+price_changes = _sealed("price_changes", _key("version", Int), _key("model"))
 
-rates = _table("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
+rates = _sealed("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
 
 # ── limits that hold ─────────────────────────────────────────────────────────────────────────────────────────────
-headroom = _table(
+headroom = _sealed(
     "headroom",
     _key("account"),
     _key("kind"),
@@ -298,7 +303,7 @@ balances = _table(
     _int("credits", default=0),
 )
 
-grants = _table(
+grants = _sealed(
     "grants",
     _key("account"),
     _key("id"),
@@ -313,7 +318,7 @@ grants = _table(
 )
 
 # ── documents and payments ───────────────────────────────────────────────────────────────────────────────────────
-invoices = _table(
+invoices = _sealed(
     "invoices",
     _key("account"),
     _key("id"),
@@ -342,7 +347,7 @@ invoices = _table(
     Index(None, "account", "type", "month"),
 )
 
-invoice_lines = _table(
+invoice_lines = _sealed(
     "invoice_lines",
     _key("account"),
     _key("invoice"),
@@ -356,7 +361,7 @@ invoice_lines = _table(
     _int("amount"),
 )
 
-payment_methods = _table(
+payment_methods = _sealed(
     "payment_methods",
     _key("account"),
     _key("id"),
@@ -370,7 +375,7 @@ payment_methods = _table(
     _int("removed_at", nullable=True),
 )
 
-payments = _table(
+payments = _sealed(
     "payments",
     _key("account"),
     _key("id"),

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -28,12 +30,40 @@ def folder_of(db: Database) -> Path | None:
     return Path(f"{db.path}.seen") if db.is_sqlite else _SERVERS
 
 
-class Seen:
-    """How far the writers of one database had come when they were last heard of on this machine."""
+class Record(NamedTuple):
+    """Which database's writer had come how far, and its number of commits and hash then."""
 
-    def __init__(self, folder: Path, identity: bytes) -> None:
+    which: bytes
+    writer: int
+    seq: int
+    n: int
+    link: bytes
+
+
+def list_records(folder: Path, pattern: str = "*") -> list[Record]:
+    """What is whole of what lies in a folder, of whatever database."""
+    found = []
+    for path in sorted(folder.glob(f"{pattern}-*")):
+        data = path.read_bytes()
+        record = data[: _RECORD.size]
+        if len(record) == _RECORD.size and data[_RECORD.size :] == _check(record):
+            which, seq, n, link = _RECORD.unpack(record)
+            if path.name.startswith(f"{which.hex()}-"):
+                found.append(Record(which, int(path.name.partition("-")[2]), seq, n, link))
+    return found
+
+
+class Seen:
+    """How far the writers of one database had come when they were last heard of on this machine.
+
+    `before` are the records of a folder that is one database's alone, read before its identity was: those of another
+    identity are of a database that was there once, and is not any more.
+    """
+
+    def __init__(self, folder: Path, identity: bytes, before: Sequence[Record] = ()) -> None:
         self._folder = folder
         self._which = hashlib.blake2b(identity, digest_size=16).digest()
+        self._others = [record for record in before if record.which != self._which]
         self._file: tuple[int, int] | None = None  # of which writer, and its descriptor
 
     def note(self, writer: int, seq: int, n: int, link: bytes) -> None:
@@ -48,21 +78,22 @@ class Seen:
 
     def list_lost(self, conn: Connection) -> list[str]:
         """What a database has not, or has otherwise, of what was seen; empty where nothing is lost."""
-        found = [self._compare(conn, *each) for each in self._list()]
-        return [lost for lost in found if lost]
+        found = [self._compare(conn, record) for record in self._list()]
+        others = [f"writer {other.writer} of another database had come to step {other.seq}" for other in self._others]
+        return [lost for lost in (*found, *others) if lost]
 
     def forget_closed(self, conn: Connection) -> None:
         """Forget the writers that ended as they were seen: the next ones tell what there is."""
         c = t.writers.c
         closed = {int(row[0]) for row in conn.execute(sa.select(c.id).where(c.state == "closed"))}
-        for writer, *_ in self._list():
-            if writer in closed:
-                self._path(writer).unlink(missing_ok=True)
+        for record in self._list():
+            if record.writer in closed:
+                self._path(record.writer).unlink(missing_ok=True)
 
     def forget_all(self) -> None:
         """What was seen is given up."""
-        for writer, *_ in self._list():
-            self._path(writer).unlink(missing_ok=True)
+        for record in (*self._list(), *self._others):
+            self._path(record.writer, record.which).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Note no more."""
@@ -70,21 +101,14 @@ class Seen:
             os.close(self._file[1])
             self._file = None
 
-    def _path(self, writer: int) -> Path:
-        return self._folder / f"{self._which.hex()}-{writer}"
+    def _path(self, writer: int, which: bytes | None = None) -> Path:
+        return self._folder / f"{(which or self._which).hex()}-{writer}"
 
-    def _list(self) -> list[tuple[int, int, int, bytes]]:
-        found = []
-        for path in sorted(self._folder.glob(f"{self._which.hex()}-*")):
-            data = path.read_bytes()
-            record = data[: _RECORD.size]
-            if len(record) == _RECORD.size and data[_RECORD.size :] == _check(record):
-                which, seq, n, link = _RECORD.unpack(record)
-                if which == self._which:
-                    found.append((int(path.name.partition("-")[2]), seq, n, link))
-        return found
+    def _list(self) -> list[Record]:
+        return list_records(self._folder, self._which.hex())
 
-    def _compare(self, conn: Connection, writer: int, seq: int, n: int, link: bytes) -> str | None:
+    def _compare(self, conn: Connection, record: Record) -> str | None:
+        _, writer, seq, n, link = record
         c, k = t.writers.c, t.commits.c
         row = conn.execute(sa.select(c.seq).where(c.id == writer)).first()
         if row is None:

@@ -12,7 +12,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from purser.core.errors import Broken
+from purser.store import accounts
 from purser.store.db import Connection, Database
+from purser.store.inspection import TABLES, digest_tables
 from purser.store.presence import UPGRADE, lock_one, open_lock_file
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -49,6 +51,8 @@ def _upgrade(db: Database) -> None:
             if at is not None and not db.is_sqlite:  # every transaction begins with an update of this table
                 connection.exec_driver_sql("LOCK TABLE writers IN EXCLUSIVE MODE")
             command.upgrade(config, "head")
+            if db.is_sqlite:
+                accounts.set_meta(connection, TABLES, digest_tables(connection))
 
 
 def _config(connection: Connection) -> Config:

@@ -18,7 +18,7 @@ from purser.core.policy import Policy
 from purser.store import headroom as rows
 from purser.store import schema as t
 from purser.store.bulk import TEXT, Insert, Statement
-from purser.store.db import Connection, Database, Row, is_lost, may_try_again
+from purser.store.db import Connection, Database, Row, is_locked, is_lost, may_try_again
 from purser.store.presence import CHANGES, lock_one, presence
 from purser.store.seen import Seen
 from purser.store.transaction import Tx, World, chain, owner_name
@@ -127,7 +127,7 @@ class Writer:
         if self.id and not self.db.is_sqlite:
             self._end_session()  # and with it its locks
         start = bytes(32)
-        values = {"host": self._host, "pid": self._pid, "hash": start, "heard_at": self.world.wall()}
+        values = {"host": self._host, "pid": self._pid, "hash": start, "heard_at": self.world.wall(), "seals": 1}
         with self._conn.begin():
             inserted = self._conn.execute(sa.insert(t.writers).values(values))
             id_ = int(inserted.inserted_primary_key[0])  # type: ignore[index]
@@ -178,6 +178,10 @@ class Writer:
                 if not self.db.is_sqlite and (is_lost(error) or self._is_cut_off()):
                     log.warning("the session with the database was lost: %s", _words(error))
                     self._reconnect(None)
+                elif is_locked(error):
+                    log.warning("another program has locked the database's file")
+                    if self._stopping.is_set():
+                        raise OutOfReach("the database's file is locked, and this process stops") from None
                 elif not may_try_again(error) or tries >= _TRIES:
                     raise
 
@@ -206,7 +210,7 @@ class Writer:
         except Exception as error:
             if not self.db.is_sqlite and (is_lost(error) or self._is_cut_off()):
                 raise _Doubtful(made) from error
-            raise Broken(f"a commit failed, its outcome is unknown: {error}") from error
+            raise Broken(f"a commit failed, its outcome is unknown: {_words(error)}") from error
         self._come_to(made)
         return made
 
@@ -314,7 +318,7 @@ class Writer:
                 try:
                     driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 except Exception as error:  # the transaction is committed: as any other error it would be run again
-                    raise Broken(f"a checkpoint failed: {error}") from error
+                    raise Broken(f"a checkpoint failed: {_words(error)}") from error
 
     def list_dead(self) -> list[int]:
         """The open writers whose process is gone; this one's own id where it must be shown again."""

@@ -1,0 +1,69 @@
+"""A SQLite file that another program has locked for longer than SQLite waits by itself is waited for, not given up."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from purser.flows import accounts
+from purser.store.writers import OutOfReach, Writer
+from tests import databases
+from tests.store.small_books import Books
+
+pytestmark = pytest.mark.sqlite
+
+
+def impatient(writer: Writer) -> Writer:
+    """The writer, which lets SQLite wait for a tenth of a second, not half a minute."""
+    writer._conn.exec_driver_sql("PRAGMA busy_timeout = 100")
+    writer._conn.rollback()
+    return writer
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    """Books of ada's."""
+    made = Books(databases.at(tmp_path / "purser.db"))
+    made.writer.run(lambda tx: accounts.open_account(tx, "ada", "ada@example.com"))
+    impatient(made.writer)
+    yield made
+    made.close()
+
+
+@contextmanager
+def locked(books: Books) -> Iterator[None]:
+    """Another program writes the file, and takes its time."""
+    with closing(sqlite3.connect(books.db.path, isolation_level=None)) as conn:
+        conn.execute("BEGIN IMMEDIATE")
+        yield
+        conn.execute("ROLLBACK")
+
+
+def test_a_transaction_waits_until_it_can_begin(books: Books) -> None:
+    event, done = books.event("ada", "r1", (10, 0, 10)), threading.Event()
+
+    def settle() -> None:
+        books.settle(event)
+        done.set()
+
+    settling = threading.Thread(target=settle)
+    with locked(books):
+        settling.start()
+        assert not done.wait(1)
+    assert done.wait(20)
+    settling.join()
+
+
+def test_a_process_that_stops_waits_no_longer(books: Books) -> None:
+    second = impatient(books.open_writer(2))
+    with locked(books):
+        second.stop_waiting()
+        with pytest.raises(OutOfReach, match="locked"):
+            second.run(lambda tx: None)
+        second.close()  # others close it in the books
+    assert second.id in books.writer.close_dead()
