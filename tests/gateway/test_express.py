@@ -177,7 +177,8 @@ TINY = completion(b"tiny", 9, 3, b"x-engine: one")
 ID = re.compile(rb"req_[0-9a-z-]+")
 
 
-def test_the_upstream_gets_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tiny", "my/m\u00f6del"])
+def test_the_upstream_gets_the_same_bytes(tmp_path: Path, name: str, journeys: list[str]) -> None:
     heard: list[bytes] = []
 
     def reply(request: bytes) -> bytes:
@@ -186,10 +187,10 @@ def test_the_upstream_gets_the_same_bytes(tmp_path: Path) -> None:
 
     with keeping(reply) as url:
         for way in (True, False):
-            key = replace(model("tiny", (url,)), upstream_key="se%cret")
+            key = replace(model("tiny", (url,), upstream_model=name), upstream_key="se%cret")
             with warm(tmp_path / str(way), way=way, models=(key,)) as (rig, client):
-                for name in EXPRESS[:5]:
-                    answer = client.ask(REQUESTS[name][0], {"x-mine": "50%", "x-forwarded-for": "here"})
+                for each in EXPRESS[:5]:
+                    answer = client.ask(REQUESTS[each][0], {"x-mine": "50%", "x-forwarded-for": "here"})
                     assert (answer.status, answer.headers["x-engine"]) == (200, "one")
                 heard = [request.replace(rig.key.encode(), b"KEY") for request in heard]
     half = len(heard) // 2
@@ -203,7 +204,9 @@ def test_answers_in_odd_pieces_and_shapes_are_passed_on_all_the_same(tmp_path: P
         (TINY, True),
         (whole, True),
         (TINY.replace(b"200 OK", b"201 Made"), False),
-        (completion(b"other", 9, 3, b"x-engine: one"), False),
+        (completion(b"other", 9, 3, b"x-engine: one"), True),
+        (completion(b'tiny","x":"model', 9, 3), True),
+        (completion(b'other","x":"model', 9, 3), False),
         (completion(b"tiny", 9_000, 3, b"x-engine: one"), False),
         (completion(b"tiny", 9, 500, b"x-engine: one"), False),
         (TINY.replace(b"application/json", b"text/plain; application/json"), False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,3 +171,31 @@ def test_a_plain_answer_is_usual_and_a_contradiction_is_not() -> None:
     assert read_answer(b'{"model":"tiny","usage":{"prompt_tokens":9,"completion_tokens":3}}') == ("tiny", 9, 0, 3)
     assert read_answer(b'{"model":"tiny"}') is None
     assert read_answer(b'{"model":"\xff","usage":{"prompt_tokens":9,"completion_tokens":3}}') is None
+
+
+NAMES = st.sampled_from(["model", "max_tokens", "n", "a"])
+VALUES = st.sampled_from([1, 20, "tiny", "model", '"model":"tiny"', None, {"model": "tiny"}, ["max_tokens"], "\u00e9"])
+
+
+@given(st.dictionaries(NAMES, VALUES, min_size=1), st.dictionaries(NAMES, VALUES), st.booleans(), st.integers(0, 2))
+def test_what_is_spliced_is_there_and_the_rest_as_it_was(
+    fields: dict[str, Any], changes: dict[str, Any], ascii_only: bool, spaces: int
+) -> None:
+    gap = " " * spaces
+    raw = json.dumps(fields, ensure_ascii=ascii_only, separators=(f"{gap},", f":{gap}")).encode()
+    parts = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    spliced = splicing.splice(raw, parts, {name: msgspec.json.encode(value) for name, value in changes.items()})
+    assert json.loads(spliced) == {**fields, **changes}
+    for name in fields.keys() - changes.keys():
+        assert bytes(parts[name]) in spliced
+
+
+def test_what_is_spliced_leaves_the_rest_as_it_was_written() -> None:
+    raw = b'{ "model" : "tiny", "x":[1,  2] ,"n":1 }\n'
+    parts = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    assert splicing.splice(raw, parts, {"model": b'"my/own"'}) == raw.replace(b'"tiny"', b'"my/own"')
+    assert splicing.splice(raw, parts, {"n": b"1", "model": b'"tiny"'}) is raw
+    assert (
+        splicing.splice(raw, parts, {"n": b"2", "max_tokens": b"5"})
+        == b'{ "model" : "tiny", "x":[1,  2] ,"n":2 ,"max_tokens":5}'
+    )

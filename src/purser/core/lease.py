@@ -103,7 +103,7 @@ def settle(lease: Lease, cost: int) -> Lease:
     """Use `cost` of the lease; it must lie within the share, since every cost is within its hold."""
     if cost < 0 or lease.used + cost > lease.share:
         raise Broken(f"a settlement of {cost} does not fit {lease}")
-    return replace(lease, used=lease.used + cost)
+    return Lease(lease.share, lease.used + cost)
 
 
 def give_back(row: Headroom, lease: Lease, spare: int) -> tuple[Headroom, Lease]:

@@ -32,7 +32,7 @@ from purser.gateway.passage import Admitted, Begun, passed_on, sent_besides, sen
 from purser.gateway.paths import POSTS
 from purser.gateway.refusals import Headers
 from purser.gateway.relay import relay
-from purser.gateway.splicing import added, cap_field
+from purser.gateway.splicing import added, cap_field, encode, replaced
 from purser.gateway.usual import Chat, read_answer, read_chat
 from purser.http.exchange import Exchange, Request
 from purser.http.head import header_lines
@@ -69,12 +69,13 @@ class Caller:
 class Offer:
     """A model as it is sold under one price book."""
 
-    __slots__ = ("besides", "book", "most_tokens", "rates", "served", "tariff", "whole_seconds")
+    __slots__ = ("besides", "book", "most_tokens", "name", "rates", "served", "tariff", "whole_seconds")
 
     def __init__(self, served: Served, book: PriceBook) -> None:
         self.served, self.book = served, book
         self.rates = book.models[served.name]
         self.tariff = tariff_of(self.rates)
+        self.name = encode(served.name)
         self.whole_seconds = served.whole_seconds
         self.besides = header_lines(sent_besides(served))
         self.most_tokens = min(served.terms.context_tokens, served.terms.max_output_tokens)
@@ -195,7 +196,7 @@ class Express:
 
     def _offer(self, model: str, book: PriceBook) -> Offer | None:
         served = self._gateway.served.get(model)
-        if served is None or served.upstream_model != model or model not in book.models:
+        if served is None or model not in book.models:
             return None
         offer = self._offers[model] = Offer(served, book)
         return offer
@@ -239,7 +240,12 @@ class Journey(Struct, eq=False):
         head = heads.get(target)
         if head is None:
             head = heads[target] = target.origin.head_begin("POST", f"{target.base}/{CHAT}", sent_on(request))
-        body = request.body
+        body: bytes | None = request.body
+        if served.upstream_model != served.name:
+            body = replaced(request.body, "model", self.offer.name, encode(served.upstream_model))
+        if body is None:
+            self._go_on()
+            return
         if not self.names_cap:
             body = added(body, cap_field(CHAT, served.terms.engine), b"%d" % self.cap)
         sent = _REQUEST % (head, self.id, self.offer.besides, len(body), body)
@@ -276,7 +282,9 @@ class Journey(Struct, eq=False):
         model, prompt, cached, output = said
         used, charge = offer.charge(prompt, cached, output)
         cost = charge.amount_nanos
-        if model != offer.served.name or prompt > self.input_tokens or output > self.cap or cost > hold.amount:
+        if model != offer.served.name:
+            raw = replaced(raw, "model", encode(model), offer.name)
+        if raw is None or prompt > self.input_tokens or output > self.cap or cost > hold.amount:
             self._go_on()
             return
         if known.notes is None:
@@ -290,7 +298,7 @@ class Journey(Struct, eq=False):
             principal.account,
             "gateway",
             self.id.decode(),
-            model,
+            offer.served.name,
             principal.user,
             principal.key,
             self.at,

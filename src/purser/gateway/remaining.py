@@ -49,7 +49,9 @@ class Remaining:
     def at_once(self, hold: Hold) -> tuple[bool, int | None]:
         """Whether what remains on a hold's path can be told at once, and what `tell` would answer."""
         shares = hold.shares
-        return (True, remaining_of(shares)) if self._is_known(shares, _OLD) else (False, None)
+        if not self._is_known(shares, _OLD):
+            return False, None
+        return True, remaining_of(shares)
 
     def _is_known(self, shares: Sequence[Share], age: int) -> bool:
         since = self._now() - age if self.shared else 0

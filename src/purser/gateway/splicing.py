@@ -6,7 +6,7 @@ import msgspec
 
 from purser.gateway.bodies import CAP_FIELDS, CHAT, EMBEDDINGS, Body, Terms
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 
 def splice(raw: bytes, fields: dict[str, msgspec.Raw], changes: dict[str, bytes]) -> bytes:
@@ -14,13 +14,28 @@ def splice(raw: bytes, fields: dict[str, msgspec.Raw], changes: dict[str, bytes]
     changes = {name: value for name, value in changes.items() if name not in fields or bytes(fields[name]) != value}
     if not changes:
         return raw
-    if fields and fields.keys().isdisjoint(changes):
-        for name, value in changes.items():
-            raw = added(raw, name, value)
-        return raw
-    parts = [_encode(name) + b":" + changes.pop(name, bytes(value)) for name, value in fields.items()]
-    parts += [_encode(name) + b":" + value for name, value in changes.items()]
+    spliced: bytes | None = raw
+    for name, value in changes.items():
+        if spliced is not None:
+            spliced = replaced(spliced, name, fields[name], value) if name in fields else added(spliced, name, value)
+    if spliced is not None and fields:
+        return spliced
+    parts = [encode(name) + b":" + changes.pop(name, bytes(value)) for name, value in fields.items()]
+    parts += [encode(name) + b":" + value for name, value in changes.items()]
     return b"{" + b",".join(parts) + b"}"
+
+
+def replaced(raw: bytes, name: str, old: bytes, new: bytes) -> bytes | None:
+    """The object with another value of a field of its, whose value is spelt `old` now; None where that is not plain."""
+    spelt = b'"%b"' % name.encode()
+    if raw.count(spelt) != 1 or b"\\u00" in raw:  # a name may be written with escapes
+        return None
+    begin, _, rest = raw.partition(spelt)
+    gap = len(rest) - len(rest.lstrip(b": \t\r\n"))
+    old = bytes(old)
+    if not rest.startswith(old, gap):
+        return None
+    return b"%b%b%b%b%b" % (begin, spelt, rest[:gap], new, rest[gap + len(old) :])
 
 
 def added(raw: bytes, name: str, value: bytes) -> bytes:
@@ -37,7 +52,7 @@ def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> byt
     """The body as the upstream gets it: its own name for the model, the fitted cap, usage asked for (H3, H5)."""
     changes: dict[str, bytes] = {}
     if upstream_model != body.model:
-        changes["model"] = _encode(upstream_model)
+        changes["model"] = encode(upstream_model)
     if body.kind != EMBEDDINGS:
         named = [name for name in CAP_FIELDS if getattr(body.named, name) is not None]
         for name in named or [cap_field(body.kind, terms.engine)]:
@@ -47,5 +62,5 @@ def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> byt
         options["include_usage"] = True
         if terms.engine == "vllm":
             options["continuous_usage_stats"] = True
-        changes["stream_options"] = _encode(options)
+        changes["stream_options"] = encode(options)
     return splice(body.raw, body.fields, changes)

@@ -135,8 +135,11 @@ class Origin:
         wire = self._take_idle()
         if wire is None:
             return None
-        self._watch(timeout_seconds)
-        return wire.send(request, b"", False, timeout_seconds, whole_seconds)
+        if self._timer is None or timeout_seconds < self._sweep_seconds * 4:
+            self._watch(timeout_seconds)
+        answer = wire.begin(False, timeout_seconds, whole_seconds)
+        wire.transport.write(request)
+        return answer
 
     async def close(self) -> None:
         """Close all connections; running answers fail with BrokenAnswer, or Unreachable if they had not begun."""

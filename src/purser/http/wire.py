@@ -89,6 +89,17 @@ class Wire(asyncio.Protocol):
         `bodiless`: the answer has no body whatever its headers say (HEAD). It is given up after so many seconds of
         silence, or altogether.
         """
+        answer = self.begin(bodiless, silence_seconds, whole_seconds)
+        if not body:
+            self.transport.write(head)
+        elif len(body) < _ONE_WRITE_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
+        return answer
+
+    def begin(self, bodiless: bool, silence_seconds: float, whole_seconds: float) -> Answer:
+        """Make ready for the answer to a request that is about to be written, with bounds as `send` has them."""
         if self.parsed or self.bodiless != bodiless:
             self._reset(bodiless)
         self.received = False
@@ -96,10 +107,6 @@ class Wire(asyncio.Protocol):
         self.silence_seconds = silence_seconds
         self.heard_at = now = self.loop.time()
         self.ends_at = now + whole_seconds
-        if len(body) < _ONE_WRITE_BYTES:
-            self.transport.write(head + body if body else head)
-        else:
-            self.transport.writelines((head, body))
         return answer
 
     def drop(self) -> None:
@@ -153,10 +160,11 @@ class Wire(asyncio.Protocol):
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
-        at_first = not self.received
-        if at_first or self.held:
+        at_first = False
+        if not self.received or self.held:
             self.received = at_first = True
-            data, self.held = self.held + data, b""
+            if self.held:
+                data, self.held = self.held + data, b""
             if self._take_known(data):
                 return
         self.parsed = True

@@ -26,7 +26,7 @@ class Statement:
 
     def run(self, conn: Connection, *values: Any) -> Any:
         """Run it; answers the driver's cursor."""
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         return driver.execute(self._sql[conn.dialect.name], values)
 
 
@@ -52,7 +52,7 @@ class Insert:
         """Insert the rows; raises what the driver raises, with nothing inserted."""
         if not rows:
             return
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         if conn.dialect.name == "sqlite":
             driver.executemany(self._sqlite, rows)
         else:
@@ -73,7 +73,7 @@ class ForEach:
 
     def run(self, conn: Connection, rows: Sequence[Values]) -> None:
         """Run it for every row of values."""
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         if conn.dialect.name == "sqlite":
             driver.executemany(self._sqlite, rows)
         else:
@@ -81,7 +81,7 @@ class ForEach:
 
     def fetch(self, conn: Connection, rows: Sequence[Values]) -> list[Values]:
         """What it answers for every row of values, in no particular order."""
-        driver: Any = conn.connection.driver_connection
+        driver: Any = conn.connection.dbapi_connection
         if conn.dialect.name != "sqlite":
             return list(driver.execute(self._postgresql, _columns(self._kinds, rows)).fetchall())
         found: list[Values] = []
