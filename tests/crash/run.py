@@ -237,8 +237,7 @@ class Run:
         self._examined += len(deaths)
         unbilled = self._observer.unbilled
         for death in deaths:
-            hit = Counter(death.sight.hit)
-            lost = 0
+            hit, lost = Counter(death.sight.hit), 0
             for flight in death.sight.flights:
                 told = acknowledged.get(flight.id) if flight.id is not None else None
                 if flight.id is None or (told is not None and told.how == ANSWER):
@@ -246,8 +245,9 @@ class Run:
                 event = self._observer.booked.get((flight.account, flight.id))
                 if event is not None:
                     hit[ANSWER_LOST] += event.writer in death.writers
-                elif work := self._engine.only_nanos(flight.id):
-                    hit[WORK_LOST] += 1
+                elif outcome.told.was_sent_once(flight.id):  # else the work may be another process's
+                    work = self._engine.only_nanos(flight.id) or 0
+                    hit[WORK_LOST] += work > 0
                     lost += work
             recorded = sum(unbilled.get(writer, 0) for writer in death.writers)
             if lost > recorded:

@@ -41,6 +41,7 @@ class Told:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._accounts: dict[str, str] = {}
+        self._again: set[str] = set()
         self._unknown: Counter[str] = Counter()
         self._acknowledged: dict[str, Acknowledged] = {}
         self._flights: dict[int, Flight] = {}
@@ -57,6 +58,8 @@ class Told:
             if flight.id is None:
                 self._unknown[flight.account] += 1
             else:
+                if flight.id in self._accounts:
+                    self._again.add(flight.id)
                 self._accounts[flight.id] = flight.account
 
     def begin(self, flight: Flight, id_: str) -> None:
@@ -108,6 +111,11 @@ class Told:
         """Every acknowledgement until now, by request id."""
         with self._lock:
             return dict(self._acknowledged)
+
+    def was_sent_once(self, id_: str) -> bool:
+        """Whether a request was not sent again under its id."""
+        with self._lock:
+            return id_ not in self._again
 
     def sent(self) -> Sent:
         """Everything that was sent until now."""
