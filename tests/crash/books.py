@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -145,10 +146,9 @@ class Books:
         return {str(owner): int(n) for owner, n in self.query("SELECT owner, COUNT(*) FROM leases GROUP BY owner")}
 
     def bytes(self) -> int:
-        """The size of the database."""
+        """The size of the database, what is still in SQLite's log included."""
         if self.is_sqlite:
-            [(pages, size)] = self.query("SELECT * FROM pragma_page_count, pragma_page_size")
-            return int(pages) * int(size)
+            return sum(path.stat().st_size for path in (Path(self.path), Path(f"{self.path}-wal")) if path.exists())
         [(size,)] = self.query("SELECT pg_database_size(current_database())")
         return int(size)
 

@@ -18,6 +18,7 @@ from purser.flows import claims, queue, requests
 from purser.flows.lessee import Lessee
 from purser.flows.queue import WriteQueue
 from purser.gateway.cashier import Cashier
+from purser.gateway.express import Journey
 from purser.gateway.passage import Passage
 from purser.store import accounts, headroom, transaction, writers
 from purser.store.bulk import Statement
@@ -291,6 +292,18 @@ def an_answer_leaves_before_its_commit(patch: pytest.MonkeyPatch) -> None:
         return future
 
     patch.setattr(Cashier, "settle", settle)
+
+
+@fault
+def an_answer_on_the_express_way_leaves_before_its_commit(patch: pytest.MonkeyPatch) -> None:
+    true = Journey._read
+
+    def read(self: Journey) -> None:
+        true(self)
+        if self.settling:
+            self._tell(0)
+
+    patch.setattr(Journey, "_read", read)
 
 
 @fault

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from purser.core.errors import Broken, PurserError
-from purser.core.period import SECOND
+from purser.core.period import SECOND, month_of
 from purser.flows.queue import Done, WriteQueue
+from purser.gateway import bodies
 from purser.gateway.app import Gateway
 from purser.gateway.bodies import Terms
-from purser.gateway.cashier import resolve
+from purser.gateway.cashier import Shortfall, resolve
 from purser.gateway.models import Served, Target
-from purser.http.exchange import Exchange
+from purser.http.exchange import Exchange, Request
 from purser.inbound.worker import Worker
 from purser.inbound.world import SystemWorld
 from purser.outbound.testpay import TestProvider
@@ -350,8 +352,36 @@ class Process:
         exchange: Exchange = line.exchange
         loop = self.loop
 
-        def begin() -> None:
+        async def begin_warm() -> None:
+            with suppress(PurserError):
+                await self._warm_up(line.call.secret, exchange.request)
             if not self.gateway.at_once(exchange):
                 line.go_on(exchange, self.gateway.answer)
 
+        def begin() -> None:
+            if exchange.request.known is None:
+                line.go_on(exchange, self.gateway.answer)
+            else:
+                loop.create_task(begin_warm())
+
         loop.inside(begin)
+
+    async def _warm_up(self, secret: str, request: Request) -> None:
+        """What an earlier request on the connection has brought into memory, and the money that it has given back."""
+        directory, cashier, now = self.gateway.directory, self.gateway.cashier, self.world.now()
+        principal = await directory.principal(secret.encode())
+        standing, book = await directory.standing(principal.account), await directory.price_book()
+        body = bodies.read(bodies.CHAT, request.body)
+        if book is None or standing.causes:
+            return
+        held = await cashier.hold(
+            self.gateway.next_id(),
+            principal.account,
+            month_of(now),
+            book.version,
+            book.models[body.model],
+            bodies.ask(body, _TERMS),
+            principal.budget_rows(now),
+        )
+        if not isinstance(held, Shortfall):
+            cashier.void(held[0])
