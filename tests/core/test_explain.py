@@ -81,3 +81,11 @@ def test_a_refusal_says_which_constraint_what_is_left_and_what_would_fit(
     constraint: str, left: int, hold: int, tokens: int, message: str
 ) -> None:
     assert insufficient_message(constraint, left, hold, tokens) == message, "H3"
+
+
+def test_a_refusal_while_money_is_only_held_says_so() -> None:
+    assert insufficient_message(CREDIT, 100_000, 916_000, 0, 2_000_000) == (
+        "Not enough credit: $0.0001 is left, $0.002 is held by requests that are running, and this request could cost "
+        "up to $0.000916. What they do not use comes back when they end."
+    ), "H3"
+    assert "With max_tokens 3 or less it would be admitted." in insufficient_message(CREDIT, 1, 2, 3, 4)

@@ -36,7 +36,6 @@ NO_MONEY = {
         "wanted_at refused",
         "asks others to give spare back, and remembers a refusal with nearly nothing left, until the next change",
     ),
-    "holds": ("account id amount expires_at state cost", "nothing writes this table yet"),
     "writers": (
         "host pid heard_at unbilled seals",
         "for people to read; what was left unbilled stands in headroom, sealed; `seals` is read as a program of an "

@@ -43,6 +43,7 @@ class Write:
         return f"{self.method} {self.route}"
 
 
+_HOLD = {"account": "{account}", "model": "dollar"}
 _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
@@ -89,6 +90,21 @@ WRITES = (
         *("POST", "/v1/usage", "/v1/usage"),
         *({**USAGE, "account": "{account}"}, {**USAGE, "account": "{account}", "model": "dollar"}),
     ),
+    Write(
+        *("POST", "/v1/holds", "/v1/holds"),
+        *({**_HOLD, "amountUsd": "0.10"}, {**_HOLD, "amountUsd": "0.20"}),
+    ),
+    Write(
+        *("POST", "/v1/holds/{hold}:settle", "/v1/holds/{made}:settle"),
+        *({"amountUsd": "0.10"}, {"amountUsd": "0.05"}),
+        make="/v1/holds",
+        made_of={**_HOLD, "amountUsd": "0.20"},
+    ),
+    Write(
+        *("POST", "/v1/holds/{hold}:void", "/v1/holds/{made}:void"),
+        make="/v1/holds",
+        made_of={**_HOLD, "amountUsd": "0.20"},
+    ),
     Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
     Write(
         *("POST", "/operator/v1/clock:advance", "/operator/v1/clock:advance"),
@@ -132,7 +148,7 @@ def prepare(call: Call, write: Write, account: str) -> Prepared:
     _done(call, "/v1/usage", used)
     named = {"account": account}
     if write.make:
-        made = _done(call, _fill(write.make, named), write.made_of)
+        made = _done(call, _fill(write.make, named), _fill(write.made_of, named))
         named["made"] = made.get("keyId", made.get("id", ""))
     body, other = _fill(write.body, named), _fill(write.other, named)
     path = _fill(write.path, named)

@@ -21,12 +21,25 @@ from purser.core.period import SECOND, month_of, parse_instant
 from purser.core.policy import Policy
 from purser.core.pricebook import in_force
 from purser.core.standing import BLOCKED
-from purser.core.usage import quantities
-from purser.flows import access, accounts, budgets, credits, invoicing, metering, payments, pricing, requests, setup
+from purser.core.usage import AMOUNT, INPUT, quantities
+from purser.flows import (
+    access,
+    accounts,
+    budgets,
+    credits,
+    holds,
+    invoicing,
+    metering,
+    payments,
+    pricing,
+    requests,
+    setup,
+)
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
+from purser.store.holds import Held
 from purser.store.upgrade import upgrade
 from purser.store.usage import QUARANTINED, SETTLED, Event
 from purser.store.writers import Writer, close_writer
@@ -230,6 +243,17 @@ def _may(books: Books) -> None:
     books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
     _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
+    _hold_by_api(books)
+
+
+def _hold_by_api(books: Books) -> None:
+    """Three jobs that run elsewhere: one is settled in dollars, one was called off, one still runs."""
+    run = books.writer.run
+    for job in ("hold_1", "hold_2", "hold_3"):
+        made = run(lambda tx, job=job: holds.place(tx, job, "ada", "tiny", {INPUT: 2_000_000}, 600))  # type: ignore[misc]
+        assert isinstance(made, Held)
+    run(lambda tx: holds.void(tx, "hold_2"))
+    run(lambda tx: holds.settle(tx, "hold_1", {AMOUNT: parse_usd("0.15")}))
 
 
 def _spend_on_a_budget(books: Books) -> None:

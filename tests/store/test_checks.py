@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from purser.flows.audit import INVARIANTS, Audit, audit
-from purser.store import headroom
 from purser.store.checks import MOST_SHOWN, Findings, Violation
 from purser.store.db import Database
 from tests import databases
@@ -90,19 +88,10 @@ def test_an_audit_beside_live_traffic_raises_no_false_alarm(tmp_path: Path) -> N
     assert [result.violations for result in results] == [()] * len(results)
 
 
-def test_a_lease_of_an_open_hold_is_in_order(spoilt: Database) -> None:
-    change(
-        spoilt,
-        "INSERT INTO holds (account, id, amount, expires_at) VALUES ('ada', 'hold_1', 7, 0)",
-        "INSERT INTO leases (account, kind, \"window\", owner, share) VALUES ('ada', 'credit', '', 'hold_1', 7)",
-    )
-    with spoilt.engine.begin() as conn:
-        row = headroom.get_row(conn, headroom.credit_key("ada"))
-        assert row is not None
-        headroom.put_row(conn, headroom.credit_key("ada"), replace(row, taken=row.taken + 7))
+def test_a_lease_of_a_hold_that_has_ended_is_nobodys(spoilt: Database) -> None:
     assert audited(spoilt).violations == ()
-    change(spoilt, "UPDATE holds SET state = 'settled'")
-    assert [violation.check for violation in audited(spoilt).violations] == ["C6"]
+    change(spoilt, "UPDATE holds SET state = 'void' WHERE id = 'hold_3'")
+    assert [violation.check for violation in audited(spoilt).violations] == ["C6", "C6", "seals"]
 
 
 # ── books with one thing wrong ───────────────────────────────────────────────────────────────────────────────────
@@ -189,8 +178,13 @@ CORRUPTIONS = [
      " AND ledger = 'revenue:2026-03'"),
     ("C5", "ada, bill of 2026-03", "postings say", f"UPDATE postings SET amount = amount + 1 {_E1_SETTLED}"),
     ("C5", "cyd, invoice CYD-0001", "lines sum", f"UPDATE invoice_lines SET amount = amount + 1 {_CYD_LINES}"),
-    ("C6", "ada, credit", "writer:9", f"UPDATE leases SET owner = 'writer:9' {_ADA_CREDIT}"),
+    ("C6", "ada, credit", "writer:9", f"UPDATE leases SET owner = 'writer:9' {_ADA_CREDIT} AND owner = 'writer:1'"),
     ("C6", "bob, credit", "give it back", "UPDATE writers SET state = 'closed' WHERE id = 1"),
+    ("holds", "ada, hold hold_3", "1 of 2", "DELETE FROM leases WHERE owner = 'hold_3' AND kind = 'month'"),
+    ("holds", "ada, hold hold_3", "0 of 2", "UPDATE leases SET used = 1 WHERE owner = 'hold_3'"),
+    ("holds", "ada, hold hold_1", "costs", "UPDATE holds SET cost = cost - 1 WHERE id = 'hold_1'"),
+    ("holds", "ada, hold hold_1", "is void", "UPDATE holds SET state = 'void', cost = NULL WHERE id = 'hold_1'"),
+    ("holds", "ada, hold hold_1", "costs $0.00", "DELETE FROM usage_events WHERE id = 'hold_1'"),
     ("headroom", "ada, credit", "counts", f"UPDATE headroom SET used = used + 1, taken = taken + 1 {_ADA_CREDIT}"),
     ("headroom", "ada, month 2026-05", "counts", "UPDATE leases SET used = used + 1 WHERE account = 'ada'"
      " AND \"window\" = '2026-05'"),

@@ -80,13 +80,20 @@ _ADVICE = {
 }
 
 
-def insufficient_message(constraint: str, left_nanos: int, hold_nanos: int, affordable_tokens: int) -> str:
-    """The 402 message: which constraint, what is left, what the request needs, what would fit (H3)."""
+def insufficient_message(
+    constraint: str, left_nanos: int, hold_nanos: int, affordable_tokens: int, held_nanos: int = 0
+) -> str:
+    """The 402 message: which constraint, what is left, what the request needs, what would fit (H3).
+
+    Of what running requests hold (`held_nanos`), what they do not use comes back.
+    """
+    is_held = held_nanos > 0
     if affordable_tokens > 0:
         advice = f"With max_tokens {affordable_tokens} or less it would be admitted."
     else:
-        advice = _ADVICE[constraint]
+        advice = "What they do not use comes back when they end." if is_held else _ADVICE[constraint]
+    running = f", ${format_usd(held_nanos)} is held by requests that are running," if is_held else ""
     return (
-        f"Not enough {_CONSTRAINT[constraint]}: ${format_usd(max(0, left_nanos))} is left and this request could cost "
-        f"up to ${format_usd(hold_nanos)}. {advice}"
+        f"Not enough {_CONSTRAINT[constraint]}: ${format_usd(max(0, left_nanos))} is left{running} and this request "
+        f"could cost up to ${format_usd(hold_nanos)}. {advice}"
     )

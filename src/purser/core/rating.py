@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from purser.core.errors import Broken
 from purser.core.money import LARGEST_NANOS, Rate, round_half_even
-from purser.core.usage import UNITS, Quantities
+from purser.core.usage import AMOUNT, UNITS, Quantities
 
+_BY_ITSELF = {AMOUNT: Rate(1, 1)}
 _ORDER = {unit: place for place, unit in enumerate(UNITS)}.__getitem__
 
 
@@ -32,6 +33,11 @@ class Charge(Struct, frozen=True, gc=False):
     clamped_nanos: int = 0
 
 
+def rate_of(unit: str, rates: Mapping[str, Rate]) -> Rate | None:
+    """The rate of a unit; a sum of money has its own, whatever the book."""
+    return rates.get(unit) or _BY_ITSELF.get(unit)
+
+
 def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | None = None) -> Charge:
     """Price quantities: Σ quantity × rate, rounded once, half to even, to a nano-dollar.
 
@@ -46,7 +52,7 @@ def rate(quantities: Quantities, rates: Mapping[str, Rate], most_nanos: int | No
         quantity = quantities[unit]
         if not quantity:
             continue
-        price = rates.get(unit)
+        price = rate_of(unit, rates)
         if price is None:
             raise Broken(f"no rate for {unit}")
         if price.per == denominator or not parts:  # mostly all rates are for the same number of units

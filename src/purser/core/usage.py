@@ -14,7 +14,8 @@ OUTPUT = "output_tokens"
 TOKENS = (INPUT, CACHED, OUTPUT)
 BATCH = {unit: f"batch_{unit}" for unit in TOKENS}  # the same tokens, used in a batch (P4)
 PRIORITY = {unit: f"priority_{unit}" for unit in TOKENS}  # the same tokens, served before others (P4)
-UNITS = (*TOKENS, *BATCH.values(), *PRIORITY.values())  # the order in which a charge's parts are rounded
+AMOUNT = "nano_usd"  # what is charged as a sum of money: a nano-dollar each, in every price book
+UNITS = (*TOKENS, *BATCH.values(), *PRIORITY.values(), AMOUNT)  # the order in which a charge's parts are rounded
 LARGEST_QUANTITY = 10**12
 
 Quantities = dict[str, int]  # unit → count above zero, units disjoint

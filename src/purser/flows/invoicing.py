@@ -22,7 +22,7 @@ from purser.core.lease import MONTH
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
-from purser.core.rating import Part, rate
+from purser.core.rating import Part, rate, rate_of
 from purser.flows import credits, standing
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
@@ -49,9 +49,11 @@ def draft(conn: Connection, account: str, month: str, minimum_charge: int) -> Bi
     books = {book.version: book for book in prices.list_books(conn)}
     lines = []
     for row in usage.sum_rollups(conn, account, month):
-        rate = books[row.version].models[row.model][row.unit]
+        price = rate_of(row.unit, books[row.version].models[row.model])
+        if price is None:
+            raise Broken(f"price version {row.version} has no rate for {row.unit} of {row.model}")
         lines.append(
-            InvoiceLine(row.month, row.model, row.unit, rate.nanos, rate.per, int(row.quantity), int(row.amount))
+            InvoiceLine(row.month, row.model, row.unit, price.nanos, price.per, int(row.quantity), int(row.amount))
         )
     owed = {name: nanos for name, nanos in credits.get_owed(conn, account).unbilled if name <= month}
     subtotal = sum(line.amount_nanos for line in lines)
@@ -190,7 +192,8 @@ def iter_line_usage(
     rates = {
         book.version: book.models[line.model]
         for book in prices.list_books(conn)
-        if line.model in book.models and book.models[line.model].get(line.unit) == Rate(line.rate_nanos, line.rate_per)
+        if line.model in book.models
+        and rate_of(line.unit, book.models[line.model]) == Rate(line.rate_nanos, line.rate_per)
     }
     found = usage.iter_line_events(conn, head.account, head.month, line.month, line.model, list(rates), after)
     for event in found:

@@ -99,8 +99,7 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
         if not _same(tx, known[0], row, event):
             raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
         return False
-    _check_countable(tx, row)
-    _post(tx, row)
+    post_after(tx, row)
     if judge:
         standing.rejudge(tx, event.account)
     return True
@@ -123,14 +122,16 @@ def _check_countable(tx: Tx, event: Event) -> None:
         )
 
 
-def _transaction_key(event: Event) -> str:
+def transaction_key(event: Event) -> str:
     """The fact's name; the source's own slashes are escaped, so that no two events share one."""
     source = event.source.replace("%", "%25").replace("/", "%2F")
     return f"{source}/{event.id}/settled"
 
 
-def _post(tx: Tx, event: Event) -> None:
-    txn = _transaction_key(event) if event.cost_nanos else None
+def post_after(tx: Tx, event: Event) -> None:
+    """Bill usage after the fact, which nothing was held for; raises Invalid, with nothing written, beyond counting."""
+    _check_countable(tx, event)
+    txn = transaction_key(event) if event.cost_nanos else None
     usage.insert_events(tx, [(event, txn)])
     if txn is not None:
         tx.touch(event.account)  # what remains is told by every gateway

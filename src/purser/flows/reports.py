@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from purser.core.period import DAY, HOUR, month_end, month_of, month_start
 from purser.core.policy import Policy
 from purser.core.standing import strictest
 from purser.flows import credits, standing
-from purser.store import accounts, headroom, usage
+from purser.store import accounts, headroom, holds, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
 
@@ -79,6 +80,8 @@ def balance(
 ) -> Balance:
     """An account's balance; `held` is what its running requests hold, by the month in which each began.
 
+    What is held through the API comes to that.
+
     What a request that began last month holds is held of credit, and of last month's limit. Raises NotFound.
     """
     view = view_account(conn, account, policy)
@@ -86,12 +89,13 @@ def balance(
     credit = sum(grant.remaining_nanos for grant in grants)
     spent = headroom.get_used(conn, month_key(account, month_of(now)))
     row = headroom.get_row(conn, credit_key(account))
-    all_held = sum(held.values())
+    by_month = Counter(held) + Counter(holds.sum_open(conn, account))
+    all_held = by_month.total()
     rooms = []
     if row is not None and row.enforced:
         rooms.append(row.amount - headroom.get_used(conn, credit_key(account)) - all_held)
     if view.limit_nanos is not None:
-        rooms.append(view.limit_nanos - spent - held.get(month_of(now), 0))
+        rooms.append(view.limit_nanos - spent - by_month[month_of(now)])
     return Balance(
         credit=credit,
         grants=grants,

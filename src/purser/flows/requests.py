@@ -53,12 +53,12 @@ def path(account: str, month: str, budgets: Sequence[RowKey] = ()) -> tuple[RowK
     return (credit_key(account), month_key(account, month), *budgets)
 
 
-def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
-    """Take headroom for this writer's leases on every row of a path, or on none (transition 2).
+def take_headroom(tx: Tx, needs: Sequence[Need], owner: str | None = None) -> Taken:
+    """Take headroom for this writer's leases, or a hold's, on every row of a path, or on none (transition 2).
 
     Raises Invalid for more than can be counted, Unavailable for a month that is closed.
     """
-    account = needs[0].key.account
+    account, owner = needs[0].key.account, owner or tx.owner
     months = [need.key.window for need in needs if need.key.kind == MONTH]
     if months:
         lock_one(tx.conn, SHARED, shared=True)  # so that none of them is closed for everybody meanwhile
@@ -71,27 +71,27 @@ def take_headroom(tx: Tx, needs: Sequence[Need]) -> Taken:
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:
         credits.expire(tx, account)
     keys = sorted(needs, key=lambda item: item.key)
-    granted, place = lease.grant_path([_asked(tx, need) for need in keys])
+    granted, place = lease.grant_path([_asked(tx, need, owner) for need in keys])
     _refuse_closed(tx, account, months)
     left = {
         need.key: made.row.available if made.row.enforced else None for need, made in zip(keys, granted, strict=True)
     }
     if place is not None:
         short = keys[place].key
-        own = headroom.get_lease(tx.conn, short, tx.owner)
-        others = headroom.get_spare(tx.conn, short) > own.spare
+        own = headroom.get_lease(tx.conn, short, tx.owner) if owner == tx.owner else _NONE
+        others = headroom.get_writers_spare(tx.conn, short) > own.spare
         if others:
             headroom.set_wanted(tx.conn, short, tx.now)
         return Taken({}, left, short, others)
     given = {}
     for need, made in zip(keys, granted, strict=True):
         headroom.put_row(tx.conn, need.key, made.row, enough=bool(made.given))
-        headroom.put_lease(tx.conn, need.key, tx.owner, made.lease)
+        headroom.put_lease(tx.conn, need.key, owner, made.lease)
         given[need.key] = made.given or 0
     return Taken(given, left)
 
 
-def _asked(tx: Tx, need: Need) -> lease.Asked:
+def _asked(tx: Tx, need: Need, owner: str) -> lease.Asked:
     """What is needed on one row, which is locked; raises Invalid for more than can be counted."""
     row = headroom.lock_row(tx.conn, need.key)
     if row is None:
@@ -100,7 +100,7 @@ def _asked(tx: Tx, need: Need) -> lease.Asked:
     countable = LARGEST_NANOS - row.taken
     if not row.enforced and need.least > countable:
         raise Invalid("this request could cost more than one account can owe; ask for less at once")
-    held = headroom.get_lease(tx.conn, need.key, tx.owner)
+    held = headroom.get_lease(tx.conn, need.key, owner)
     return lease.Asked(row, held, need.least, min(max(need.wanted, plenty), countable))
 
 
@@ -132,7 +132,7 @@ def give_back(tx: Tx, returns: Iterable[tuple[RowKey, int]]) -> None:
         else:
             headroom.put_row(tx.conn, key, lease.close(row, held))
             headroom.delete_lease(tx.conn, key, tx.owner)
-        if headroom.get_spare(tx.conn, key) == held.spare:
+        if headroom.get_writers_spare(tx.conn, key) == held.spare:
             headroom.set_wanted(tx.conn, key, None)
 
 

@@ -42,12 +42,16 @@ _UNLIMITED = 2**60
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why a request's money could not be held: which constraint, what is left of it, what the request needs."""
+    """Why a request's money could not be held: which constraint, what is left of it, what the request needs.
+
+    `held_nanos` is what running requests of this process hold of it.
+    """
 
     constraint: str
     left_nanos: int
     hold_nanos: int
     affordable_tokens: int
+    held_nanos: int
 
 
 class _Settling(Struct, eq=False):
@@ -183,7 +187,9 @@ class Cashier:
         mine = short.kind == KEY  # a budget that is spent never suspends the account (L6)
         if left < self._policy.depletion_threshold_nanos and not (mine or self.lessee.open_holds(account)):
             await self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
-        return Shortfall(CONSTRAINTS[short.kind], left, wanted, max(0, affordable_tokens(rates, ask, left)))
+        affordable = max(0, affordable_tokens(rates, ask, left))
+        held = sum(hold.amount for hold in self.lessee.open_holds(account) if short in hold.keys)
+        return Shortfall(CONSTRAINTS[short.kind], left, wanted, affordable, held)
 
     def _left(self, key: RowKey, told: Mapping[RowKey, int | None]) -> int:
         """What is left of one constraint as far as this process knows; a very large number where nothing limits."""

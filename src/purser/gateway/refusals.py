@@ -108,10 +108,13 @@ def insufficient(short: Shortfall, resolve_url: str) -> Refusal:
     return Refusal(
         402,
         "insufficient_headroom",
-        insufficient_message(short.constraint, short.left_nanos, short.hold_nanos, short.affordable_tokens),
+        insufficient_message(
+            short.constraint, short.left_nanos, short.hold_nanos, short.affordable_tokens, short.held_nanos
+        ),
         headers=[(b"x-should-retry", b"false")],
         cause=short.constraint,
         headroom_usd=format_usd(max(0, short.left_nanos)),
+        held_usd=format_usd(short.held_nanos),
         hold_usd=format_usd(short.hold_nanos),
         affordable_output_tokens=short.affordable_tokens,
         resolve_url=resolve_url,

@@ -15,13 +15,14 @@ from purser.core.payment import DECLINED
 from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
-from purser.flows import credits, invoicing, payments, standing
+from purser.flows import credits, holds, invoicing, payments, standing
 from purser.flows.closing import Watch, close_silent, tidy
 from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.inbound.world import keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
 from purser.store import accounts, invoices
+from purser.store import holds as hold_rows
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
 from purser.store.presence import Lead
@@ -192,6 +193,7 @@ class Worker:
         with self._turn:
             self._attempt("judging standing", self._judge)
             if not self._is_frozen():
+                self._attempt("giving back what holds have", self._expire_holds)
                 self._attempt("lapsing credit", self._lapse_credit)
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
@@ -215,6 +217,13 @@ class Worker:
         """In the midst of long work: nobody waits for the end of it to be let back in (U4)."""
         if self._monotonic() - self._judged_at >= _JUDGE_EVERY_SECONDS:
             self._attempt("judging standing", self._judge)
+
+    def _expire_holds(self) -> None:
+        """Those that are over go back; of very many, the rest the next time."""
+        with self.db.read() as conn:
+            due = hold_rows.list_expired(conn, self.clock.now(), _STEPS_AT_ONCE)
+        for hold in due:
+            self._attempt(f"giving back what {hold} has", partial(self.write, partial(holds.expire, id_=hold)))
 
     def _lapse_credit(self) -> None:
         with self.db.read() as conn:
@@ -302,7 +311,11 @@ class Worker:
         now = self.clock.now()
         with self.db.read() as conn:
             closed = accounts.get_meta(conn, CLOSED_THROUGH)
-            due = [accounts.get_next_expiry(conn), invoices.get_next_attempt(conn, now)]
+            due = [
+                accounts.get_next_expiry(conn),
+                invoices.get_next_attempt(conn, now),
+                hold_rows.get_next_expiry(conn),
+            ]
         if closed is not None:
             due.append(month_end(next_month(closed)))
         return min((at for at in due if at is not None and at > now), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from purser.core.invoice import invoice_number
+from purser.core.usage import AMOUNT
 from purser.store.checks import Findings, Invariant, count, each, usd
 from purser.store.db import Connection, Row
 
@@ -66,7 +67,7 @@ _D2_TWICE = """
 SELECT account, month, COUNT(*) AS bills, MIN(number) AS first, MAX(number) AS last FROM invoices
 WHERE type <> 'PREPAID_CREDITS' GROUP BY account, month HAVING COUNT(*) > 1
 """
-_D2_LINES = """
+_D2_LINES = f"""
 SELECT * FROM (
     SELECT account, bill, number, month, model, unit, SUM(billed) AS billed, SUM(listed) AS listed, SUM(used) AS used,
         SUM(amount) AS amount
@@ -75,10 +76,11 @@ SELECT * FROM (
             l.quantity AS billed, l.amount AS listed, 0 AS used, 0 AS amount
         FROM invoice_lines l JOIN invoices i ON i.account = l.account AND i.id = l.invoice
         UNION ALL
-        SELECT r.account, i.month, i.number, r.month, r.model, r.unit, p.nanos, p.per, 0, 0, r.quantity, r.amount
+        SELECT r.account, i.month, i.number, r.month, r.model, r.unit, COALESCE(p.nanos, 1), COALESCE(p.per, 1), 0, 0,
+            r.quantity, r.amount
         FROM invoices i JOIN rollups r ON r.account = i.account AND r.bill_month = i.month
-        JOIN rates p ON p.version = r.version AND p.model = r.model AND p.unit = r.unit
-        WHERE i.type <> 'PREPAID_CREDITS'
+        LEFT JOIN rates p ON p.version = r.version AND p.model = r.model AND p.unit = r.unit
+        WHERE i.type <> 'PREPAID_CREDITS' AND (p.per IS NOT NULL OR r.unit = '{AMOUNT}')
     ) f GROUP BY account, bill, number, month, model, unit, rate_nanos, rate_per
 ) s WHERE billed <> used OR listed <> amount
 """

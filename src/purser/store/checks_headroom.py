@@ -106,6 +106,27 @@ def _leases_have_owners(conn: Connection, found: Findings) -> None:
         )
 
 
+_PATH = 2  # limits that a hold is set aside on: credit and the month's
+_HOLDS = """
+SELECT h.account, h.id, h.amount, h.cost, h.state, COUNT(l.owner) AS leases, e.cost AS billed FROM holds h
+LEFT JOIN leases l ON l.account = h.account AND l.owner = h.id AND l.share = h.amount AND l.used = 0
+    AND (l.kind = 'credit' OR l.kind = 'month' AND l."window" = h.month)
+LEFT JOIN usage_events e ON e.account = h.account AND e.source = 'hold' AND e.id = h.id
+GROUP BY h.account, h.id, h.amount, h.cost, h.state, e.cost
+"""
+
+
+def _holds_hold(conn: Connection, found: Findings) -> None:
+    for row in each(conn, _HOLDS):
+        found.rows += 1
+        where = f"account {row.account}, hold {row.id}"
+        if row.state == "open" and row.leases != _PATH:
+            found.blame(where, f"it is open, but its {usd(row.amount)} are set aside on {row.leases} of {_PATH} limits")
+        billed, cost = (row.billed, row.cost) if row.state == "settled" else (row.billed or 0, row.cost or 0)
+        if billed is None or billed != cost:
+            found.blame(where, f"it is {row.state} at {usd(cost or 0)}, but its usage event costs {usd(billed or 0)}")
+
+
 _USED = """
 SELECT * FROM (
     SELECT account, kind, "window", SUM(used) AS used, SUM(cost) AS cost FROM (
@@ -154,5 +175,6 @@ CHECKS = (
     Invariant("A6", "What is taken of a limit is what was used plus the leases on it", _taken_is_used_and_shared),
     Invariant("A7", "Nothing was written by a closed writer", _nothing_by_closed_writers),
     Invariant("C6", "Every lease belongs to an open writer or hold", _leases_have_owners),
+    Invariant("holds", "Every open hold is set aside, every settled one billed", _holds_hold),
     Invariant("headroom", "Limits and credit agree with usage and the books", _limits_agree_with_books),
 )

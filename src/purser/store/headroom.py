@@ -16,6 +16,7 @@ from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement
 from purser.store.db import Connection
 
 _AT_ONCE = 500  # values in one statement
+_BY_A_WRITER = "substr(owner, 1, 7) = 'writer:'"  # the other owners of leases are holds
 
 
 class RowKey(NamedTuple):
@@ -224,10 +225,20 @@ def get_spare(conn: Connection, key: RowKey) -> int:
     return int(share) - int(used)
 
 
+_LEASED_BY_WRITERS = sa.text(f"{_LEASED.text} AND {_BY_A_WRITER}")
+
+
+def get_writers_spare(conn: Connection, key: RowKey) -> int:
+    """What writers' leases on a row have spare, which they can be asked for; a hold keeps what it has."""
+    used, share = conn.execute(_LEASED_BY_WRITERS, key._asdict()).one()
+    return int(share) - int(used)
+
+
 _LEFT = """
 SELECT h.account, h.kind, h."window", h.enforced, h.amount - h.taken, (
     SELECT COALESCE(SUM(l.share - l.used), 0) FROM leases l
     WHERE l.account = h.account AND l.kind = h.kind AND l."window" = h."window" AND l.owner <> {owner}
+    AND substr(l.owner, 1, 7) = 'writer:'
 ) FROM headroom h{v} WHERE h.account = {account} AND h.kind = {kind} AND h."window" = {window}
 """
 _LIST_LEFT = ForEach(

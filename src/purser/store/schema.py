@@ -210,14 +210,22 @@ leases = _table(
     Index(None, "owner"),
 )
 
-holds = _table(
+# Money set aside through the API: each owns a lease on every row of its path while it is open.
+holds = _sealed(
     "holds",
     _key("account"),
     _key("id"),
+    _text("model"),
+    _int("version"),
+    _text("month"),
     _int("amount"),
+    _int("placed_at"),
     _int("expires_at"),
     _text("state", default="open"),
     _int("cost", nullable=True),
+    CheckConstraint("state IN ('open', 'settled', 'void', 'expired')", name="state"),
+    Index(None, "id", unique=True),
+    Index(None, "state", "expires_at"),
 )
 
 claims = _table("claims", _key("account"), _key("id"), _int("writer"))

@@ -36,12 +36,13 @@ def converge(
     status: int = 200,
     *,
     goes_on: Callable[[T], bool] = lambda _: False,
+    keeps_declined: bool = True,
 ) -> Response[T]:
     """Do a write of several transactions under an id of `kind` that a repeated request goes by again.
 
     `work` is given that id, None without an Idempotency-Key; doing it twice with the same id must have one effect.
-    A declined payment is kept as an answer too. What `goes_on` by itself is answered with 202 and not kept, so that a
-    repeated request learns how it ends.
+    A declined payment is kept as an answer too, unless it may do better the next time (not `keeps_declined`). What
+    `goes_on` by itself is answered with 202 and not kept, so that a repeated request learns how it ends.
     """
     request = call.repeatable
     if request is None:
@@ -56,6 +57,8 @@ def converge(
             return Response(done, status_code=202, headers=_FRESH)
         kept = Kept(status, _text(done))
     except Insufficient as declined:
+        if not keeps_declined:
+            raise
         kept = Kept(_DECLINED, _text([declined.message, declined.field, declined.code]))
     return _answer(call.desk.write(lambda tx: idempotency.finish(tx, request, kept)))
 

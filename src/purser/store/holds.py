@@ -1,0 +1,70 @@
+"""Holds as rows: money set aside through the API, its leases owned by the hold until it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from purser.store import schema as t
+from purser.store import seals
+from purser.store.db import Connection
+
+OPEN, SETTLED, VOID, EXPIRED = "open", "settled", "void", "expired"
+_NAMES = ("account", "id", "model", "version", "month", "amount", "placed_at", "expires_at", "state", "cost")
+_SELECT = sa.select(*(t.holds.c[name] for name in _NAMES))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold: nano-dollars at one price version and of one month; `cost` is what was billed when it was settled."""
+
+    account: str
+    id: str
+    model: str
+    version: int
+    month: str
+    amount: int
+    placed_at: int
+    expires_at: int
+    state: str = OPEN
+    cost: int | None = None
+
+
+def insert_hold(conn: Connection, held: Held) -> None:
+    """Write a new hold."""
+    values = {name: getattr(held, name) for name in _NAMES}
+    seals.insert(conn, t.holds, {name: value for name, value in values.items() if value is not None})
+
+
+def get_hold(conn: Connection, id_: str) -> Held | None:
+    """A hold by its id, which no two accounts share."""
+    row = conn.execute(_SELECT.where(t.holds.c.id == id_)).first()
+    return None if row is None else Held(*row)
+
+
+def end_hold(conn: Connection, held: Held, state: str, cost: int | None = None) -> None:
+    """Write what became of a hold."""
+    c = t.holds.c
+    seals.update(conn, t.holds, c.account == held.account, c.id == held.id, state=state, cost=cost)
+
+
+def list_expired(conn: Connection, now: int, most: int) -> list[str]:
+    """The open holds whose time is over, those first that were over first."""
+    c = t.holds.c
+    due = sa.select(c.id).where(c.state == OPEN, c.expires_at <= now).order_by(c.expires_at, c.id).limit(most)
+    return [str(row[0]) for row in conn.execute(due)]
+
+
+def get_next_expiry(conn: Connection) -> int | None:
+    """The instant at which the next open hold expires."""
+    c = t.holds.c
+    at = conn.execute(sa.select(sa.func.min(c.expires_at)).where(c.state == OPEN)).scalar_one()
+    return None if at is None else int(at)
+
+
+def sum_open(conn: Connection, account: str) -> dict[str, int]:
+    """What an account's open holds set aside, nano-dollars by month."""
+    c = t.holds.c
+    sums = sa.select(c.month, sa.func.sum(c.amount)).where(c.account == account, c.state == OPEN).group_by(c.month)
+    return {str(month): int(amount) for month, amount in conn.execute(sums)}
