@@ -47,6 +47,7 @@ class Bench:
     server: Upstream
     peers: Path
     quick: bool
+    only: str | None = None
     found: dict[str, dict[str, Found]] = field(default_factory=dict)
     spent: dict[str, list[Usable]] = field(default_factory=dict)
     refused: dict[tuple[str, int, str], list[Band]] = field(default_factory=dict)
@@ -66,6 +67,10 @@ class Bench:
 
     def experiential(self) -> Contestant:
         return Experiential(self._place(), self.server.url, self.peers)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether another one was asked for alone."""
+        return self.only is not None and self.only.lower() not in (name.lower(), name.split(",")[0].lower())
 
     def _place(self) -> Path:
         place = self.folder / f"gateway-{len(list(self.folder.iterdir()))}"
@@ -119,7 +124,9 @@ class Bench:
 def run(bench: Bench, step: Callable[[str], None]) -> None:
     """Everything that was asked for."""
     alone, two = cases.cases(quick=bench.quick), cases.cases_of_two()
-    for make in (bench.purser, bench.litellm, bench.experiential):
+    for make in (bench.purser, bench.experiential, bench.litellm):
+        if bench.leaves_out(make.__name__):
+            continue
         with bench.running(make) as gateway:
             if gateway is None:
                 continue
@@ -132,12 +139,14 @@ def run(bench: Bench, step: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         several: dict[str, Callable[[], Contestant]] = {"Purser, 2 workers": partial(bench.purser, 2)}
         if not bench.quick:
-            several["LiteLLM, 2 workers"] = partial(bench.litellm, 2)
             try:
                 several["Purser, PostgreSQL"] = partial(bench.on_postgresql, stack.enter_context(postgres.database()))
             except postgres.Missing as why:
                 bench.how.append(f"left out: {why}")
+            several["LiteLLM, 2 workers"] = partial(bench.litellm, 2)
         for name, make in several.items():
+            if bench.leaves_out(name):
+                continue
             with bench.running(make) as gateway:
                 if gateway is not None:
                     bench.play(gateway, name, two, step)
@@ -158,12 +167,16 @@ def tell(bench: Bench) -> str:
     single = {name: found for name, found in bench.found.items() if "," not in name}
     several = {name: found for name, found in bench.found.items() if "," in name}
     for title, found in (("one process", single), (TWO, several)):
+        if not found:
+            continue
         names = list(dict.fromkeys(case for of_it in found.values() for case in of_it))
         text += [f"Work done / budget, {title}", "", report.at_a_glance(found, names), ""]
     for name, of_it in bench.found.items():
         text += [f"{name} in detail", "", report.in_detail(of_it), ""]
-    text += ["Usable share of a budget, max_tokens not named", "", usable.table(bench.spent), ""]
-    text += ["False refusals, by what is left in mean requests", "", refusals.table(bench.refused), ""]
+    if bench.spent:
+        text += ["Usable share of a budget, max_tokens not named", "", usable.table(bench.spent), ""]
+    if bench.refused:
+        text += ["False refusals, by what is left in mean requests", "", refusals.table(bench.refused), ""]
     return "\n".join(text)
 
 
@@ -193,12 +206,13 @@ def main() -> int:
         default=Path(os.environ.get(VARIABLE, ROOT / "build" / "peers")),
         help=f"where the peers are installed (default: {VARIABLE}, else build/peers)",
     )
+    parser.add_argument("--only", metavar="NAME", help="this one alone, by the name of its column")
     options = parser.parse_args()
     folder = options.peers.absolute()
     if options.install:
         return min(1, install(folder))
     with scratch() as place, upstream(cases.TOKENS_PER_SECOND, str(place / "upstream.log")) as server:
-        bench, done = Bench(place, server, folder, options.quick), 0
+        bench, done = Bench(place, server, folder, options.quick, options.only), 0
         installed = sum((folder / peer.package).exists() for peer in PEERS)
         with counting("overspending", steps(bench, installed)) as bar:
 
@@ -209,8 +223,10 @@ def main() -> int:
                 bar(done)
                 done += 1
 
-            run(bench, step)
-        print(tell(bench))
+            try:
+                run(bench, step)
+            finally:  # also where somebody ends it early
+                print(tell(bench), flush=True)
     failed = [name for name, found in bench.found.items() if any(report.fails(each) for each in found.values())]
     for line in bench.wrong:
         print(f"WRONG: {line}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 import purser
-from bench.gateways import ROOT, call, free_port
+from bench.gateways import call, free_port
 from bench.overspend.contestant import Key
 from bench.overspend.judge import INPUT_NANOS, OUTPUT_NANOS
 from bench.overspend.processes import Running
@@ -39,7 +39,7 @@ _BILLED = "SELECT sum(cost) FROM usage_events WHERE account = {}"
 _UNBILLED = "SELECT sum(unbilled) FROM headroom WHERE kind = 'credit' AND account = {}"
 # What a living process has leased and not used is spare money, which it gives back: only a dead one's is out of reach.
 _KEPT_BACK = """\
-SELECT sum(leases.share - leases.used) FROM leases JOIN writers ON writers.id = leases.owner
+SELECT sum(leases.share - leases.used) FROM leases JOIN writers ON CAST(writers.id AS TEXT) = leases.owner
 WHERE writers.state <> 'open' AND leases.kind = 'credit' AND leases.account = {}"""
 
 
@@ -66,7 +66,7 @@ class Purser:
                 [*serve, "--port", str(port)],
                 port,
                 str(folder / f"purser-{port}.log"),
-                folder=ROOT,
+                folder=folder,
                 environment={**os.environ, "PURSER_OPERATOR_KEY": self._operator_key},
             )
             for port in self._ports
