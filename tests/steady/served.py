@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -18,6 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 import uvloop
 
@@ -41,6 +43,13 @@ from tests.demo.program import (
 
 PATIENCE = 20  # seconds; what takes longer hangs
 PRICE = '{ input = "0.20", cached_input = "0.10", output = "0.80" }'
+
+
+def need_connections(count: int) -> None:
+    """Skip a test, and say so, where the machine allows a process fewer open files than so many connections take."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # as many as are allowed: see conftest
+    if most != resource.RLIM_INFINITY and most < count + 500:
+        pytest.skip(f"{count:,} connections need {count + 500:,} open files, and no more than {most:,} are allowed")
 
 
 class Served:

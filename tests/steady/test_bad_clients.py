@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.demo.program import eventually
-from tests.steady.served import PATIENCE, Served, engine, request, serving
+from tests.steady.served import PATIENCE, Served, engine, need_connections, request, serving
 
 LONG = "go on [[tokens=400]] [[pace=200]]"  # two seconds
 RESET = struct.pack("ii", 1, 0)
@@ -157,6 +157,7 @@ def answered(server: Served, raw: bytes) -> int:
 @pytest.mark.once
 def test_five_thousand_connections_that_say_nothing_or_little_bother_nobody(server: Served) -> None:
     """What comes byte by byte is refused in time; whoever says nothing is let go."""
+    need_connections(5_000)
     key = server.open("many")
     expect_served(server, key)
     before = server.forget_peak()

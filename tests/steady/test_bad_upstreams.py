@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.demo.program import Answer, eventually
-from tests.steady.served import PATIENCE, Asking, Served, request
+from tests.steady.served import PATIENCE, Asking, Served, need_connections, request
 
 MOST_MEGABYTES = {"much_in_chunks": 400, "much_in_one_event": 200}  # in memory; a gigabyte or more is sent
 COST = 10 * 200 + 5 * 800
@@ -91,6 +91,7 @@ def test_an_upstream_that_comes_back_is_used_again(server: Served) -> None:
 
 def test_others_are_served_while_an_upstream_hangs(server: Served) -> None:
     """A thousand requests wait for a model that says nothing; those for another do not notice."""
+    need_connections(1_000)
     key = server.open("patient")
     waiting = [server.connect() for _ in range(1000)]
     for line in waiting:
