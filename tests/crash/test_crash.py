@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests import databases
 from tests.crash import looking
 from tests.crash.report import back_ms, tell
 from tests.crash.run import WORK_LOST, Plan, Run
 
-pytestmark = pytest.mark.long
 KILLS = 26
 BACK_MS = 20_000  # `make crash` insists on the two seconds; here the machine may be busy with other things
 
