@@ -215,6 +215,18 @@ def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, span
     return [Bucket(int(row[0]), str(row[1]), str(row[2]), int(row[3]), int(row[4])) for row in found]
 
 
+def sum_span(conn: Connection, account: str, start_at: int, end_at: int) -> list[tuple[str, str, int, int, int]]:
+    """Usage of whole hours from the roll-ups: (model, unit, price version, quantity, nano-dollars)."""
+    c = t.rollups.c
+    found = conn.execute(
+        sa.select(c.model, c.unit, c.version, sa.func.sum(c.quantity), sa.func.sum(c.amount))
+        .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
+        .group_by(c.model, c.unit, c.version)
+        .order_by(c.model, c.unit, c.version)
+    )
+    return [(str(row[0]), str(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in found]
+
+
 def iter_line_events(
     conn: Connection,
     account: str,

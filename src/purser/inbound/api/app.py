@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from purser.inbound.api import (
     accounts,
+    billing,
     books,
     credits,
     export,
@@ -42,6 +43,7 @@ _MODULES = (
     invoices,
     quotas,
     usage,
+    billing,
     metering,
     holds,
     export,
