@@ -18,6 +18,8 @@ from tests.inbound.house import Client, House
 VIEWS = ["balance", "credits", "invoices", "invoices:preview", "invoices/{invoice}", "invoices/{invoice}/lines/1/usage"]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
+_MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
+VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
     ("PATCH", "apiKeys/{key}", {"budget": {"amountUsd": "5.00", "period": "DAILY"}}),
@@ -35,6 +37,7 @@ OWN: list[tuple[str, str, Any]] = [
     ("GET", "users/{me}/apiKeys", None),
     ("POST", "users/{me}/apiKeys", {}),
     ("POST", "apiKeys", {}),
+    ("POST", "usageCosts:query", {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-31T00:00:00Z"}),
 ]
 ROLES = ("user", "contributor", "inference-user")
 

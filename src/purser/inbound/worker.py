@@ -229,11 +229,8 @@ class Worker:
         with self.db.read() as conn:
             due = accounts.list_with_expiry_due(conn, self.clock.now())
         for account in due:
-            self._attempt(f"lapsing credit of {account}", partial(self._expire, account))
+            self._attempt(f"lapsing credit of {account}", partial(self.write, partial(credits.expire, account=account)))
             self._judge_meanwhile()
-
-    def _expire(self, account: str) -> None:
-        self.write(lambda tx: credits.expire(tx, account))
 
     def _charge_due(self) -> None:
         for account in self.write(payments.list_due):
@@ -283,7 +280,8 @@ class Worker:
             todo = invoicing.list_to_close(conn, month)
         waiting = []
         for n, account in enumerate(todo, 1):
-            if not self._attempt(f"closing {month} for {account}", partial(self._close_account, account, month)):
+            close = partial(invoicing.close_account_month, account=account, month=month)
+            if not self._attempt(f"closing {month} for {account}", partial(self.write, close)):
                 waiting.append(account)
             progress(n, len(todo))
             self._judge_meanwhile()
@@ -291,9 +289,6 @@ class Worker:
             with self.db.read() as conn:  # requests of it began and are settled just now
                 waiting = invoicing.list_to_close(conn, month)
         return waiting
-
-    def _close_account(self, account: str, month: str) -> None:
-        self.write(lambda tx: invoicing.close_account_month(tx, account, month))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
     def _is_frozen(self) -> bool:

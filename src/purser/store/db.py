@@ -78,7 +78,7 @@ class Database:
 
         Raises Unavailable where the server cannot be reached, or is lost meanwhile.
         """
-        with self._told_when_away(), self.engine.connect() as connection:
+        with self.told_when_away(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             try:
@@ -89,7 +89,8 @@ class Database:
                 raise
 
     @contextmanager
-    def _told_when_away(self) -> Iterator[None]:
+    def told_when_away(self) -> Iterator[None]:
+        """What a server that is out of reach, or lost meanwhile, raises is raised as Unavailable."""
         try:
             yield
         except Exception as error:

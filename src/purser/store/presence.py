@@ -161,10 +161,11 @@ class Lead:
         self._session: Connection | None = None
 
     def take(self) -> bool:
-        """Whether this process leads, from now on or still."""
+        """Whether this process leads, from now on or still; raises Unavailable where the server cannot be reached."""
         if self._db.in_memory:
             return True
-        return self._take_file() if self._db.is_sqlite else self._take_session()
+        with self._db.told_when_away():
+            return self._take_file() if self._db.is_sqlite else self._take_session()
 
     def _take_file(self) -> bool:
         if self._file is not None:

@@ -147,7 +147,7 @@ def _span(start: str, end: str, names: tuple[str, str] = ("startTime", "endTime"
 
 
 # ── billing/summary ──────────────────────────────────────────────────────────────────────────────────────────────
-@get(_PATH + "/billing/summary", MEMBER, counted=False)
+@get(_PATH + "/billing/summary", MEMBER)
 def get_billing_summary(request: Call, account: Name, start_time: StartTime, end_time: EndTime) -> SummaryView:
     """Get what the usage of some days cost, by model and unit. Only the dates of the times count, in UTC."""
     start_at, end_at = (parse_instant(time, name) for time, name in ((start_time, "startTime"), (end_time, "endTime")))
@@ -183,7 +183,7 @@ def get_billing_summary(request: Call, account: Name, start_time: StartTime, end
 _GROUPS = {"model_name": MODEL, "api_key_id": API_KEY, "api_key_name": API_KEY}
 
 
-@get(_PATH + "/billingUsage", MEMBER, counted=False)
+@get(_PATH + "/billingUsage", MEMBER)
 def get_billing_usage(
     request: Call,
     account: Name,
@@ -270,7 +270,7 @@ def _key_names(conn: Connection, account: str) -> dict[str, str]:
 _DIMENSIONS = ("HOUR", "DAY", MODEL, USER, API_KEY)
 
 
-@post(_PATH + "/usageCosts/:query", MEMBER, counted=False)
+@post(_PATH + "/usageCosts/:query", MEMBER)
 def query_usage_costs(request: Call, account: Name, data: JSONBody[CostQuery]) -> CostReport:
     """Ask what usage cost, by up to two of HOUR or DAY, MODEL, USER and API_KEY.
 
