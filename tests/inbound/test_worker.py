@@ -252,10 +252,10 @@ def test_an_account_that_cannot_be_done_stops_nobody_else(
     module, _, name = step.partition(".")
     genuine = getattr({"credits": credits, "invoicing": invoicing, "payments": payments}[module], name)
 
-    def fail(tx: Tx, account: str, *rest: Any) -> Any:
+    def fail(tx: Tx, account: str, *rest: Any, **more: Any) -> Any:
         if account == "ada":
             raise RuntimeError("ada's rows are beyond repair")
-        return genuine(tx, account, *rest)
+        return genuine(tx, account, *rest, **more)
 
     monkeypatch.setattr(f"purser.flows.{step}", fail)
     shop.go("2026-04-01T00:00:00Z")
