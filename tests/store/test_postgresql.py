@@ -296,6 +296,11 @@ def test_numbers_of_changes_become_visible_in_their_order(books: Books) -> None:
         own.close()
 
 
+def test_who_leads_says_in_a_word_that_the_server_is_away() -> None:
+    with pytest.raises(Unavailable, match="cannot be reached just now"):
+        Lead(Database("postgresql://nobody@127.0.0.1:1/nothing")).take()
+
+
 # ── the lead ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_one_leads_and_when_it_is_gone_the_next(books: Books) -> None:
     own = Lead(books.db)
