@@ -16,7 +16,8 @@ from msgspec.structs import replace as replace_struct
 
 from purser.core import lease
 from purser.flows import claims, requests
-from purser.gateway.cashier import Cashier, resolve
+from purser.gateway.cashier import Cashier
+from purser.gateway.deliveries import resolve
 from purser.main import run
 from purser.store import ledger, usage
 from purser.store.presence import _Files, _Sessions

@@ -131,7 +131,7 @@ def check(rig: Rig, statuses: list[int]) -> None:
         assert all(leased[key] >= spare or key.kind != CREDIT for key, (spare, _) in shares.items())
     assert rig.on_loop(lambda: rig.gateway.claims._running) == set()
     assert rig.on_loop(lambda: rig.gateway.running) == 0
-    assert rig.on_loop(lambda: rig.gateway.cashier._waiters) == {}
+    assert not rig.on_loop(lambda: bool(rig.gateway.cashier._waiters))
 
 
 def seen(rig: Rig, account: str) -> dict[headroom.RowKey, tuple[int, int]]:

@@ -21,6 +21,7 @@ from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
 from purser.gateway import bodies, refusals
+from purser.gateway.callers import dashboard_url, known_principal, require_good_standing, require_principal
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.claims import Claim, Claims
 from purser.gateway.directory import Directory, Standing
@@ -148,13 +149,13 @@ class Gateway:
     # ── the hot path ─────────────────────────────────────────────────────────────────────────────────────────────
     async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers, *, named: bool) -> None:
         request = exchange.request
-        principal = self._known_principal(request) or await self._principal(request)
+        principal = known_principal(self.directory, request) or await require_principal(self.directory, request)
         if self._is_crowded():
             raise Unavailable("too many requests are running here just now; try again in a second")
         self.cashier.check_in_touch()
         standing = self.directory.known_standing(principal.account)
         if standing is None or standing.causes:
-            standing = await self._standing(principal)
+            standing = await require_good_standing(self.directory, principal)
         headers += self._count(standing)
         body = bodies.read(kind, request.body)
         served = self.served.get(body.model)
@@ -203,7 +204,7 @@ class Gateway:
             request_id, principal.account, month_of(now), book.version, rates, ask, principal.budget_rows(now)
         )
         if isinstance(asked, Shortfall):
-            raise refusals.insufficient(asked, self._dashboard(request))
+            raise refusals.insufficient(asked, dashboard_url(request, self.resolve_url))
         await self._check_still_stands(principal, asked[0])
         self.remaining.watch(asked[0])
         return Admitted(*asked, rates, book_rates, now)
@@ -278,47 +279,10 @@ class Gateway:
     def _is_crowded(self) -> bool:
         return self.running > MOST_RUNNING or self.queue.backlog() > MOST_BACKLOG
 
-    def _dashboard(self, request: Request) -> str:
-        """The account's page, under the name by which this client reaches us."""
-        host = request.header(b"host")
-        if host is None or not host.isascii() or not 0 < len(host) <= 255:
-            return self.resolve_url
-        scheme = "https" if request.header(b"x-forwarded-proto") == b"https" else "http"
-        return f"{scheme}://{host.decode()}/dashboard"
-
-    def _known_principal(self, request: Request) -> Principal | None:
-        """Who is calling, where that is in memory and a customer."""
-        given = request.header(b"authorization")
-        if given is None or given[:7] != b"Bearer ":
-            return None
-        found = self.directory.known_principal(given[7:])
-        return found if found is not None and not found.operator else None
-
-    async def _principal(self, request: Request) -> Principal:
-        given = request.header(b"authorization")
-        if given is not None and given[:7].lower() == b"bearer ":
-            secret = given[7:].strip()
-        else:
-            secret = request.header(b"x-api-key") or b""
-        if not secret:
-            raise Refusal(401, "invalid_api_key", "No API key was sent; send Authorization: Bearer YOUR_KEY.")
-        principal = await self.directory.principal(secret)
-        if principal.operator:
-            raise Refusal(403, "permission_denied", "The operator key runs no inference; use an account's API key.")
-        return principal
-
-    async def _standing(self, principal: Principal) -> Standing:
-        standing = self.directory.known_standing(principal.account)
-        if standing is None:
-            standing = await self.directory.standing(principal.account)
-        if standing.causes:
-            raise refusals.suspended(principal.account, standing.causes, prepaid=standing.prepaid)
-        return standing
-
     async def _check_still_stands(self, principal: Principal, hold: Hold) -> None:
         """The account may have been suspended while its request waited for money; the hold is then released."""
         try:
-            await self._standing(principal)
+            await require_good_standing(self.directory, principal)
         except BaseException:
             self.cashier.void(hold)
             raise
@@ -341,7 +305,7 @@ class Gateway:
                 raise Refusal(405, "method_not_allowed", f"Use POST for {path}.", headers=[(b"allow", b"POST")])
         elif method not in ("GET", "HEAD"):
             raise Refusal(405, "method_not_allowed", f"Use GET for {path}.", headers=[(b"allow", b"GET")])
-        principal = await self._principal(request)
+        principal = await require_principal(self.directory, request)
         standing = await self.directory.standing(principal.account)
         if path in QUOTES:
             headers += self._count(standing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +27,10 @@ from purser.core.money import Rate
 from purser.core.policy import Policy
 from purser.flows import requests, standing
 from purser.flows.lessee import Hold, Lessee
-from purser.flows.queue import Done, WriteQueue
+from purser.flows.queue import WriteQueue
 from purser.flows.requests import Need, Taken
+from purser.gateway.deliveries import Deliveries, resolve
+from purser.gateway.waiters import Waiters
 from purser.store.headroom import RowKey
 from purser.store.usage import Event
 
@@ -74,9 +75,8 @@ class Cashier:
         self._queue, self._policy, self._now = queue, policy, now
         self._loop = asyncio.get_running_loop()
         self._asking: dict[str, asyncio.Future[Taken]] = {}
-        self._waiters: dict[str, list[asyncio.Future[None]]] = {}
-        self._finished: deque[tuple[Done, Any, BaseException | None]] = deque()
-        self._woken = False
+        self._waiters = Waiters()
+        self._on_loop = Deliveries(queue.give_up).on_loop
         self._settling: set[_Settling] = set()
         self._due: list[_Settling] = []  # of these, what this turn of the loop has settled
         queue.on_fenced = self._on_fenced
@@ -131,7 +131,7 @@ class Cashier:
             others = taken is not None and taken.others
             if wait <= 0 or not (others or self.lessee.open_holds(account)):
                 return await self._fall_short(account, keys, taken, wanted, rates, ask)
-            await self._wait_for_release(account, min(wait, 0.05) if others else wait)
+            await self._waiters.wait(account, min(wait, 0.05) if others else wait)
 
     async def _top_up(
         self, account: str, keys: Sequence[RowKey], least: int, wanted: int, *, default_cap: bool
@@ -257,7 +257,7 @@ class Cashier:
                 continue
             self.lessee.settled(hold, event.cost_nanos if is_new else 0, now)
             if self._waiters:
-                self._release(hold.account)
+                self._waiters.release(hold.account)
             again = None
             if not is_new:
                 again = Conflict(f"request {event.id} was served already", code="request_settled")
@@ -272,7 +272,7 @@ class Cashier:
     def void(self, hold: Hold) -> None:
         """End a request with nothing to bill."""
         self.lessee.void(hold, self._now())
-        self._release(hold.account)
+        self._waiters.release(hold.account)
 
     # ── giving back ──────────────────────────────────────────────────────────────────────────────────────────────
     async def give_back(self, month: str, quiet_before: int, wanted: Sequence[RowKey]) -> None:
@@ -347,48 +347,8 @@ class Cashier:
         log.error("%d running requests end unbilled: another process closed this one's writer", len(lost))
         for hold in lost:
             _call_off(hold)
-        for account in tuple(self._waiters):
-            self._release(account)
+        self._waiters.release_all()
         self._queue.renew()
-
-    # ── waiting ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def _wait_for_release(self, account: str, seconds: float) -> None:
-        waiter = self._loop.create_future()
-        self._waiters.setdefault(account, []).append(waiter)
-        try:
-            await asyncio.wait([waiter], timeout=seconds)
-        finally:
-            own = self._waiters.get(account, [])
-            if waiter in own:
-                own.remove(waiter)
-            if not own:
-                self._waiters.pop(account, None)
-
-    def _release(self, account: str) -> None:
-        for waiter in self._waiters.pop(account, ()):
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _on_loop(self, done: Done) -> Done:
-        """Carry a result from the writer's thread to the event loop, many in one wake-up."""
-        return partial(self._finish, done)
-
-    def _finish(self, done: Done, result: Any, error: BaseException | None) -> None:
-        self._finished.append((done, result, error))
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        self._woken = False  # before the queue is emptied: what is put from now on wakes the loop again
-        while self._finished:
-            done, result, error = self._finished.popleft()
-            try:
-                done(result, error)
-            except Broken as broken:
-                self._queue.give_up(broken)
-            except Exception:
-                log.exception("a transaction's end could not be told")
 
 
 def _answered_short(asking: asyncio.Future[Taken], needs: Sequence[Need]) -> Taken | None:
@@ -420,17 +380,6 @@ def _unsettled() -> Unavailable:
         "the request ran, but the database does not answer and its cost is not written yet: it may still be billed, "
         "once; look for its id among your requests before you send it again"
     )
-
-
-def resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    """Tell whoever still waits for it what came of it."""
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
-        future.exception()  # nobody may be waiting
 
 
 def _told(error: BaseException) -> PurserError:

@@ -14,7 +14,8 @@ from purser.flows.queue import Done, WriteQueue
 from purser.gateway import bodies
 from purser.gateway.app import Gateway
 from purser.gateway.bodies import Terms
-from purser.gateway.cashier import Shortfall, resolve
+from purser.gateway.cashier import Shortfall
+from purser.gateway.deliveries import resolve
 from purser.gateway.models import Served, Target
 from purser.http.exchange import Exchange, Request
 from purser.inbound.worker import Worker
