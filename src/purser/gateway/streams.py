@@ -138,9 +138,9 @@ class Tally:
 
     input_bytes: int
     choices: int = 1  # as many as can come
-    produced: int = 0  # output tokens so far, over all choices: the greater of the next two
     deltas: int = 0
     counted: int = 0  # the sum of the running counts
+    calm_below: int = 0  # with fewer tokens produced the hold suffices and the next slice can wait
     running: dict[int, int] = field(default_factory=dict)
     prompt: dict[str, Any] | None = None  # the last running usage
     final: dict[str, Any] | None = None
@@ -149,6 +149,11 @@ class Tally:
     last: bytes = b""  # the last event with choices
     renamed: bool = False  # the upstream calls the model otherwise: chunks are written anew
     tier: str | None = None  # the service tier that the answer names
+
+    @property
+    def produced(self) -> int:
+        """Output tokens so far, over all choices."""
+        return max(self.deltas, self.counted)
 
     def measure(self, *, whole: bool) -> Measured | None:
         """What the stream used: its closing usage, or its running counts, or a low estimate; None for nothing.
@@ -205,10 +210,10 @@ def read_plain(event: bytes, tally: Tally, wanted: Wanted, below: int = _ANY_COU
     if choice.index not in tally.seen or chunk.model != wanted.model or chunk.service_tier != tally.tier:
         return None
     if choice.delta.content or not choice.is_empty():
-        produced = tally.deltas + 1
-        if produced >= below:
+        deltas = tally.deltas + 1
+        if deltas >= below:
             return None
-        tally.produced = tally.deltas = produced
+        tally.deltas = deltas
     tally.last = event
     return event
 
@@ -236,7 +241,7 @@ def _read_counted(event: bytes, tally: Tally, model: str, below: int) -> bytes |
         deltas += 1
     if max(deltas, counted) >= below:
         return None
-    tally.deltas, tally.counted, tally.produced = deltas, counted, max(deltas, counted)
+    tally.deltas, tally.counted = deltas, counted
     tally.running[index] = count
     tally.prompt = usage
     tally.last = event
@@ -281,7 +286,6 @@ def _count(chunk: _Chunk, tally: Tally) -> None:
             tally.deltas += 1
     if chunk.usage is not None:
         _count_usage(chunk.usage, chunk.choices, tally)
-    tally.produced = max(tally.deltas, tally.counted)
 
 
 def _count_usage(usage: dict[str, Any], choices: list[_Choice], tally: Tally) -> None:

@@ -17,6 +17,11 @@ NEVER = float("inf")
 _ONE_WRITE_BYTES = 64 * 1024
 
 
+def frame(piece: bytes) -> bytes:
+    """A piece as a chunk of the chunked coding."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
 class _Stop(Exception):
     """Raised out of the parser's callbacks to end parsing; why is in the wire's `broken`."""
 
@@ -26,6 +31,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "answer",
+        "between",
         "beyond",
         "bodiless",
         "broken",
@@ -43,6 +49,7 @@ class Wire(asyncio.Protocol):
         "origin",
         "parsed",
         "parser",
+        "piece",
         "quiet",
         "reading",
         "received",
@@ -80,6 +87,8 @@ class Wire(asyncio.Protocol):
         self.beyond = False
         self.keep_alive = False
         self.quiet = 0
+        self.piece = b""  # the last one of the body
+        self.between = False  # the parser is known to be between two chunks: whole ones need not go through it
         self.broken: UpstreamError | None = None
         self.held = b""  # the beginning of an answer whose head is known and whose body is still to come
 
@@ -155,11 +164,13 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        parser = self.parser
-        if self.answer is None or parser is None:
+        parser, answer = self.parser, self.answer
+        if answer is None or parser is None:
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
+        if self.between and answer.frames is not None and answer.frames(data):
+            return
         at_first = False
         if not self.received or self.held:
             self.received = at_first = True
@@ -169,6 +180,7 @@ class Wire(asyncio.Protocol):
                 return
         self.parsed = True
         self.quiet += len(data)
+        self.between, self.piece = False, b""
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -182,6 +194,8 @@ class Wire(asyncio.Protocol):
             self._finish()
         elif self.quiet > self.origin.max_head_bytes:
             self._fail(BrokenAnswer("the upstream's headers are too large"))
+        elif answer.frames is not None:
+            self.between = data == frame(self.piece)
 
     def _take_known(self, data: bytes) -> bool:
         """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
@@ -250,7 +264,7 @@ class Wire(asyncio.Protocol):
 
     def _finish(self) -> None:
         """The answer is whole: give the connection back if another request may follow, else close it."""
-        answer, self.answer = self.answer, None
+        answer, self.answer, self.piece = self.answer, None, b""
         reusable = self.keep_alive and not self.beyond and not self.transport.get_write_buffer_size()
         if not self.reading:
             self.read_on()
@@ -299,6 +313,7 @@ class Wire(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self.quiet = 0
+        self.piece = body
         if self.ended or self.answer is None:
             return
         if not self.answer.add(body) and self.reading:
