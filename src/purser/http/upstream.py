@@ -77,8 +77,8 @@ class Answer(msgspec.Struct, eq=False):
     # the reader waits on. Must not raise.
     tap: Callable[[bytes], bool] | None = None
     # Called, while the reader waits on, with what comes as one whole chunk of the chunked coding, framing and all: True
-    # where it has been dealt with; else the tap is called with the piece that it is. Left here by the tap, for as long
-    # as it takes what comes. Must not raise.
+    # where it has been dealt with, else it is parsed. It is told any bytes, and takes no empty chunk: that is the end.
+    # Left here by the tap, for as long as the tap takes what is parsed. Must not raise.
     frames: Callable[[bytes], bool] | None = None
     _head: asyncio.Future[None] | None = None  # while the head is waited for
     _more: asyncio.Future[None] | None = None
