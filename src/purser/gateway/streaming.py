@@ -151,7 +151,7 @@ def _at_once(stream: _Stream, wanted: Wanted) -> Callable[[bytes], bool]:
         if data is None:
             return False
         exchange.write(data)
-        answer.frames = forward_alike(piece, tally, exchange) if data is piece and tally.deltas > before else None
+        answer.frames = forward_alike(piece, data, tally, exchange) if tally.deltas > before else None
         return True
 
     return pass_on

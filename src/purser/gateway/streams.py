@@ -12,13 +12,13 @@ from purser.core.usage import Inconsistent, Measured, estimate, normalise
 
 DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
-_USAGE = b',"usage":{'
-_BEFORE_USAGE = len(_USAGE) - 1
+USAGE = b',"usage":{'
+_BEFORE_USAGE = len(USAGE) - 1
 _ANY_COUNT = 2**62
-_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_any = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,7 +83,7 @@ class _PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
-_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
+decode_plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
 class Splitter:
@@ -203,8 +203,8 @@ def read_plain(event: bytes, tally: Tally, wanted: Wanted, below: int = _ANY_COU
     if tally.running:
         return None if wanted.counts_asked else _read_counted(event, tally, wanted.model, below)
     try:
-        chunk = _decode_plain(event[6:])
-    except _NOT_JSON:
+        chunk = decode_plain(event[6:])
+    except NOT_JSON:
         return None
     (choice,) = chunk.choices
     if choice.index not in tally.seen or chunk.model != wanted.model or chunk.service_tier != tally.tier:
@@ -220,14 +220,14 @@ def read_plain(event: bytes, tally: Tally, wanted: Wanted, below: int = _ANY_COU
 
 def _read_counted(event: bytes, tally: Tally, model: str, below: int) -> bytes | None:
     """A plain chunk without its running usage, where that is its last field; None for any other."""
-    at = event.rfind(_USAGE)
+    at = event.rfind(USAGE)
     if at < 0 or not event.endswith(b"}\n\n"):
         return None
     data = event[:at] + b"}\n\n"
     try:  # both halves are whole objects: so the usage stands in the outermost one, and nothing follows it
-        chunk = _decode_plain(data[6:])
-        usage = _decode_object(event[at + _BEFORE_USAGE : -3])
-    except _NOT_JSON:
+        chunk = decode_plain(data[6:])
+        usage = decode_object(event[at + _BEFORE_USAGE : -3])
+    except NOT_JSON:
         return None
     (choice,) = chunk.choices
     index, count = choice.index, usage.get("completion_tokens")
@@ -257,7 +257,7 @@ def read_any_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
         return Event(event, closing=True)
     try:
         chunk = _decode_chunk(data)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         raise Garbled(f"a chunk is not JSON of the expected shape: {error}") from None
     if chunk.error is not None and not chunk.choices:
         raise Garbled("the upstream reported an error in its stream")
@@ -335,7 +335,7 @@ def with_cost(event: bytes, cost_usd: str) -> bytes:
 
 def _last_chunk(tally: Tally) -> dict[str, Any]:
     data = payload(tally.last)
-    return {} if data is None else _decode_object(data)
+    return {} if data is None else decode_object(data)
 
 
 def cut_events(tally: Tally, model: str) -> bytes:
@@ -372,7 +372,7 @@ def answer_usage(usage: Any, raw: bytes, input_bytes: int) -> Measured:
         return measured
     if isinstance(usage, dict) and usage and any("token" in str(name) for name in usage):
         raise Inconsistent(f"usage without prompt_tokens: {usage!r:.120}")
-    return estimate(input_bytes, _words_bytes(_decode_object(raw).get("choices")) // 8)
+    return estimate(input_bytes, _words_bytes(decode_object(raw).get("choices")) // 8)
 
 
 def _words_bytes(choices: Any) -> int:

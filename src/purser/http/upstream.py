@@ -76,9 +76,9 @@ class Answer(msgspec.Struct, eq=False):
     # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
     # the reader waits on. Must not raise.
     tap: Callable[[bytes], bool] | None = None
-    # Called, while the reader waits on, with what comes as one whole chunk of the chunked coding, framing and all: True
-    # where it has been dealt with, else it is parsed. It is told any bytes, and takes no empty chunk: that is the end.
-    # Left here by the tap, for as long as the tap takes what is parsed. Must not raise.
+    # Called, while the reader waits on, with bytes as they come, which begin where a chunk of the chunked coding does:
+    # True where they are one whole chunk, not an empty one, and have been dealt with; else they are parsed. Left here
+    # by the tap, for as long as the tap takes what is parsed. Must not raise.
     frames: Callable[[bytes], bool] | None = None
     _head: asyncio.Future[None] | None = None  # while the head is waited for
     _more: asyncio.Future[None] | None = None

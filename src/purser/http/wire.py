@@ -1,6 +1,8 @@
 """One connection to an upstream: a request out, an answer in, and whether another may follow."""
 
 import asyncio
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httptools
@@ -12,18 +14,25 @@ if TYPE_CHECKING:
     from purser.http.client import Origin
 
 _MAX_INTERIM = 32
+_size = re.compile(rb"([0-9a-f]{1,6})\r\n").match
 NEVER = float("inf")
 # Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
 _ONE_WRITE_BYTES = 64 * 1024
 
 
-def frame(piece: bytes) -> bytes:
-    """A piece as a chunk of the chunked coding."""
-    return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
 class _Stop(Exception):
     """Raised out of the parser's callbacks to end parsing; why is in the wire's `broken`."""
+
+
+def _take_chunks(data: bytes, frames: Callable[[bytes], bool]) -> bytes:
+    """Have the whole chunks taken that come one behind the other in one piece; the rest of it."""
+    at = 0
+    while size := _size(data, at):
+        end = size.end() + int(size[1], 16) + 2
+        if end - at == len(data) or not frames(data[at:end]):  # one by itself has been asked about already
+            break
+        at = end
+    return data[at:]
 
 
 class Wire(asyncio.Protocol):
@@ -49,7 +58,6 @@ class Wire(asyncio.Protocol):
         "origin",
         "parsed",
         "parser",
-        "piece",
         "quiet",
         "reading",
         "received",
@@ -87,8 +95,7 @@ class Wire(asyncio.Protocol):
         self.beyond = False
         self.keep_alive = False
         self.quiet = 0
-        self.piece = b""  # the last one of the body
-        self.between = False  # the parser is known to be between two chunks: whole ones need not go through it
+        self.between = False  # the parser is between two chunks: whole ones need not go through it
         self.broken: UpstreamError | None = None
         self.held = b""  # the beginning of an answer whose head is known and whose body is still to come
 
@@ -169,8 +176,12 @@ class Wire(asyncio.Protocol):
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
-        if self.between and answer.frames is not None and answer.frames(data):
-            return
+        if self.between and answer.frames is not None:
+            if answer.frames(data):
+                return
+            data = _take_chunks(data, answer.frames)
+            if not data:
+                return
         at_first = False
         if not self.received or self.held:
             self.received = at_first = True
@@ -180,7 +191,6 @@ class Wire(asyncio.Protocol):
                 return
         self.parsed = True
         self.quiet += len(data)
-        self.between, self.piece = False, b""
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -194,8 +204,8 @@ class Wire(asyncio.Protocol):
             self._finish()
         elif self.quiet > self.origin.max_head_bytes:
             self._fail(BrokenAnswer("the upstream's headers are too large"))
-        elif answer.frames is not None:
-            self.between = data == frame(self.piece)
+        elif self.between and data[-1:] != b"\n":
+            self.between = False  # the next one's size has begun
 
     def _take_known(self, data: bytes) -> bool:
         """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
@@ -264,7 +274,7 @@ class Wire(asyncio.Protocol):
 
     def _finish(self) -> None:
         """The answer is whole: give the connection back if another request may follow, else close it."""
-        answer, self.answer, self.piece = self.answer, None, b""
+        answer, self.answer = self.answer, None
         reusable = self.keep_alive and not self.beyond and not self.transport.get_write_buffer_size()
         if not self.reading:
             self.read_on()
@@ -313,12 +323,17 @@ class Wire(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self.quiet = 0
-        self.piece = body
         if self.ended or self.answer is None:
             return
         if not self.answer.add(body) and self.reading:
             self.reading = False
             self.transport.pause_reading()
+
+    def on_chunk_header(self) -> None:
+        self.between = False
+
+    def on_chunk_complete(self) -> None:
+        self.between = True
 
     def on_message_complete(self) -> None:
         if self.in_head or self.ended:
