@@ -156,7 +156,7 @@ def alike(template: bytes, sent: list[bytes]) -> tuple[Any, Tally]:
     st.sampled_from(TEMPLATES + COUNTED),
     words_sent,
     st.sampled_from(
-        [b"1", b"2", b"2", b"3", b"0", b"-1", b"2.0", b"true", b"49", b"60", b'{"a":1}', b'2,"usage":{', b"\n2"]
+        [b"1", b"2", b"2", b"3", b"0", b"-1", b"2.0", b"true", b"49", b"60", b'{"a":1}', b'2,"usage":{}', b"\n2"]
     ),
     st.sampled_from(CHANGES),
     places,
@@ -225,6 +225,15 @@ def test_running_counts_are_held_for_too() -> None:
     more = [frame(COUNTED[0].replace(b"@", b"so").replace(b"#", b"%d" % count)) for count in (2, 49, 50, 48, 49)]
     assert [forward(one) for one in more] == [True, True, False, False, True]
     assert (tally.deltas, tally.counted, tally.running, len(sent)) == (4, 49, {0: 49}, 3)
+
+
+@pytest.mark.parametrize("count", [b'2,"usage":{}', b"2\n", b"\n2", b"true", b"2.0", b"0", b"", b"2}"])
+def test_odd_running_usage_is_read(count: bytes) -> None:
+    sent: list[bytes] = []
+    forward, tally = alike(COUNTED[0], sent)
+    before = deepcopy(tally)
+    assert not forward(frame(COUNTED[0].replace(b"@", b"so").replace(b"#", count)))
+    assert (tally, sent) == (before, [])
 
 
 # ── whole streams, both ways ─────────────────────────────────────────────────────────────────────────────────────
@@ -470,17 +479,17 @@ def test_streams_are_answered_and_billed_the_same(tmp_path: Path, monkeypatch: p
 def test_a_stream_cut_anywhere_is_answered_and_billed_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
 ) -> None:
-    """Each chunk comes by itself, save that one is cut at a place; or all comes in two pieces."""
+    """Each chunk comes by itself, save that one is cut at a place; or those after the third come in two pieces."""
     pieces = [*BEGIN, *W[:4], *FINISH]
-    whole = b"".join(pieces)
+    rest = b"".join(pieces[3:])
     found: dict[bool, list[Any]] = {}
     for alike in (True, False):
         found[alike] = []
         with one_way(tmp_path / str(alike), monkeypatch, alike=alike) as way:
-            for at in range(1, len(whole)):
-                cut = [whole[:at], whole[at:]] if several else cut_at(pieces, at)
+            for at in range(1, len(rest) if several else len(b"".join(pieces))):
+                cut = [*pieces[:3], rest[:at], rest[at:]] if several else cut_at(pieces, at)
                 found[alike].append(way.play(cut))
-            assert (way.forwarded > len(whole) // 2) == alike
+            assert (way.forwarded > len(rest)) == alike
             found[alike].append(way.books())
     for one, other in zip(found[True], found[False], strict=True):
         assert one == other
