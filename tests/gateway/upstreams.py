@@ -13,12 +13,16 @@ def saying(answer: bytes) -> AbstractContextManager[str]:
     return _serving(lambda line: line.sendall(answer))
 
 
-def one_by_one(events: Iterable[bytes], go_on: threading.Semaphore) -> AbstractContextManager[str]:
+def one_by_one(
+    events: Iterable[bytes],
+    go_on: threading.Semaphore,
+    head: bytes = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n",
+) -> AbstractContextManager[str]:
     """A server that answers with a stream, of which each event leaves when it may go on; its base URL."""
 
     def say(line: socket.socket) -> None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        line.sendall(head)
         try:
             for event in events:
                 if not go_on.acquire(timeout=2):

@@ -9,10 +9,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Coroutine, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from purser.http.client import BrokenAnswer, Origin, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.server import Exchange
@@ -297,6 +300,159 @@ def test_a_tap_takes_what_comes_while_the_reader_waits() -> None:
 
     with upstream(in_chunks([b"0", b"1", b"2", b"3", b"4"], go_on)) as up:
         with_origin(up, work)
+
+
+def test_whole_chunks_need_not_be_parsed_while_the_reader_waits() -> None:
+    go_on = threading.Semaphore(0)
+
+    async def work(origin: Origin) -> None:
+        answer = await origin.open("GET", "/", [], timeout_seconds=PATIENCE_SECONDS)
+        tapped: list[bytes] = []
+
+        def frames(data: bytes) -> bool:
+            if data in (b"1\r\n5\r\n", b"1\r\n7\r\n"):
+                return False
+            tapped.append(data)
+            go_on.release()
+            return True
+
+        def tap(piece: bytes) -> bool:
+            tapped.append(piece)
+            answer.frames = frames if piece != b"5" else None
+            go_on.release()
+            return piece != b"7"
+
+        assert await answer.chunk() == b"0"
+        answer.tap = tap
+        go_on.release()
+        assert await answer.chunk() == b"7"
+        assert answer.frames is None, "whoever reads on decides anew"
+        assert tapped == [b"1", b"1\r\n2\r\n", b"1\r\n3\r\n", b"1\r\n4\r\n", b"5", b"6", b"7"]
+        answer.tap = None
+        assert await answer.chunk() == b""
+        assert origin.idle == 1
+
+    with upstream(in_chunks([b"%d" % n for n in range(8)], go_on)) as up:
+        with_origin(up, work)
+
+
+def test_an_upstream_whose_chunks_are_not_parsed_is_heard_all_the_same() -> None:
+    async def work(origin: Origin) -> None:
+        answer = await origin.open("GET", "/", [], timeout_seconds=0.6)
+        taken = 0
+
+        def tap(_: bytes) -> bool:
+            answer.frames = frames
+            return True
+
+        def frames(_: bytes) -> bool:
+            nonlocal taken
+            taken += 1
+            return True
+
+        assert await answer.chunk() == b"first"
+        answer.tap = tap
+        with pytest.raises(TimedOut) as info:
+            await answer.chunk()
+        assert (taken, info.value.phase) == (11, "body")
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED + b"5\r\nfirst\r\n")
+        for _ in range(12):
+            time.sleep(0.1)
+            peer.send(b"4\r\nmore\r\n")
+        peer.rest()
+
+    with upstream(script) as up:
+        with_origin(up, work)
+
+
+sizes = st.integers(0, 0x123).map(lambda n: b"x\r\n" * (n // 3) + b"y" * (n % 3))
+written = st.lists(
+    st.tuples(
+        st.one_of(
+            sizes, st.sampled_from([b"1\r\na\r\n", b"\r\n", b"0\r\n\r\n", b"6\r\n1\r\na\r\n\r\n", b"1", b"a"])
+        ).filter(len),
+        st.sampled_from([b"%x", b"%x", b"%x", b"%X", b"0%x", b"%x;a=b"]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(written, st.lists(st.integers(1, 400), max_size=12), st.sampled_from([b"", b"x: y\r\n", b"0: 1\r\n"]), st.data())
+def test_a_chunk_is_only_taken_whole_for_what_it_is(
+    chunks: list[tuple[bytes, bytes]], cuts: list[int], trailer: bytes, data: st.DataObject
+) -> None:
+    """Whatever the pieces, what is taken as whole chunks and what is parsed are together the body."""
+    framed = [size % len(chunk) + b"\r\n" + chunk + b"\r\n" for chunk, size in chunks]
+    whole = b"".join(framed)
+    if data.draw(st.booleans()):  # most chunks by themselves, some in pieces
+        edges = {len(b"".join(framed[:n])) for n in range(len(framed))} | {
+            place % (len(whole) + 1) for place in cuts[:2]
+        }
+    else:
+        edges = {place % (len(whole) + 1) for place in cuts}
+    pieces = [whole[start:end] for start, end in pairwise(sorted({0, len(whole), *edges}))]
+
+    assert body_of([*pieces, b"0\r\n" + trailer + b"\r\n"]) == b"".join(chunk for chunk, _ in chunks)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "body"),
+    [
+        ([b"1\r\na\r\n", b"1\r\nb\r\n"], b"ab"),
+        ([b"1\r\na\r\n", b"1\r\nb\r\n1\r\nc\r\n"], b"abc"),
+        ([b"1\r\na\r\n", b"6\r\n", b"1\r\nb\r\n", b"\r\n"], b"a1\r\nb\r\n"),
+        ([b"1\r\na\r\n1", b"1\r\nb\r\n", b"0123456789abcd\r\n"], b"ab\r\n0123456789abcd"),
+        ([b"1\r\na\r\n", b"1\r\nb\r\n1", b"1\r\nb\r\n", b"0123456789abcd\r\n"], b"abb\r\n0123456789abcd"),
+        ([b"1\r\na", b"\r\n", b"1\r\nb\r", b"\n", b"1\r\nc\r\n"], b"abc"),
+        ([b"1\r\na\r\n", b"1\r\n", b"1\r\n1\r\n", b"b\r\n"], b"a1b"),
+        ([b"1\r\na\r\n", b"1;", b"1\r\nb\r\n"], b"ab"),
+    ],
+)
+def test_what_looks_like_a_chunk_is_none_within_another(pieces: list[bytes], body: bytes) -> None:
+    assert body_of([*pieces, b"0\r\n\r\n"]) == body
+
+
+def body_of(pieces: list[bytes]) -> bytes:
+    """The body of an answer in these pieces, as a tap gets it while the reader waits, whole chunks as they come."""
+    got: list[bytes] = []
+
+    async def work(origin: Origin) -> None:
+        answer = await origin.open("GET", "/", [], timeout_seconds=PATIENCE_SECONDS)
+
+        def tap(piece: bytes) -> bool:
+            got.append(piece)
+            answer.frames = frames
+            return True
+
+        def frames(whole: bytes) -> bool:
+            size, _, chunk = whole.partition(b"\r\n")
+            if size != b"%x" % (len(chunk) - 2) or chunk[-2:] != b"\r\n" or size == b"0":
+                return False
+            got.append(chunk[:-2])
+            return True
+
+        answer.tap = tap
+        reading = asyncio.ensure_future(answer.chunk())
+        await asyncio.sleep(0)
+        wire = answer._wire
+        assert wire is not None
+        for piece in pieces:
+            wire.data_received(piece)
+        assert await reading == b""
+        assert origin.idle == 1
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        peer.rest()
+
+    with upstream(script) as up:
+        with_origin(up, work)
+    return b"".join(got)
 
 
 def test_the_rest_of_a_body_can_be_read_at_once() -> None:

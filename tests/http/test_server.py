@@ -260,27 +260,78 @@ def test_a_client_that_does_not_read_holds_the_writer_back() -> None:
 
 
 def test_an_answer_flows_from_its_start_to_its_end_while_its_client_keeps_up() -> None:
-    flowing: list[bool] = []
+    flowing: list[tuple[bool, bool]] = []
 
     async def long(exchange: Exchange) -> None:
-        flowing.append(exchange.flowing)
+        flowing.append((exchange.flowing, exchange.forward is not None))
         exchange.start(200, [])
-        flowing.append(exchange.flowing)
+        flowing.append((exchange.flowing, exchange.forward is not None))
         for _ in range(1_000):
             if exchange.flowing:
                 exchange.write(b"x" * 65536)
-        flowing.append(exchange.flowing)
+        flowing.append((exchange.flowing, exchange.forward is not None))
         await exchange.drain()
-        flowing.append(exchange.flowing)
+        flowing.append((exchange.flowing, exchange.forward is not None))
         exchange.end()
-        flowing.append(exchange.flowing)
+        flowing.append((exchange.flowing, exchange.forward is not None))
 
     with serving(long) as running, running.peer(receive_bytes=16384) as peer:
         peer.send(GET)
         eventually(lambda: len(flowing) == 3)
         assert 0 < len(peer.reply().body) < 32 * 1024 * 1024
         eventually(lambda: len(flowing) == 5)
-        assert flowing == [False, True, False, True, False]
+        assert flowing == [(flows, flows) for flows in (False, True, False, True, False)]
+
+
+def test_chunks_are_forwarded_as_they_are_framed_where_an_answer_is_in_chunks() -> None:
+    forwarding: list[bool] = []
+
+    async def answerer(exchange: Exchange) -> None:
+        exchange.start(200, [], 4 if exchange.request.path == "/length" else None)
+        forward = exchange.forward
+        forwarding.append(forward is not None)
+        if forward is not None:
+            forward(b"4\r\nbody\r\n")
+        else:
+            exchange.write(b"body")
+        exchange.end()
+        assert exchange.forward is None
+
+    with serving(answerer) as running, running.peer() as peer:
+        peer.send(GET)
+        assert peer.reply().body == b"body"
+        peer.send(GET.replace(b"/", b"/length", 1))
+        assert peer.reply().body == b"body"
+        peer.send(GET.replace(b"GET", b"HEAD"))
+        assert peer.reply(bodiless=True).body == b""
+        peer.send(GET.replace(b"1.1", b"1.0"))
+        assert peer.reply().body == b"body"
+    assert forwarding == [True, False, False, False]
+
+
+def test_nothing_is_forwarded_on_a_connection_that_is_lost_or_cut() -> None:
+    forwarding: list[bool] = []
+
+    async def lost(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        while not exchange.lost:
+            await asyncio.sleep(0.01)
+        forwarding.append(exchange.forward is not None)
+        exchange.abort()
+
+    async def cut(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        exchange.abort()
+        forwarding.append(exchange.forward is not None)
+
+    for answerer in (lost, cut):
+        with serving(answerer) as running, running.peer() as peer:
+            peer.send(GET)
+            peer.until(b"\r\n\r\n")
+            if answerer is lost:
+                peer.reset()
+            eventually(lambda running=running: running.server.running == 0)  # type: ignore[misc]
+    assert forwarding == [False, False]
 
 
 def test_a_client_that_takes_nothing_is_cut_off_in_the_end() -> None:

@@ -13,6 +13,7 @@ from purser.core.errors import Unavailable
 from purser.core.money import format_usd
 from purser.core.usage import Inconsistent
 from purser.gateway import streams
+from purser.gateway.alike import forward_alike
 from purser.gateway.passage import Passage, tokens_nanos, tokens_within
 from purser.gateway.streams import DONE, Garbled, Splitter, Tally, Wanted
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
@@ -32,7 +33,6 @@ class _Stream:
     tally: Tally
     splitter: Splitter = field(default_factory=Splitter)
     held_tokens: int = 0  # per choice, covered by the hold
-    calm_below: int = 0  # with fewer tokens produced, over all choices, the hold suffices and the next slice can wait
     extending: asyncio.Task[bool] | None = None
     denied: bool = False  # the next slice could not be held when it was asked for early
     withheld: list[bytes] = field(default_factory=list)  # the end of the stream waits for the commit
@@ -131,7 +131,7 @@ async def _relay_events(stream: _Stream) -> None:
             exchange.write(b"".join(out))
             out.clear()
             await exchange.drain()
-        if tally.produced >= stream.calm_below:
+        if tally.produced >= tally.calm_below:
             _ask_next_slice(stream)
     if stream.ends_at:
         await _last_pieces(stream)
@@ -140,16 +140,18 @@ async def _relay_events(stream: _Stream) -> None:
 
 def _at_once(stream: _Stream, wanted: Wanted) -> Callable[[bytes], bool]:
     """Passes a piece on as it comes, if it is one plain event, as most are, and nothing has to be waited for."""
-    tally, splitter, exchange = stream.tally, stream.splitter, stream.passage.exchange
+    answer, tally, splitter, exchange = stream.answer, stream.tally, stream.splitter, stream.passage.exchange
     read = streams.read_plain
 
     def pass_on(piece: bytes) -> bool:
         if splitter.waiting or not exchange.flowing:
             return False
-        data = read(piece, tally, wanted, stream.calm_below)
+        before = tally.deltas
+        data = read(piece, tally, wanted, tally.calm_below)
         if data is None:
             return False
         exchange.write(data)
+        answer.frames = forward_alike(piece, data, tally, exchange) if tally.deltas > before else None
         return True
 
     return pass_on
@@ -196,7 +198,7 @@ def _note_calm(stream: _Stream) -> None:
     """The next slice is asked for at half of the present one, unless there is none."""
     passage, held = stream.passage, stream.held_tokens
     ahead = 0 if stream.denied or held >= passage.held.cap else passage.slice_tokens
-    stream.calm_below = -((ahead - 2 * held) * passage.ask.choices // 2)
+    stream.tally.calm_below = -((ahead - 2 * held) * passage.ask.choices // 2)
 
 
 def _ask_next_slice(stream: _Stream) -> None:

@@ -12,13 +12,13 @@ from purser.core.usage import Inconsistent, Measured, estimate, normalise
 
 DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
-_USAGE = b',"usage":{'
-_BEFORE_USAGE = len(_USAGE) - 1
+USAGE = b',"usage":{'
+_BEFORE_USAGE = len(USAGE) - 1
 _ANY_COUNT = 2**62
-_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_any = msgspec.json.Decoder().decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,7 +83,7 @@ class _PlainChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
-_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
+decode_plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
 class Splitter:
@@ -138,9 +138,9 @@ class Tally:
 
     input_bytes: int
     choices: int = 1  # as many as can come
-    produced: int = 0  # output tokens so far, over all choices: the greater of the next two
     deltas: int = 0
     counted: int = 0  # the sum of the running counts
+    calm_below: int = 0  # with fewer tokens produced the hold suffices and the next slice can wait
     running: dict[int, int] = field(default_factory=dict)
     prompt: dict[str, Any] | None = None  # the last running usage
     final: dict[str, Any] | None = None
@@ -149,6 +149,11 @@ class Tally:
     last: bytes = b""  # the last event with choices
     renamed: bool = False  # the upstream calls the model otherwise: chunks are written anew
     tier: str | None = None  # the service tier that the answer names
+
+    @property
+    def produced(self) -> int:
+        """Output tokens so far, over all choices."""
+        return max(self.deltas, self.counted)
 
     def measure(self, *, whole: bool) -> Measured | None:
         """What the stream used: its closing usage, or its running counts, or a low estimate; None for nothing.
@@ -198,31 +203,31 @@ def read_plain(event: bytes, tally: Tally, wanted: Wanted, below: int = _ANY_COU
     if tally.running:
         return None if wanted.counts_asked else _read_counted(event, tally, wanted.model, below)
     try:
-        chunk = _decode_plain(event[6:])
-    except _NOT_JSON:
+        chunk = decode_plain(event[6:])
+    except NOT_JSON:
         return None
     (choice,) = chunk.choices
     if choice.index not in tally.seen or chunk.model != wanted.model or chunk.service_tier != tally.tier:
         return None
     if choice.delta.content or not choice.is_empty():
-        produced = tally.deltas + 1
-        if produced >= below:
+        deltas = tally.deltas + 1
+        if deltas >= below:
             return None
-        tally.produced = tally.deltas = produced
+        tally.deltas = deltas
     tally.last = event
     return event
 
 
 def _read_counted(event: bytes, tally: Tally, model: str, below: int) -> bytes | None:
     """A plain chunk without its running usage, where that is its last field; None for any other."""
-    at = event.rfind(_USAGE)
+    at = event.rfind(USAGE)
     if at < 0 or not event.endswith(b"}\n\n"):
         return None
     data = event[:at] + b"}\n\n"
     try:  # both halves are whole objects: so the usage stands in the outermost one, and nothing follows it
-        chunk = _decode_plain(data[6:])
-        usage = _decode_object(event[at + _BEFORE_USAGE : -3])
-    except _NOT_JSON:
+        chunk = decode_plain(data[6:])
+        usage = decode_object(event[at + _BEFORE_USAGE : -3])
+    except NOT_JSON:
         return None
     (choice,) = chunk.choices
     index, count = choice.index, usage.get("completion_tokens")
@@ -236,7 +241,7 @@ def _read_counted(event: bytes, tally: Tally, model: str, below: int) -> bytes |
         deltas += 1
     if max(deltas, counted) >= below:
         return None
-    tally.deltas, tally.counted, tally.produced = deltas, counted, max(deltas, counted)
+    tally.deltas, tally.counted = deltas, counted
     tally.running[index] = count
     tally.prompt = usage
     tally.last = event
@@ -252,7 +257,7 @@ def read_any_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
         return Event(event, closing=True)
     try:
         chunk = _decode_chunk(data)
-    except _NOT_JSON as error:
+    except NOT_JSON as error:
         raise Garbled(f"a chunk is not JSON of the expected shape: {error}") from None
     if chunk.error is not None and not chunk.choices:
         raise Garbled("the upstream reported an error in its stream")
@@ -281,7 +286,6 @@ def _count(chunk: _Chunk, tally: Tally) -> None:
             tally.deltas += 1
     if chunk.usage is not None:
         _count_usage(chunk.usage, chunk.choices, tally)
-    tally.produced = max(tally.deltas, tally.counted)
 
 
 def _count_usage(usage: dict[str, Any], choices: list[_Choice], tally: Tally) -> None:
@@ -331,7 +335,7 @@ def with_cost(event: bytes, cost_usd: str) -> bytes:
 
 def _last_chunk(tally: Tally) -> dict[str, Any]:
     data = payload(tally.last)
-    return {} if data is None else _decode_object(data)
+    return {} if data is None else decode_object(data)
 
 
 def cut_events(tally: Tally, model: str) -> bytes:
@@ -368,7 +372,7 @@ def answer_usage(usage: Any, raw: bytes, input_bytes: int) -> Measured:
         return measured
     if isinstance(usage, dict) and usage and any("token" in str(name) for name in usage):
         raise Inconsistent(f"usage without prompt_tokens: {usage!r:.120}")
-    return estimate(input_bytes, _words_bytes(_decode_object(raw).get("choices")) // 8)
+    return estimate(input_bytes, _words_bytes(decode_object(raw).get("choices")) // 8)
 
 
 def _words_bytes(choices: Any) -> int:

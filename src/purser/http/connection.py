@@ -124,16 +124,21 @@ class Connection(asyncio.Protocol):
         current, self._current = self._current, None
         if current is not None:
             self.house.room.leave(len(current.request.body))
+            current.note_flow()
             current.hang_up()
 
     def pause_writing(self) -> None:
         self.drained = asyncio.Event()
+        if self._current is not None:
+            self._current.note_flow()
 
     def resume_writing(self) -> None:
         drained, self.drained = self.drained, None
         if drained is not None:
             drained.set()
-        if self._busy and self._current is None and not self.lost:
+        if self._current is not None:
+            self._current.note_flow()
+        elif self._busy and not self.lost:
             self._after_answer()
 
     # reading

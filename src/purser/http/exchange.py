@@ -73,6 +73,9 @@ class Exchange(msgspec.Struct, eq=False):
     called_off: bool = False
     started: bool = False
     ended: bool = False
+    # Sends what is a chunk of the chunked coding already; there while the answer is in that coding and under way, and
+    # its client keeps up.
+    forward: Callable[[bytes], None] | None = None
     _calls: list[Callable[[], None]] | None = None
     # These are set as the answer starts.
     _keep_alive: bool = True
@@ -111,6 +114,7 @@ class Exchange(msgspec.Struct, eq=False):
         started.
         """
         self._write(self._head(status, headers, length))
+        self.note_flow()
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body. Raises RuntimeError before `start` and after `end`, ValueError beyond `length`."""
@@ -135,6 +139,12 @@ class Exchange(msgspec.Struct, eq=False):
     def flowing(self) -> bool:
         """Whether the answer has started and not ended, and its client keeps up, so that `drain` would not wait."""
         return self.started and not self.ended and self._line.drained is None
+
+    def note_flow(self) -> None:
+        """The connection's word that its client keeps up, or does not any more, or that it is lost."""
+        line = self._line
+        flows = self._chunked and self.flowing and not (self._mute or line.lost)
+        self.forward = line.transport.write if flows else None
 
     async def drain(self) -> None:
         """Wait until the client has taken enough for more to be written; returns at once when it is gone for good."""
@@ -192,6 +202,7 @@ class Exchange(msgspec.Struct, eq=False):
             return
         line = self._line
         self.ended = True
+        self.forward = None
         self._calls = None
         if line.lost:
             return
@@ -270,5 +281,6 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _finish(self) -> None:
         self.ended = True
+        self.forward = None
         self._calls = None
         self._line.exchange_ended(self._keep_alive)

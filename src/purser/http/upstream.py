@@ -76,6 +76,10 @@ class Answer(msgspec.Struct, eq=False):
     # Called with a piece that comes while the reader waits for one: True where it has been dealt with at once and
     # the reader waits on. Must not raise.
     tap: Callable[[bytes], bool] | None = None
+    # Called, while the reader waits on, with bytes as they come, which begin where a chunk of the chunked coding does:
+    # True where they are one whole chunk, not an empty one, and have been dealt with; else they are parsed. Left here
+    # by the tap, for as long as the tap takes what is parsed. Must not raise.
+    frames: Callable[[bytes], bool] | None = None
     _head: asyncio.Future[None] | None = None  # while the head is waited for
     _more: asyncio.Future[None] | None = None
     _on_news: Callable[[], None] | None = None
@@ -204,6 +208,7 @@ class Answer(msgspec.Struct, eq=False):
         if more is not None and not more.done():
             if self.tap is not None and self.tap(piece):
                 return True
+            self.frames = None
             more.set_result(None)
         self._pieces.append(piece)
         self._waiting_bytes += len(piece)
@@ -231,6 +236,7 @@ class Answer(msgspec.Struct, eq=False):
             call()
 
     def _wake(self) -> None:
+        self.frames = None
         for waiting in (self._head, self._more):
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)

@@ -1,6 +1,8 @@
 """One connection to an upstream: a request out, an answer in, and whether another may follow."""
 
 import asyncio
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httptools
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from purser.http.client import Origin
 
 _MAX_INTERIM = 32
+_size = re.compile(rb"([0-9a-f]{1,6})\r\n").match
 NEVER = float("inf")
 # Below this a body is copied behind its head so that both leave in one write; above, the copy costs more.
 _ONE_WRITE_BYTES = 64 * 1024
@@ -21,11 +24,23 @@ class _Stop(Exception):
     """Raised out of the parser's callbacks to end parsing; why is in the wire's `broken`."""
 
 
+def _take_chunks(data: bytes, frames: Callable[[bytes], bool]) -> bytes:
+    """Have the whole chunks taken that come one behind the other in one piece; the rest of it."""
+    at = 0
+    while size := _size(data, at):
+        end = size.end() + int(size[1], 16) + 2
+        if end - at == len(data) or not frames(data[at:end]):  # one by itself has been asked about already
+            break
+        at = end
+    return data[at:]
+
+
 class Wire(asyncio.Protocol):
     """One connection to an upstream, used for one request at a time."""
 
     __slots__ = (
         "answer",
+        "between",
         "beyond",
         "bodiless",
         "broken",
@@ -80,6 +95,7 @@ class Wire(asyncio.Protocol):
         self.beyond = False
         self.keep_alive = False
         self.quiet = 0
+        self.between = False  # the parser is between two chunks: whole ones need not go through it
         self.broken: UpstreamError | None = None
         self.held = b""  # the beginning of an answer whose head is known and whose body is still to come
 
@@ -155,11 +171,17 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        parser = self.parser
-        if self.answer is None or parser is None:
+        parser, answer = self.parser, self.answer
+        if answer is None or parser is None:
             self.drop()  # nothing was asked: a late error, or an upstream out of step
             return
         self.heard_at = self.loop.time()
+        if self.between and answer.frames is not None:
+            if answer.frames(data):
+                return
+            data = _take_chunks(data, answer.frames)
+            if not data:
+                return
         at_first = False
         if not self.received or self.held:
             self.received = at_first = True
@@ -182,6 +204,8 @@ class Wire(asyncio.Protocol):
             self._finish()
         elif self.quiet > self.origin.max_head_bytes:
             self._fail(BrokenAnswer("the upstream's headers are too large"))
+        elif self.between and data[-1:] != b"\n":
+            self.between = False  # the next one's size has begun
 
     def _take_known(self, data: bytes) -> bool:
         """Take an answer whose head is known, as it would be parsed; False, and nothing is taken, for any other.
@@ -304,6 +328,12 @@ class Wire(asyncio.Protocol):
         if not self.answer.add(body) and self.reading:
             self.reading = False
             self.transport.pause_reading()
+
+    def on_chunk_header(self) -> None:
+        self.between = False
+
+    def on_chunk_complete(self) -> None:
+        self.between = True
 
     def on_message_complete(self) -> None:
         if self.in_head or self.ended:
