@@ -75,6 +75,11 @@ left-out:
 model: .venv/.dev ## Search every state of the lease protocol in small worlds (half a minute; ARGS=--wide for millions)
 	@$(PY) -m tests.model $(ARGS)
 
+# A module of core, or several, or --guards alone (comparisons): ARGS.
+.PHONY: mutants
+mutants: .venv/.dev ## Make every small fault in the money core, one at a time, for core's tests to notice (minutes)
+	@$(PY) -m tools.mutants $(ARGS)
+
 .PHONY: wheel-test
 wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
 	@$(PY) tests/wheel/check_wheel.py

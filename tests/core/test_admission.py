@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from purser.core.admission import (
     FIT,
     REFUSE,
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REQUEST,
     Ask,
     Held,
     affordable_tokens,
@@ -79,6 +81,14 @@ def test_a_hold_is_the_exact_bound_rounded_up(rates: dict[str, Rate], input_toke
     assert Fraction(most.nanos, most.per) == exact_hold(rates, 1, 0)
 
 
+def test_what_a_chat_template_may_add_to_a_request_and_to_each_of_its_messages() -> None:
+    assert (TOKENS_PER_REQUEST, TOKENS_PER_MESSAGE) == (64, 16), "H1"
+
+
+def test_a_request_is_one_choice_in_one_piece_unless_it_says_otherwise() -> None:
+    assert wanted_nanos(TINY, Ask("tiny", 580, 0, 5_000, 5_000)) == hold_nanos(TINY, 580, 5_000) == 4_116_000
+
+
 # Fitting at 200 in and 800 out: the input of 580 costs 116,000, and every output token 800 more.
 # (rule, request, spare, left, amount, output tokens held, cap)
 FITS = [
@@ -90,6 +100,7 @@ FITS = [
     ("H3 names no cap, fits half", ask(named=False), 1_832_000, 1_832_000, 916_000, 1_000, 1_000),
     ("H3 names no cap, over half", ask(named=False), 1_831_998, 1_831_998, 915_200, 999, 999),
     ("H3 names no cap, half", ask(named=False), 916_000, 916_000, 457_600, 427, 427),
+    ("H3 half is rounded down", ask(named=False), 1_830_399, 1_830_399, 914_400, 998, 998),
     ("H3 half covers not the input", ask(named=False), 200_000, 200_000, 128_800, 16, 16),
     ("H3 half of left, not of spare", ask(named=False), 500_000, 1_832_000, 500_000, 480, 480),
     ("H3 named caps are not halved", ask(), 916_000, 916_000, 916_000, 1_000, 1_000),
@@ -210,10 +221,11 @@ def test_a_request_held_whole_is_held_as_fitting_would(case: tuple[dict[str, Rat
     )
 
 
+@pytest.mark.parametrize("choices", [1, 3])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_default_cap_is_held_whole_up_to_half_of_what_is_left(stream: bool) -> None:
-    wish = ask(cap=3_000, named=False, stream=stream)
-    whole = hold_nanos(TINY, wish.input_tokens, 3_000)
+def test_a_default_cap_is_held_whole_up_to_half_of_what_is_left(stream: bool, choices: int) -> None:
+    wish = ask(cap=3_000, named=False, stream=stream, choices=choices)
+    whole = hold_nanos(TINY, wish.input_tokens, 3_000 * choices)
     assert fit_whole(TINY, wish, whole, 2 * whole) == fit(TINY, wish, whole, 2 * whole) is not None
     assert fit_whole(TINY, wish, whole, 2 * whole - 1) is None
     assert fit_whole(TINY, wish, wanted_nanos(TINY, wish) - 1, 2 * whole) is None

@@ -122,6 +122,7 @@ def test_a_lower_limit_is_in_force_at_once_but_what_is_leased_may_be_spent() -> 
     assert settle(Lease(80, 0), 80).spare == 0
     row, lease = give_back(row, Lease(80, 0), 20)
     assert (row.over, lease.share) == (10, 60), "over shrinks as leases come back"
+    assert give_back(row, lease, 20)[0].over == 0, "nothing is over once no more is taken than there is"
     assert close(row, Lease(60, 45)) == Headroom(50, True, taken=45, used=45, unbilled=15)
     assert change(row, 100, True).over == 0, "a higher limit leaves nothing over"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from purser.core.errors import Invalid
@@ -42,6 +44,7 @@ TIERS = [
     ("L2", DEFAULT_TIERS, 5_000 * USD, True, 4, 50_000),
     ("L2", DEFAULT_TIERS, 10**9 * USD, True, 4, 50_000),
     ("L2 spend counts without a card", DEFAULT_TIERS, 50 * USD, False, 2, 500),
+    ("L2 less than nothing, after refunds", DEFAULT_TIERS, -1, True, 1, 50),
 ]
 
 
@@ -104,7 +107,9 @@ def test_a_limit_above_the_tiers_most_is_refused_and_says_what_the_most_is() -> 
         check_limit(51, 50 * USD)
 
 
-@pytest.mark.parametrize("value", ["", "-1", -1, "1.5", 1.5, "1e3", " 5", "5\n", "²", "٥", "1" * 10, None, True, ["5"]])
+@pytest.mark.parametrize(
+    "value", ["", "-1", -1, "1.5", 1.5, "1e3", " 5", "5\n", "²", "٥", "1" * 10, None, True, ["5"], Decimal(5)]
+)
 def test_anything_but_whole_dollars_is_refused_by_field(value: object) -> None:
     with pytest.raises(Invalid, match="monthlyLimit must be whole dollars") as refused:
         check_limit(value, None, "monthlyLimit")
@@ -123,3 +128,13 @@ def test_the_spans_of_the_tiers_are_where_spend_is_in_them(tiers: tuple[Tier, ..
         ]
         assert within == [tier_of(tiers, spend, True).number], spend
     assert spans_of(tiers, 9) == []
+
+
+def test_the_first_tier_begins_with_nothing_spent() -> None:
+    assert spans_of(DEFAULT_TIERS, 1) == [(None, 0), (0, 50 * USD)], "L2"
+    alike = (Tier(1, 0, 5 * USD), Tier(2, 0, 50 * USD))
+    assert (spans_of(alike, 1), spans_of(alike, 2)) == ([(None, 0)], [(0, None)]), "below it, the first there is"
+
+
+def test_without_a_payment_method_the_tier_is_number_0_from_nothing_on() -> None:
+    assert tier_of(DEFAULT_TIERS, 49 * USD, False) == Tier(0, 0, 50 * USD), "L2"

@@ -92,6 +92,7 @@ WIRE = [
     (-1_750_000_000, "-1", -750_000_000),
     (-500_000_000, "0", -500_000_000),
     (1, "0", 1),
+    (-1, "0", -1),
     (63_000_000_000, "63", 0),
 ]
 
@@ -142,6 +143,11 @@ def test_a_wrong_money_object_is_refused_by_field(wire: object, field: str) -> N
     with pytest.raises(Invalid) as refused:
         money.from_wire(wire, "amount")
     assert refused.value.field == field
+
+
+def test_the_refusal_of_a_large_money_object_names_the_true_bound() -> None:
+    with pytest.raises(Invalid, match="at most 4,611,686,018 dollars"):
+        money.from_wire({"units": "4611686019"}, "amount")
 
 
 @pytest.mark.parametrize(

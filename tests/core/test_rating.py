@@ -62,6 +62,12 @@ def test_a_charge_is_rounded_once_half_to_even(used: dict[str, int], nanos: int)
     assert rate(used, {INPUT: half, CACHED: half, OUTPUT: half}).amount_nanos == nanos, "M3"
 
 
+def test_units_are_rated_in_their_own_order_whatever_was_told_first() -> None:
+    half = Rate(1, 2)
+    charge = rate({OUTPUT: 1, INPUT: 3}, {INPUT: half, OUTPUT: half})
+    assert charge.parts == (Part(INPUT, 3, 2), Part(OUTPUT, 1, 0))
+
+
 def test_a_unit_without_a_rate_is_broken_never_free() -> None:
     with pytest.raises(Broken, match=OUTPUT):
         rate({OUTPUT: 1}, {INPUT: Rate(1, 1)})

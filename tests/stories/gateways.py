@@ -10,6 +10,7 @@ from purser.core.admission import Ask, affordable_tokens, fit, hold_nanos, least
 from purser.core.errors import Insufficient
 from purser.core.explain import CREDIT, LIMIT, insufficient_message
 from purser.core.lease import CREDIT as CREDIT_KIND
+from purser.core.lease import KEY
 from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
@@ -65,23 +66,31 @@ class Gateway:
         self._told(touched)
         return result
 
-    def admit(self, id_: str, account: str, version: int, rates: Mapping[str, Rate], ask: Ask) -> Request:
+    def admit(
+        self,
+        id_: str,
+        account: str,
+        version: int,
+        rates: Mapping[str, Rate],
+        ask: Ask,
+        budgets: tuple[headroom.RowKey, ...] = (),
+    ) -> Request:
         """Hold a request's money on its whole path (H1–H3); raises Insufficient where nothing fits."""
         month = month_of(self.world.now())
-        keys = requests.path(account, month)
+        keys = requests.path(account, month, budgets)
         slice_tokens = self.policy.slice_tokens
         wanted = wanted_nanos(rates, ask, slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
-        for last in (False, True):
+        for more in reversed(range(len(keys) + 1)):  # each row may fall short in its turn
             needs = self.lessee.needs(keys, least, wanted, self.policy.lease_nanos)
             if not needs and ask.requested is None:
                 needs = [Need(key, 0, 0, 0) for key in keys]  # only to hear what the store has left
             others = self._take(needs) if needs else False
             held = fit(rates, ask, self.lessee.spare(keys), self.lessee.left(keys), slice_tokens)
             if held is not None:
-                hold = self.lessee.hold(id_, account, month, version, held.amount_nanos)
+                hold = self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets)
                 return Request(self, hold, ask, rates, held.cap, held.output_tokens, self.world.now())
-            if not others or last:
+            if not others or not more:
                 break
             self._beat()  # the other gateways give back what they have to spare
         raise self._short(account, keys, wanted, rates, ask)
@@ -96,7 +105,8 @@ class Gateway:
     ) -> Insufficient:
         short = min(keys, key=lambda key: self.lessee.left([key]))
         left = min(self.lessee.left([short]), _UNLIMITED)
-        if left < self.policy.depletion_threshold_nanos and not self.lessee.open_holds(account):
+        mine = short.kind == KEY  # a budget that is spent never suspends the account (L6)
+        if left < self.policy.depletion_threshold_nanos and not mine and not self.lessee.open_holds(account):
             self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
         constraint = CREDIT if short.kind == CREDIT_KIND else LIMIT
         return Insufficient(insufficient_message(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left))))
@@ -167,5 +177,6 @@ def measure(request: Request, prompt: int, cached: int, output: int) -> tuple[Ch
         clamped_nanos=charge.clamped_nanos,
         estimated=measured.estimated,
         state=state,
+        budgets=hold.budgets,
     )
     return charge, event
