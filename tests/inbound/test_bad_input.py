@@ -217,7 +217,8 @@ def test_a_wrong_filter(lived_in: House, query: str) -> None:
         ("end=2026-03-01T25:00:00Z", "end"),
         ("start=2026-03-02T00:00:00Z&end=2026-03-01T00:00:00Z", "start"),
         ("start=1970-01-01T00:00:00Z&bucket=1h", "end"),
-        ("bucket=1m", "bucket"),
+        ("bucket=1s", "bucket"),
+        ("start=2026-01-01T00:00:00Z&bucket=1m", "end"),
         ("bucket=", "bucket"),
         ("groupBy=colour", "groupBy"),
         ("start=%00", "start"),
@@ -232,9 +233,9 @@ def test_a_wrong_span_of_usage(lived_in: House, query: str, field: str) -> None:
 @pytest.mark.parametrize(
     "query, says",
     [
-        ("bucket=1m", 'bucket must be "1h" or "1d": usage is summed by hour, not by \'1m\''),
-        ("groupBy=key", "groupBy must be \"model\" or absent: usage is summed by model, not by 'key'"),
-        ("groupBy=model,user", "not by 'model,user'"),
+        ("bucket=1s", 'bucket must be "1m", "1h" or "1d", not \'1s\''),
+        ("groupBy=colour", "groupBy must be of model, key, user, each once, with commas; not 'colour'"),
+        ("groupBy=model,model", "each once"),
     ],
 )
 def test_what_the_sums_of_usage_cannot_answer_is_said(lived_in: House, query: str, says: str) -> None:

@@ -243,6 +243,47 @@ def test_the_statement_reads_like_a_ledger(house: House) -> None:
     assert seen == [row["key"] for row in rows]
 
 
+def test_usage_is_summed_by_minute_key_and_user(house: House) -> None:
+    ada = house.open("ada")
+    house.card("ada")
+    house.advance("2026-03-01T10:30:00Z")
+    house.spend("ada", 2, "e1", occurredAt="2026-03-01T09:30:10Z", user="bob")
+    house.spend("ada", 1, "e2", occurredAt="2026-03-01T09:30:50Z", user="bob")
+    house.spend("ada", 4, "e3", occurredAt="2026-03-01T09:31:00Z")
+    span = "start=2026-03-01T09:00:00Z&end=2026-03-01T10:00:00Z"
+    told = ada.get(f"/v1/accounts/ada/usage?{span}&bucket=1m&groupBy=user,key").json
+    assert told["rows"] == [
+        {
+            "start": "2026-03-01T09:30:00Z",
+            "quantities": {"input_tokens": 3_000_000},
+            "amountUsd": "3.000000000",
+            "user": "bob",
+            "key": None,
+        },
+        {
+            "start": "2026-03-01T09:31:00Z",
+            "quantities": {"input_tokens": 4_000_000},
+            "amountUsd": "4.000000000",
+            "user": None,
+            "key": None,
+        },
+    ]
+    assert told["totalUsd"] == "7.000000000"
+
+
+def test_usage_from_the_events_is_usage_from_the_roll_ups(house: House) -> None:
+    ada = house.open("ada", billingMode="contract")
+    house.advance("2026-03-01T10:30:00Z")
+    for n, unit in enumerate(("input_tokens", "output_tokens", "input_tokens")):
+        body = {"id": f"e{n}", "account": "ada", "model": "tiny", "quantities": {unit: 1_003 * (n + 1)}}
+        assert house.operator.post("/v1/usage", body | {"batch": n == 2}).status == 200
+    by_model = ada.get("/v1/accounts/ada/usage?bucket=1h&groupBy=model").json
+    by_user = ada.get("/v1/accounts/ada/usage?bucket=1h&groupBy=model,user").json
+    assert [{**row, "user": None} for row in by_model["rows"]] == by_user["rows"]
+    assert len(by_model["rows"][0]["quantities"]) == 3
+    assert by_model["totalUsd"] == by_user["totalUsd"]
+
+
 def test_usage_is_summed_by_hour_day_and_model(house: House) -> None:
     ada = house.open("ada")
     house.card("ada")

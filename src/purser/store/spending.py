@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.period import DAY, HOUR
-from purser.core.usage import BATCH, PRIORITY, TOKENS
+from purser.core.period import DAY, HOUR, MINUTE
+from purser.core.usage import BATCH, PRIORITY, TOKENS, UNITS, Quantities
 from purser.store import schema as t
 from purser.store.db import Connection
 from purser.store.usage import SETTLED
@@ -18,7 +18,7 @@ QUARTER = HOUR // 4  # every time zone's days begin at one
 MODEL, USER, API_KEY = "MODEL", "USER", "API_KEY"
 _C = t.usage_events.c
 _COLUMNS: dict[str, Any] = {MODEL: _C.model, USER: _C.user, API_KEY: _C.key}
-SPANS = {"HOUR": HOUR, "DAY": DAY, "QUARTER": QUARTER}
+SPANS = {"MINUTE": MINUTE, "QUARTER": QUARTER, "HOUR": HOUR, "DAY": DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ class Tokens:
     input: int
     cached: int
     output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What was used of each unit, and what all of it cost."""
+
+    dimensions: tuple[Any, ...]
+    quantities: Quantities
+    amount_nanos: int
 
 
 def _where(account: str, start_at: int, end_at: int, only: Mapping[str, Sequence[str]]) -> list[Any]:
@@ -78,6 +87,19 @@ def sum_tokens(conn: Connection, account: str, start_at: int, end_at: int, by: S
     query = sa.select(*columns, *counts).where(*_where(account, start_at, end_at, {}))
     found = conn.execute(query.group_by(*columns).order_by(*columns))
     return [Tokens(tuple(row[:-3]), *(int(count or 0) for count in row[-3:])) for row in found]
+
+
+def sum_used(conn: Connection, account: str, start_at: int, end_at: int, by: Sequence[str]) -> list[Used]:
+    """What was used in a span of time, grouped as in `sum_costs`; usage that cost nothing is in."""
+    columns = _columns(by)
+    counts = [sa.func.sum(_count(conn, unit)) for unit in UNITS]
+    query = sa.select(*columns, sa.func.sum(_C.cost), *counts).where(*_where(account, start_at, end_at, {}))
+    ordered = [column.asc().nulls_last() for column in columns]
+    found, place = [], len(columns)
+    for row in conn.execute(query.group_by(*columns).order_by(*ordered)):
+        used = {unit: int(count) for unit, count in zip(UNITS, row[place + 1 :], strict=True) if count}
+        found.append(Used(tuple(row[:place]), used, int(row[place])))
+    return found
 
 
 def _tokens(conn: Connection, plain: str) -> Any:
