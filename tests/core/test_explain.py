@@ -85,7 +85,7 @@ def test_a_refusal_says_which_constraint_what_is_left_and_what_would_fit(
 
 def test_a_refusal_while_money_is_only_held_says_so() -> None:
     assert insufficient_message(CREDIT, 100_000, 916_000, 0, 2_000_000) == (
-        "Not enough credit: $0.0001 is left, $0.002 is held by requests that are running, and this request could cost "
-        "up to $0.000916. What they do not use comes back when they end."
+        "Not enough credit: $0.0001 is left, $0.002 is held for what is running, and this request could cost up to "
+        "$0.000916. What it does not use comes back when it ends."
     ), "H3"
     assert "With max_tokens 3 or less it would be admitted." in insufficient_message(CREDIT, 1, 2, 3, 4)

@@ -45,7 +45,7 @@ def test_a_crowd_that_cannot_be_served_asks_the_store_a_few_times(rig: Rig) -> N
         refused = list(clients.map(ask, range(CROWD)))
         assert first.result().status == 200
     assert {answer.status for answer in refused} == {402}
-    assert all("is held by requests that are running" in answer.error["message"] for answer in refused)
+    assert all("is held for what is running" in answer.error["message"] for answer in refused)
     assert all(Decimal(answer.error["held_usd"]) > Decimal("0.016") for answer in refused)
     assert 1 <= len(asked) < CROWD // 4
 

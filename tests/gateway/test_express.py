@@ -289,6 +289,33 @@ def test_a_request_that_is_called_off_is_told_so_and_free(tmp_path: Path, way: b
 
 
 @pytest.mark.parametrize("way", [True, False])
+def test_called_off_while_its_cost_is_written_it_may_be_billed_and_is_not_to_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: bool
+) -> None:
+    with warm(tmp_path, way=way) as (rig, client):
+        written, written_at = rig.queue.settle_all, threading.Event()
+        kept: list[tuple[Any, Any]] = []
+
+        def keep(events: Any, done: Any) -> None:
+            kept.append((events, done))
+            written_at.set()
+
+        monkeypatch.setattr(rig.queue, "settle_all", keep)
+        answers: list[Answered] = []
+        asking = threading.Thread(target=lambda: answers.append(client.ask(*REQUESTS["with a cap"])))
+        asking.start()
+        assert written_at.wait(10)
+        rig.on_loop(rig.gateway.cashier.call_off_all)
+        asking.join(10)
+        assert (answers[0].status, answers[0].error["code"]) == (503, "settlement_unknown")
+        assert answers[0].headers["x-should-retry"] == "false"
+        assert "retry-after" not in answers[0].headers
+        monkeypatch.undo()
+        written(*kept[0])
+        assert rig.eventually(lambda: len(rig.events()) == 3 and rig.balance().held == 0)
+
+
+@pytest.mark.parametrize("way", [True, False])
 def test_a_silent_upstream_is_504_and_free(tmp_path: Path, way: bool) -> None:
     waiting = Waiting()
     models = (model("tiny", ("http://127.0.0.1:1/v1",), timeout_seconds=1),)

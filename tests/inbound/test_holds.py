@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from purser.core.usage import AMOUNT
+from purser.flows import holds, standing
+from purser.store.holds import Held
+from purser.store.writers import Tx
 from tests.inbound.house import Answer, Client, House
 from tests.inbound.test_scopes import meter
 
@@ -110,13 +114,62 @@ def test_a_hold_of_a_month_keeps_it_open_until_it_ends(house: House) -> None:
     house.open("ada", billingMode="contract")
     house.advance("2026-03-31T23:00:00Z")
     held = hold(house, "12.00", ttlSeconds=7_200)
-    closing = house.operator.post("/operator/v1/months/2026-03:close")
-    assert closing.status == 409
+    house.advance("2026-04-01T00:30:00Z")
+    assert house.operator.post("/operator/v1/months/2026-03:close").json["waiting"] == ["ada"]
     end(house, held, "settle", {"amountUsd": "12.00"})
     house.advance("2026-04-02T00:00:00Z")
     (invoice,) = house.invoices("ada")
     assert (invoice["month"], invoice["subtotalUsd"]) == ("2026-03", "12.00")
     assert house.audit() == []
+
+
+def test_a_clock_that_is_set_on_stops_where_holds_expire(house: House) -> None:
+    house.open("ada", billingMode="contract")
+    house.spend("ada", 12, "used")
+    house.advance("2026-03-31T23:55:00Z")
+    hold(house, "0.50")
+    house.advance("2026-04-02T00:00:00Z")
+    assert house.balance("ada")["heldUsd"] == "0.00"
+    assert [invoice["month"] for invoice in house.invoices("ada")] == ["2026-03"]
+
+
+def test_hundreds_that_expire_together_all_go_back(house: House) -> None:
+    house.open("ada", signupCreditUsd="10.00")
+    for start in (0, 230):
+        house.queue.run(lambda tx, start=start: place_many(tx, range(start, start + 230)))  # type: ignore[misc]
+    assert house.balance("ada")["heldUsd"] == "4.60"
+    house.advance("2026-03-01T09:01:00Z")
+    assert house.balance("ada")["heldUsd"] == "0.00"
+
+
+def place_many(tx: Tx, numbers: range) -> None:
+    """A cent each, for a minute."""
+    for n in numbers:
+        assert isinstance(holds.place(tx, f"hold_{n}", "ada", "dollar", {AMOUNT: 10_000_000}, 60), Held)
+
+
+def test_what_cost_nothing_to_hold_goes_on_the_open_bill(house: House) -> None:
+    house.operator.post("/operator/v1/prices", {"models": {"free": {"input": "0", "output": "0"}}})
+    house.open("ada", billingMode="contract")
+    house.spend("ada", 12, "used")
+    house.advance("2026-03-31T23:55:00Z")
+    body = {"account": "ada", "model": "free", "quantities": {"input_tokens": 1_000}, "ttlSeconds": 7_200}
+    held = place(house.operator, body).json
+    house.advance("2026-04-01T00:30:00Z")
+    assert [invoice["month"] for invoice in house.invoices("ada")] == ["2026-03"]
+    assert end(house, held, "settle", {"quantities": {"input_tokens": 1_000}}).json["costUsd"] == "0.000000000"
+    assert house.audit() == []
+
+
+def test_refused_while_money_is_only_held_says_so_and_suspends_nobody(house: House, ada: Client) -> None:
+    held = hold(house, "0.9996")
+    refused = place(house.operator, {"account": "ada", "model": "dollar", "amountUsd": "0.001"})
+    assert (refused.status, refused.json["heldUsd"]) == (402, "0.9996")
+    assert "$0.9996 is held for what is running" in refused.json["detail"]
+    house.queue.run(lambda tx: standing.note_refusal(tx, "ada", "credit", ""))
+    assert house.account("ada")["suspendState"] == "UNSUSPENDED", "U7"
+    end(house, held, "void")
+    hold(house, "1.00")
 
 
 def test_settled_twice_is_settled_once_and_otherwise_a_conflict(house: House, ada: Client) -> None:

@@ -178,6 +178,10 @@ def test_who_may_ask_for_whose_costs(house: House, ada: fireworks.Fireworks) -> 
         with pytest.raises(fireworks.PermissionDeniedError):
             ask(bob)
         assert ask(bob, scope="SELF")["subtotal"] == usd(1)
+        days = {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-02T00:00:00Z", "groupBy": "api_key_name"}
+        for path, params in (("billingUsage", days), ("usage", {"groupBy": "user"})):
+            with pytest.raises(fireworks.PermissionDeniedError):
+                bob.get(f"{PATH}/{path}", cast_to=object, options={"params": params})
         assert ask(bob, scope="SELF", filter={"users": ["cyd"]})["subtotal"] == usd(0)
     assert ask(ada, scope="SELF")["subtotal"] == usd(0)
     house.open("eve")
@@ -195,6 +199,7 @@ def test_who_may_ask_for_whose_costs(house: House, ada: fireworks.Fireworks) -> 
         ({"endTime": "2026-04-02T00:00:00Z"}, "at most 31 days"),
         ({"endTime": "2026-02-01T00:00:00Z"}, "must lie before"),
         ({"pageSize": 0}, "pageSize"),
+        ({"filter": {"users": [str(n) for n in range(1_001)]}}, "at most 1,000 values"),
     ],
 )
 def test_what_is_wrong_with_a_question_is_said(ada: fireworks.Fireworks, changed: dict[str, Any], says: str) -> None:
@@ -207,6 +212,7 @@ def test_what_is_wrong_with_a_question_is_said(ada: fireworks.Fireworks, changed
     [
         ({"endTime": "2026-04-02T00:00:00Z"}, "at most 31 days"),
         ({"timezone": "Mars/Olympus"}, "timezone must be"),
+        ({"timezone": "/".join("a" * 500)}, "timezone must be"),
         ({"groupBy": "colour"}, "groupBy must be of"),
         ({"usageType": "TRAINING"}, "usageType must be"),
     ],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -166,9 +168,12 @@ def a_changed_budget_waits_for_the_next_period(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(budgets, "_apply", lambda tx, key, amount: None)
 
 
+REFUSED_BY_THE_DATABASE = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seed, plant = FAULTS[name]
     plant(monkeypatch)
-    with pytest.raises((AssertionError, Broken, IntegrityError)):
+    with pytest.raises((AssertionError, Broken, *REFUSED_BY_THE_DATABASE)):
         play_all(iter((seed, *range(AT_MOST))), AT_MOST + 1, explain=False)

@@ -46,7 +46,9 @@ def lost(version: str, db: Database) -> list[object]:
         (table, row)
         for table, rows in VERSIONS[version].items()
         for row in rows
-        if table != "alembic_version" and not any(row.items() <= found.items() for found in now[table])
+        if table != "alembic_version"
+        and row.get("name") != "tables"  # the digest of the tables' own definitions
+        and not any(row.items() <= found.items() for found in now[table])
     ]
 
 

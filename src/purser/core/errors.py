@@ -11,6 +11,7 @@ PurserError
 ├── TooLarge           the body is over the limit                                       (413)
 ├── TooMany            over a request rate                                              (429)
 └── Unavailable        money cannot be held safely just now; try again                  (503)
+    └── Unsettled      it ran, and its cost is not written yet: not to be sent again    (503)
 Broken                 an invariant does not hold: stop rather than guess
 """
 
@@ -96,6 +97,12 @@ class Unavailable(PurserError):
 
     status = 503
     code = "UNAVAILABLE"
+
+
+class Unsettled(Unavailable):
+    """A request ran, and whether it is billed is not known yet: sent again, it might be billed twice."""
+
+    code = "settlement_unknown"
 
 
 class Broken(Exception):

@@ -91,8 +91,8 @@ def insufficient_message(
     if affordable_tokens > 0:
         advice = f"With max_tokens {affordable_tokens} or less it would be admitted."
     else:
-        advice = "What they do not use comes back when they end." if is_held else _ADVICE[constraint]
-    running = f", ${format_usd(held_nanos)} is held by requests that are running," if is_held else ""
+        advice = "What it does not use comes back when it ends." if is_held else _ADVICE[constraint]
+    running = f", ${format_usd(held_nanos)} is held for what is running," if is_held else ""
     return (
         f"Not enough {_CONSTRAINT[constraint]}: ${format_usd(max(0, left_nanos))} is left{running} and this request "
         f"could cost up to ${format_usd(hold_nanos)}. {advice}"

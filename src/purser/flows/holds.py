@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from purser.core import journal, lease
 from purser.core.errors import Broken, Conflict, Invalid, NotFound
+from purser.core.lease import MONTH
 from purser.core.limits import PREPAID
 from purser.core.money import format_usd
 from purser.core.period import SECOND, month_of
@@ -35,6 +36,7 @@ class Refused:
     """Why money could not be held: the causes that suspend the account, or the constraint that fell short."""
 
     hold_nanos: int
+    held_nanos: int  # by holds through the API, of what fell short
     causes: dict[str, str]
     prepaid: bool = False
     taken: Taken | None = None
@@ -69,12 +71,14 @@ def place(tx: Tx, id_: str, account: str, model: str, most: Quantities, seconds:
         return known
     causes = {cause.cause: cause.why for cause in accounts.list_open_causes(tx.conn, account)}
     if causes:
-        return Refused(amount, causes, row.billing_mode == PREPAID)
+        return Refused(amount, 0, causes, row.billing_mode == PREPAID)
     month = month_of(tx.now)
     needs = [Need(key, amount, amount, amount) for key in requests.path(account, month)]
     taken = requests.take_headroom(tx, needs, owner=id_)
     if taken.short is not None:
-        return Refused(amount, {}, taken=taken)
+        held_by_month = holds.sum_open(tx.conn, account)
+        held_nanos = held_by_month.get(month, 0) if taken.short.kind == MONTH else sum(held_by_month.values())
+        return Refused(amount, held_nanos, {}, taken=taken)
     held = Held(account, id_, model, book.version, month, amount, tx.now, tx.now + seconds * SECOND)
     holds.insert_hold(tx.conn, held)
     tx.touch(account)
@@ -108,6 +112,8 @@ def settle(tx: Tx, id_: str, used: Quantities, own: str | None = None) -> Held:
                 code="FAILED_PRECONDITION",
             )
         return held
+    if held.state == OPEN and held.expires_at <= tx.now and charge.amount_nanos > held.amount:
+        held = _end(tx, held, EXPIRED)  # its time was over, and nobody had come round to it
     if held.state == OPEN:
         if charge.amount_nanos > held.amount:
             raise Invalid(
@@ -115,7 +121,9 @@ def settle(tx: Tx, id_: str, used: Quantities, own: str | None = None) -> Held:
                 f"is held, and report the rest to /v1/usage",
                 field="amountUsd" if AMOUNT in used else "quantities",
             )
-        _bill(tx, _event(held, used, charge, held.month))
+        # One that holds nothing does not keep its month open.
+        billed_on = held.month if held.amount else bill_month(tx, held.account, held.month)
+        _bill(tx, _event(held, used, charge, billed_on))
         _release(tx, held, charge.amount_nanos)
     else:
         billed_on = bill_month(tx, held.account, held.month)

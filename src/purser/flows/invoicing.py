@@ -77,7 +77,7 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     headroom.lock_row(tx.conn, key)
     if headroom.get_spare(tx.conn, key):
         headroom.set_wanted(tx.conn, key, tx.now)
-        raise Conflict(f"requests of {month} are still running for {account}", code="ABORTED")
+        raise Conflict(f"requests of {month} are still running for {account}, or holds of it are open", code="ABORTED")
     earlier = _list_open_months(tx.conn, account, month)
     if earlier:
         raise Conflict(f"{earlier[0]} is not closed for {account}, and comes before {month}", code="ABORTED")

@@ -151,6 +151,8 @@ def settle_and_take(tx: Tx, events: Sequence[Event], asked: Sequence[Sequence[Ne
 
     Accounts are gone through in the order in which every flow locks them.
     """
+    if asked:
+        lock_one(tx.conn, SHARED, shared=True)  # before any account's row, as in every flow
     dry = _settle(tx, events) if events else set()
     takes: dict[str, list[int]] = {}
     for n, needs in enumerate(asked):

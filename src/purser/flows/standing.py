@@ -12,7 +12,7 @@ from purser.core.lease import MONTH
 from purser.core.limits import Tier, effective_limit, tier_of
 from purser.core.period import DAY, month_of
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED, Facts, Room, credit_required, judge
-from purser.store import accounts, headroom, invoices, ledger, payments, usage
+from purser.store import accounts, headroom, holds, invoices, ledger, payments, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
 from purser.store.writers import Tx, list_tips
@@ -141,7 +141,12 @@ def rejudge(tx: Tx, account: str) -> dict[str, str]:
 
 
 def note_refusal(tx: Tx, account: str, kind: str, window: str) -> dict[str, str]:
-    """A request was refused for a constraint while nothing was held: near its end that counts as depleted (U7)."""
+    """A request was refused for a constraint while nothing was held: near its end that counts as depleted (U7).
+
+    Where money is held through the API, it may come back.
+    """
+    if holds.sum_open(tx.conn, account):
+        return rejudge(tx, account)
     key = headroom.RowKey(account, kind, window)
     headroom.set_refused(tx.conn, key, True)
     causes = rejudge(tx, account)

@@ -20,7 +20,7 @@ from purser.core.admission import (
     least_nanos,
     wanted_nanos,
 )
-from purser.core.errors import Broken, Conflict, PurserError, Unavailable
+from purser.core.errors import Broken, Conflict, PurserError, Unavailable, Unsettled
 from purser.core.explain import CONSTRAINTS
 from purser.core.lease import KEY
 from purser.core.money import Rate
@@ -375,8 +375,8 @@ def out_of_touch() -> Unavailable:
     return Unavailable("money cannot be held safely just now: the database does not answer; try again in a moment")
 
 
-def _unsettled() -> Unavailable:
-    return Unavailable(
+def _unsettled() -> Unsettled:
+    return Unsettled(
         "the request ran, but the database does not answer and its cost is not written yet: it may still be billed, "
         "once; look for its id among your requests before you send it again"
     )

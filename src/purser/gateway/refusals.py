@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from purser.core.errors import PurserError
+from purser.core.errors import PurserError, Unsettled
 from purser.core.explain import insufficient_message, suspended_message
 from purser.core.money import format_usd
 from purser.gateway.cashier import Shortfall
@@ -70,6 +70,8 @@ class Refusal(Exception):
 
 def of_error(error: PurserError) -> Refusal:
     """A caller's mistake as a refusal."""
+    if isinstance(error, Unsettled):
+        return Refusal(503, error.code, error.message, headers=[(b"x-should-retry", b"false")])
     if error.status == 503:
         return unavailable(error.message)
     return Refusal(error.status, _CODES.get(error.code, error.code), error.message, param=error.field)

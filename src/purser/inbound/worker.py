@@ -219,11 +219,14 @@ class Worker:
             self._attempt("judging standing", self._judge)
 
     def _expire_holds(self) -> None:
-        """Those that are over go back; of very many, the rest the next time."""
-        with self.db.read() as conn:
-            due = hold_rows.list_expired(conn, self.clock.now(), _STEPS_AT_ONCE)
-        for hold in due:
-            self._attempt(f"giving back what {hold} has", partial(self.write, partial(holds.expire, id_=hold)))
+        while True:
+            with self.db.read() as conn:
+                due = hold_rows.list_expired(conn, self.clock.now(), _STEPS_AT_ONCE)
+            give_back = [partial(self.write, partial(holds.expire, id_=hold)) for hold in due]
+            done = [self._attempt("giving back what a hold has", each) for each in give_back]
+            if len(due) < _STEPS_AT_ONCE or not any(done):
+                return
+            self._judge_meanwhile()
 
     def _lapse_credit(self) -> None:
         with self.db.read() as conn:
@@ -306,11 +309,8 @@ class Worker:
         now = self.clock.now()
         with self.db.read() as conn:
             closed = accounts.get_meta(conn, CLOSED_THROUGH)
-            due = [
-                accounts.get_next_expiry(conn),
-                invoices.get_next_attempt(conn, now),
-                hold_rows.get_next_expiry(conn),
-            ]
+            due = [accounts.get_next_expiry(conn), invoices.get_next_attempt(conn, now)]
+            due.append(hold_rows.get_next_expiry(conn, now))
         if closed is not None:
             due.append(month_end(next_month(closed)))
         return min((at for at in due if at is not None and at > now), default=None)
@@ -339,7 +339,8 @@ class Worker:
         for _ in range(_PATIENCE):
             self.run_due()
             with self.db.read() as conn:
-                if invoicing.month_to_close(conn, self.clock.now()) is None:
+                month = invoicing.month_to_close(conn, self.clock.now())
+                if month is None or hold_rows.keeps_open(conn, month, self.clock.now()):
                     return
             threading.Event().wait(_PAUSE_SECONDS)
         raise Unavailable("requests of a month that has ended are still running; it closes by itself when they end")

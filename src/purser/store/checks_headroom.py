@@ -96,8 +96,13 @@ WHERE w.id IS NULL AND h.id IS NULL
 """
 
 
+_STATES = "SELECT id, state FROM writers WHERE state NOT IN ('open', 'closed')"
+
+
 def _leases_have_owners(conn: Connection, found: Findings) -> None:
     found.rows = count(conn, "leases")
+    for row in each(conn, _STATES):
+        found.blame(f"writer {row.id}", f"its state {row.state!r} is neither open nor closed")
     for row in each(conn, _C6):
         found.blame(
             headroom_row(row),

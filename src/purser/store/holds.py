@@ -56,11 +56,18 @@ def list_expired(conn: Connection, now: int, most: int) -> list[str]:
     return [str(row[0]) for row in conn.execute(due)]
 
 
-def get_next_expiry(conn: Connection) -> int | None:
-    """The instant at which the next open hold expires."""
+def get_next_expiry(conn: Connection, now: int) -> int | None:
+    """The next instant after now at which an open hold expires."""
     c = t.holds.c
-    at = conn.execute(sa.select(sa.func.min(c.expires_at)).where(c.state == OPEN)).scalar_one()
+    at = conn.execute(sa.select(sa.func.min(c.expires_at)).where(c.state == OPEN, c.expires_at > now)).scalar_one()
     return None if at is None else int(at)
+
+
+def keeps_open(conn: Connection, month: str, now: int) -> bool:
+    """Whether holds of a month, or of one before it, have not expired yet, so that it cannot be closed."""
+    c = t.holds.c
+    running = sa.select(c.id).where(c.state == OPEN, c.expires_at > now, c.month <= month, c.amount > 0).limit(1)
+    return conn.execute(running).first() is not None
 
 
 def sum_open(conn: Connection, account: str) -> dict[str, int]:

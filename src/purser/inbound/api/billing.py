@@ -25,6 +25,7 @@ from purser.store.spending import API_KEY, MODEL, SPANS, USER
 _PATH = "/v1/accounts/{account:str}"
 MOST_DAYS = 31
 SERVERLESS, _USAGE_TYPE = "SERVERLESS", "TEXT_COMPLETION_INFERENCE_USAGE"
+_LONGEST_ZONE, _MOST_VALUES = 64, 1_000
 _NO_USER = "unattributed"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 StartTime = Annotated[str, QueryParameter(name="startTime", description="From when, RFC 3339.")]
@@ -136,6 +137,12 @@ def money(nanos: int, per: int = 1) -> Money:
     return Money("USD", str(sign * units), sign * rest)
 
 
+def require_admin(call: Call, needed: bool, what: str) -> None:
+    """Raises Forbidden where something of the whole account is asked for, person by person, by anybody but an admin."""
+    if needed and not (call.caller.operator or call.caller.role == "admin"):
+        raise Forbidden(f"the role admin is needed {what}; this key's user is {call.caller.role}")
+
+
 def _span(start: str, end: str, names: tuple[str, str] = ("startTime", "endTime")) -> tuple[int, int]:
     """A span of at most 31 days; raises Invalid."""
     start_at, end_at = parse_instant(start, names[0]), parse_instant(end, names[1])
@@ -205,6 +212,7 @@ def get_billing_usage(
     if usage_type == "DEDICATED_DEPLOYMENT":
         return UsageReport([], [])
     by = list(dict.fromkeys(_GROUPS[name] for name in asked))
+    require_admin(request, API_KEY in by, "to group by key")
     with request.desk.read() as conn:
         found = spending.sum_tokens(conn, account, start_at, end_at, ["QUARTER", *by])
         names = _key_names(conn, account) if "api_key_name" in asked else {}
@@ -215,6 +223,8 @@ def get_billing_usage(
             sums[n] += count
     report = []
     for (day, *values), (fresh, cached, output) in sorted(days.items(), key=lambda item: _sorting(item[0])):
+        if not (fresh or cached or output):
+            continue  # what was charged as a sum of money has no tokens
         named = dict(zip(by, values, strict=True))
         key = named.get(API_KEY)
         report.append(
@@ -236,6 +246,8 @@ def get_billing_usage(
 
 def _zone(name: str) -> ZoneInfo:
     try:
+        if len(name) > _LONGEST_ZONE:
+            raise ValueError(name)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Invalid(
@@ -280,10 +292,9 @@ def query_usage_costs(request: Call, account: Name, data: JSONBody[CostQuery]) -
     by = _grouping(data.group_by)
     only = _filters(data.filter)
     caller = request.caller
+    require_admin(request, data.scope == "ACCOUNT", "for scope ACCOUNT")
     if data.scope not in ("ACCOUNT", "SELF"):
         raise Invalid(f"scope must be ACCOUNT or SELF, not {data.scope!r:.40}", field="scope")
-    if data.scope == "ACCOUNT" and not (caller.operator or caller.role == "admin"):
-        raise Forbidden(f"scope ACCOUNT needs the role admin; this key's user is {caller.role}")
     if data.scope == "SELF" and not caller.operator:
         only[USER] = [caller.user] if only.get(USER, [caller.user]).count(caller.user) else []
     if data.page_size is not None and not 1 <= data.page_size <= MOST_PAGE:
@@ -316,6 +327,8 @@ def _filters(given: CostFilter | None) -> dict[str, list[str]]:
     if given is None:
         return {}
     named = {MODEL: given.models, USER: given.users, API_KEY: given.api_keys}
+    if any(len(values) > _MOST_VALUES for values in named.values()):
+        raise Invalid(f"filter may name at most {_MOST_VALUES:,} values of a kind", field="filter")
     return {name: list(values) for name, values in named.items() if values}
 
 

@@ -93,8 +93,13 @@ def _refuse(account: str, refused: Refused) -> None:
     if taken is None or taken.short is None:
         raise Suspended(suspended_message(account, refused.causes, prepaid=refused.prepaid))
     constraint, left = CONSTRAINTS[taken.short.kind], max(0, taken.left[taken.short] or 0)
-    short = Insufficient(insufficient_message(constraint, left, refused.hold_nanos, 0))
-    more = {"cause": constraint, "headroomUsd": format_usd(left), "holdUsd": format_usd(refused.hold_nanos)}
+    short = Insufficient(insufficient_message(constraint, left, refused.hold_nanos, 0, refused.held_nanos))
+    more = {
+        "cause": constraint,
+        "headroomUsd": format_usd(left),
+        "heldUsd": format_usd(refused.held_nanos),
+        "holdUsd": format_usd(refused.hold_nanos),
+    }
     setattr(short, MORE, more)
     raise short
 

@@ -65,7 +65,7 @@ def _spend(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView:
     if found.limit_nanos is None:
         most = None
     month = headroom.get_row(conn, key)
-    in_force = month is None or month.taken <= month.amount or not headroom.get_spare(conn, key)
+    in_force = month is None or month.taken <= month.amount or not headroom.get_writers_spare(conn, key)
     effective_at = row.limit_effective_at if row.limit_effective_at is not None else (now if in_force else None)
     return QuotaView(
         name=f"accounts/{account}/quotas/{MONTHLY_SPEND}",

@@ -11,6 +11,7 @@ from purser.core.errors import Invalid
 from purser.core.money import format_usd, format_usd_exact
 from purser.core.period import DAY, HOUR, MINUTE, NEVER, format_instant, month_of, month_start, parse_instant
 from purser.inbound.api.auth import MEMBER
+from purser.inbound.api.billing import require_admin
 from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import DEFAULT_PAGE, Name, PageSize, PageToken, View, read_token, write_token
@@ -123,6 +124,7 @@ def get_usage(
         raise Invalid(
             f"groupBy must be of {', '.join(_GROUPS)}, each once, with commas; not {group_by!r:.60}", field="groupBy"
         )
+    require_admin(request, bool({"key", "user"} & set(groups)), "to group by key or user")
     with request.desk.read() as conn:
         if span >= HOUR and not {"key", "user"} & set(groups):
             found = _rolled_up(conn, account, (start_at, end_at, span), "model" in groups)

@@ -78,7 +78,8 @@ def reinstate(account: Account, /, *, reach: Reach = UNSAID) -> None:
 def leases(*, reach: Reach = UNSAID) -> None:
     """Show the writers (a serving process has one), what each has set aside, and what was left unbilled.
 
-    A share is what a writer may let requests hold without asking; what of it is spare comes back when others want it.
+    A share is what a writer may let requests hold without asking; what of it is spare comes back when others want it. A
+    hold by API owns a share until it is settled, given back or expired.
     Unbilled is at most what a process that died had running: the operator's loss, and nobody has to act on it. CSV
     has the leases.
 
