@@ -21,7 +21,7 @@ from purser.store import headroom, usage, writers
 from tests.properties.play import play_all
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.long]
 FAULTS: dict[str, tuple[int, Plant]] = {}
 AT_MOST = 60
 
