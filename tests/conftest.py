@@ -13,7 +13,15 @@ import pytest
 from tests import databases, postgres
 
 # What these are about keeps no books, so that once, on SQLite, is enough.
-WITHOUT_DATABASE = ("core", "http", "modelserver", "test_imports.py", "test_settings.py", "test_tidy.py")
+WITHOUT_DATABASE = (
+    "core",
+    "http",
+    "modelserver",
+    "test_imports.py",
+    "test_mutants.py",
+    "test_settings.py",
+    "test_tidy.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
