@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +16,11 @@ from tests.demo.load import Load
 from tests.demo.program import PATIENCE, Program, eventually
 from tests.demo.test_fleet import holding, insist, spend_the_rest
 from tests.demo.test_restore import refusal, serving
-from tests.faults.faulty_machine import CALLS
+from tests.faults.faulty_machine import takes_filters
 
 pytestmark = [
     pytest.mark.sqlite,  # on PostgreSQL the server's disk is the server's affair: it stops, and is waited for
-    pytest.mark.skipif(platform.machine() not in CALLS, reason="its system calls are not known here"),
+    pytest.mark.skipif(not takes_filters(), reason="no filter of system calls is taken here"),
 ]
 _SCRIPT = Path(__file__).with_name("faulty_machine.py")
 _FATAL = 70
@@ -96,6 +95,7 @@ def test_a_disk_that_fills_up_and_gets_room_again(tmp_path: Path) -> None:
         assert "database or disk is full" in program.log
         said = refusal(program.data, f"sqlite:///{program.data / 'purser.db'}")
         assert "database or disk is full" in said
-        assert said.count("\n") == 1, said
+            said
+        )  # no traceback
         subprocess.run(["mount", "-o", "remount,size=64m", str(program.data)], check=True)
         go_on(program, "full", key, load)
