@@ -95,7 +95,5 @@ def test_a_disk_that_fills_up_and_gets_room_again(tmp_path: Path) -> None:
         assert "database or disk is full" in program.log
         said = refusal(program.data, f"sqlite:///{program.data / 'purser.db'}")
         assert "database or disk is full" in said
-            said
-        )  # no traceback
         subprocess.run(["mount", "-o", "remount,size=64m", str(program.data)], check=True)
         go_on(program, "full", key, load)
