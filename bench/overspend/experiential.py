@@ -20,7 +20,7 @@ from bench.overspend.work import MOST_OUTPUT_TOKENS
 from bench.peers import Peer
 
 PEER = Peer("experiential", "experiential", ("experiential==0.7.220",), (3, 12))
-_ALWAYS = ("--root", "root", "--non-interactive", "--json")
+_ALWAYS = ("--root", "desk", "--non-interactive", "--json")
 _BILLED = "SELECT settled_nano_usd FROM gateway_monthly_budgets WHERE identity_id = ?"
 _RESERVED = "SELECT reserved_nano_usd FROM gateway_monthly_budgets WHERE identity_id = ?"
 
@@ -38,7 +38,7 @@ class Experiential:
         self._port, self._folder, self._identities = free_port(), folder, dict[str, str]()
         python = PEER.python(peers)
         environment = {**os.environ, "HOME": str(folder), "BENCH_UPSTREAM_KEY": "none"}
-        words = f"--root root --port {self._port} --non-interactive --json --graceful-timeout 1 --ghost"
+        words = f"--root desk --port {self._port} --non-interactive --json --graceful-timeout 1 --ghost"
         self._gateway = Running(
             [str(python.with_name("exp")), *words.split()],
             self._port,
@@ -55,7 +55,7 @@ class Experiential:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._run("config", "telemetry", "disable", "--root", "root")
+        self._run("config", "telemetry", "disable", "--root", "desk")
         self._order("init")
         where = f"--credential-env BENCH_UPSTREAM_KEY --base-url {upstream}/v1"
         self._order(f"provider add up --provider openai-compatible {where}")
@@ -102,7 +102,7 @@ class Experiential:
         return self._look_up(_RESERVED, key)
 
     def _look_up(self, query: str, key: Key) -> int:
-        with closing(sqlite3.connect(f"file:{self._folder}/root/gateway/gateway.db?mode=ro", uri=True)) as books:
+        with closing(sqlite3.connect(f"file:{self._folder}/desk/gateway/gateway.db?mode=ro", uri=True)) as books:
             row = books.execute(query, (self._identities[key.secret],)).fetchone()
         return int(row[0]) if row else 0
 

@@ -18,10 +18,7 @@ from tests.demo.test_fleet import holding, insist, spend_the_rest
 from tests.demo.test_restore import refusal, serving
 from tests.faults.faulty_machine import takes_filters
 
-pytestmark = [
-    pytest.mark.sqlite,  # on PostgreSQL the server's disk is the server's affair: it stops, and is waited for
-    pytest.mark.skipif(not takes_filters(), reason="no filter of system calls is taken here"),
-]
+pytestmark = pytest.mark.sqlite  # on PostgreSQL the disk is the server's affair: it stops, and is waited for
 _SCRIPT = Path(__file__).with_name("faulty_machine.py")
 _FATAL = 70
 _FULL = "fail ENOSPC pwrite64 ftruncate fallocate"
@@ -50,6 +47,8 @@ def go_on(program: Program, account: str, key: str, load: Load) -> None:
     ("line", "said"), [(_FULL, "database or disk is full"), (_UNSAFE, "disk I/O error")], ids=["full", "fsync"]
 )
 def test_a_process_that_cannot_commit_stops_and_the_others_go_on(tmp_path: Path, line: str, said: str) -> None:
+    if not takes_filters():
+        pytest.skip("the kernel takes no filter of system calls here")
     with fleet(tmp_path, 2, runs=(str(_SCRIPT), str(tmp_path))) as two:
         key, load = two[0].open("disk", "0.30"), Load()
         failing, living = two
