@@ -19,6 +19,7 @@ _PATH = "/v1/chat/completions"
 _AGAIN = 12  # attempts of a client that asks again under the same id
 _PAUSE_SECONDS = 0.05
 _TIMEOUT_SECONDS = 60
+_UNREAD = ("shutting_down", "too_many_connections")  # answers to a request that nobody read: they cannot name it
 _BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -183,6 +184,9 @@ class Client(threading.Thread):
         if id_ is None:
             self._told.wonder(f"status {answer.status} without a request id: {answer.read()!r:.200}")
             return True
+        if answer.status == 503 and json.loads(answer.read())["error"]["code"] in _UNREAD:
+            self._told.count("turned away before they were read")
+            return False
         self._told.begin(flight, id_)
         if answer.status != 200:
             return self._refused(asked, id_, answer)

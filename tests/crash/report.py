@@ -33,6 +33,7 @@ _COUNTS = (
     "hung up by their client",
     "broken off",
     "unavailable",
+    "turned away before they were read",
     "streams ended by their server",
 )
 

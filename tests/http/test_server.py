@@ -636,6 +636,21 @@ def test_more_connections_than_allowed() -> None:
         still_answers(running)
 
 
+def test_a_connection_accepted_just_before_the_server_closes_is_told_so() -> None:
+    with serving(echo) as running, running.peer() as peer:
+        peer.send(GET)
+        assert peer.reply().status == 200
+        running.server.draining = True
+        with running.peer() as late:
+            late.send(GET)
+            reply = late.reply()
+            assert (reply.status, reply.error()["code"]) == (503, "shutting_down")
+            assert reply.headers["retry-after"] == "1"
+            assert late.closed()
+        running.server.draining = False
+        still_answers(running)
+
+
 def test_a_flood_of_connections_is_dropped() -> None:
     with serving(echo, limits=Limits(max_connections=1)) as running, contextlib.ExitStack() as stack:
         peers = [stack.enter_context(running.peer()) for _ in range(60)]

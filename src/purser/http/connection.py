@@ -16,6 +16,9 @@ _AHEAD_BYTES = 256 * 1024
 # After a refusal, what the client still sends is read away for so long and so much.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
+# Answers to connections that are turned away before anything of theirs is read.
+_TOO_MANY = (503, "too_many_connections", "Too many connections are open. Try again shortly.")
+_CLOSING = (503, "shutting_down", "This server is shutting down. Try again shortly.")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -79,7 +82,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._reader = RequestReader(self.house.limits, peer[0] if isinstance(peer, tuple) else "", self.house.room)
         if not self.house.admit(self):
-            self._refuse(503, "too_many_connections", "Too many connections are open. Try again shortly.")
+            self._refuse(*_CLOSING if self.house.draining else _TOO_MANY)
 
     def data_received(self, data: bytes) -> None:
         if self._busy:
