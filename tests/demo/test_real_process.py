@@ -112,6 +112,7 @@ def test_a_crowd_on_one_dollar_spends_it_and_nothing_more(program: Program, stre
     assert Decimal(balance["creditUsd"]) == 1 - load.total
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "name, count", [(signal.SIGTERM, "1"), (signal.SIGINT, "1"), (signal.SIGTERM, "4"), (signal.SIGINT, "4")]
 )
@@ -140,6 +141,7 @@ def test_a_stop_in_mid_stream_lets_streams_finish(tmp_path: Path, name: signal.S
         assert program.booked("demo") == load.acknowledged
 
 
+@pytest.mark.once
 def test_nothing_is_left_when_the_program_itself_is_killed(tmp_path: Path) -> None:
     """Workers and model server notice that nobody looks after them any more, and end."""
     with demo(tmp_path, "--workers", "2") as program:

@@ -72,7 +72,7 @@ def restored(data: Path, url: str) -> str:
     return url
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.once), "2"])
 def test_an_older_database_is_noticed_and_taken_only_when_told(tmp_path: Path, workers: str) -> None:
     (tmp_path / "purser.toml").write_text(_CONFIG.format(upstream="http://127.0.0.1:9/v1"))
     url, many = databases.at(tmp_path / "purser.db"), ("--workers", workers)

@@ -126,6 +126,7 @@ def spend_the_rest(program: Program, account: str, key: str, load: Load, dollars
     assert program.violations() == []
 
 
+@pytest.mark.long  # tests/crash kills as many in every run, and looks closer
 def test_twenty_workers_killed_at_random_under_load(tmp_path: Path) -> None:
     """Whatever they were doing: nothing acknowledged is lost or billed twice, and what they had leased comes back."""
     chance = random.Random(20)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.inbound.house import Answer, Client, House
 
+pytestmark = pytest.mark.once
+
 A = "/v1/accounts/ada"
 O = "/operator/v1"  # noqa: E741 - the operator's prefix, as short as the account's
 

@@ -20,7 +20,7 @@ from purser.store import transaction
 from purser.store.transaction import forget_moments
 
 pytestmark = pytest.mark.once
-SEEDS = 200
+SEEDS = ENOUGH_SEEDS
 
 HISTORY = """
 import hashlib

@@ -18,6 +18,8 @@ import pytest
 from tests.demo.program import eventually
 from tests.steady.served import PATIENCE, Served, engine, need_connections, request, serving
 
+pytestmark = pytest.mark.once
+
 LONG = "go on [[tokens=400]] [[pace=200]]"  # two seconds
 RESET = struct.pack("ii", 1, 0)
 

@@ -10,6 +10,8 @@ import pytest
 from tests.demo.program import Answer, eventually
 from tests.steady.served import PATIENCE, Asking, Served, need_connections, request
 
+pytestmark = pytest.mark.once
+
 MOST_MEGABYTES = {"much_in_chunks": 400, "much_in_one_event": 200}  # in memory; a gigabyte or more is sent
 COST = 10 * 200 + 5 * 800
 

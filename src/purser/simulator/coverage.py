@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ENOUGH_SEEDS = 200  # from so many runs on, every situation must have come up
+ENOUGH_SEEDS = 100  # from so many runs on, every situation must have come up
 REQUIRED = (
     # processes
     "a process started again",
