@@ -151,7 +151,7 @@ def simulate(
     """Run real gateways, store and flows in a simulated world where processes die, messages get lost and clocks jump.
 
     Every commit is checked against the invariants. A run that breaks one is told as the shortest story found that
-    does; from 200 runs on also a situation that never came up is a failure.
+    does; from 100 runs on also a situation that never came up is a failure.
     """
     from purser.main.simulate import run_again, run_seeds
 
