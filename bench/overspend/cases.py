@@ -96,7 +96,7 @@ def play(case: Case, gateway: Contestant, server: Upstream) -> Found:
     if case.killed:
         excused, note = off + kept, _of_a_death(done.nanos - billed, off, kept)
     elif case.leaving:
-        note = f"{billed / done.nanos:.0%} billed"
+        note = f"{billed / done.nanos:.0%} billed" if done.nanos else "nothing was done"
     served = 0 if case.capped else sum(price(each.prompt_tokens, each.output_tokens) for each in answers)
     grain = gateway.grain * len(answers)
     seen = Seen(case.budget, done.nanos, billed, served, excused, 0 if case.killed else kept, grain)

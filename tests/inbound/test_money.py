@@ -29,10 +29,10 @@ def test_a_contract_account_has_neither_limit_nor_headroom(house: House) -> None
     assert (balance["limitUsd"], balance["headroomUsd"]) == (None, None)
 
 
-def test_the_runway_follows_the_pace_of_the_last_week(house: House) -> None:
+def test_the_runway_follows_the_pace_since_the_account_was_opened(house: House) -> None:
     house.open("ada", signupCreditUsd="15.00")
     house.spend("ada", 1, "e1")
-    assert house.balance("ada")["runway"] == {"days": 98, "until": "2026-06-07T09:00:00Z"}
+    assert house.balance("ada")["runway"] == {"days": 14, "until": "2026-03-15T09:00:00Z"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ from purser.inbound.api.front import join_verb
 from tests.inbound.house import Client, House
 
 # Every route of an account: method, path below the account, a body that is right, and who may call it.
-VIEWS = ["balance", "credits", "invoices", "invoices:preview", "invoices/{invoice}", "invoices/{invoice}/lines/1/usage"]
+VIEWS = [
+    "balance",
+    "explain",
+    "credits",
+    "invoices",
+    "invoices:preview",
+    "invoices/{invoice}",
+    "invoices/{invoice}/lines/1/usage",
+]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
@@ -217,7 +225,17 @@ def test_the_operator_is_told_of_accounts_that_are_not_there(peopled: House) -> 
         assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND"), path
 
 
-UNCOUNTED_PATHS = {"balance", "paymentMethods", "credits", "invoices", "receipts", "quotas", "usage", "statement"}
+UNCOUNTED_PATHS = {
+    "balance",
+    "explain",
+    "paymentMethods",
+    "credits",
+    "invoices",
+    "receipts",
+    "quotas",
+    "usage",
+    "statement",
+}
 
 
 def test_what_counts_toward_the_rate(peopled: House) -> None:

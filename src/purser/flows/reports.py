@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from purser.core.credits import CreditGrant
+from purser.core.forecast import Pace, pace_since
 from purser.core.limits import PREPAID, Tier
 from purser.core.period import DAY, HOUR, month_end, month_of, month_start
 from purser.core.policy import Policy
@@ -60,7 +61,9 @@ class Balance:
     limit: int | None
     held: int
     headroom: int | None
+    pace: Pace
     runway_days: int | None
+    binds: bool  # whether credit is all that can be spent
 
 
 def view_account(conn: Connection, account: str, policy: Policy) -> AccountView:
@@ -92,7 +95,9 @@ def balance(
     by_month = Counter(held) + Counter(holds.sum_open(conn, account))
     all_held = by_month.total()
     rooms = []
-    if row is not None and row.enforced:
+    binds = row is not None and bool(row.enforced)
+    pace = measure_pace(conn, account, view.row.created_at, now)
+    if row is not None and binds:
         rooms.append(row.amount - headroom.get_used(conn, credit_key(account)) - all_held)
     if view.limit_nanos is not None:
         rooms.append(view.limit_nanos - spent - by_month[month_of(now)])
@@ -104,18 +109,24 @@ def balance(
         limit=view.limit_nanos,
         held=all_held,
         headroom=max(0, min(rooms)) if rooms else None,
-        runway_days=_runway(conn, account, credit if row is not None and row.enforced else None, now),
+        pace=pace,
+        runway_days=_runway_days(pace, credit if binds else None),
+        binds=binds,
     )
 
 
-def _runway(conn: Connection, account: str, credit: int | None, now: int) -> int | None:
-    """Whole days until the credit ends at the pace of the last seven; None where nothing would end."""
-    week_ago = max(now - 7 * DAY, 0)
-    buckets = usage.sum_buckets(conn, account, week_ago - week_ago % HOUR, now + 1, DAY, False)
-    spent = sum(bucket.amount_nanos for bucket in buckets)
-    if credit is None or not spent:
-        return None
-    return credit * 7 // spent
+def measure_pace(conn: Connection, account: str, opened_at: int, now: int) -> Pace:
+    """What an account spent in the last week, or since it was opened."""
+    since = pace_since(opened_at, now)
+    start = max(since, 0)
+    buckets = usage.sum_buckets(conn, account, start - start % HOUR, now + 1, DAY, False)
+    return Pace(sum(bucket.amount_nanos for bucket in buckets), now - since)
+
+
+def _runway_days(pace: Pace, credit: int | None) -> int | None:
+    """Whole days until the credit ends at that pace; None where nothing would end."""
+    lasts = None if credit is None else pace.lasts(credit)
+    return None if lasts is None else lasts // DAY
 
 
 def daily_spend(conn: Connection, account: str, month: str) -> list[tuple[int, int]]:

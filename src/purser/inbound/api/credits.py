@@ -38,7 +38,7 @@ class GrantView(View):
 
 
 class Runway(View):
-    """How long the credit lasts at the pace of the last seven days."""
+    """How long the credit lasts at the pace of the last seven days, or of those that the account is there."""
 
     days: int
     until: str

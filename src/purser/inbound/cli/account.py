@@ -1,4 +1,4 @@
-"""The account commands: opened, shown and listed."""
+"""The account commands: opened, shown, explained and listed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, STATE, TEXT, WHEN, Column, show_list, show_one, tell
+from purser.inbound.cli.show import ID, MONEY, STATE, TEXT, WHEN, Column, print_answers, show_list, show_one, tell
 from purser.inbound.cli.wire import at
 
-app = App(name="account", help="Open, show and list accounts.")
+app = App(name="account", help="Open, show, explain and list accounts.")
 
 _LIST = (
     Column("ACCOUNT", "id", ID),
@@ -40,6 +40,7 @@ _NEW = (
     Column("key id", "apiKey.keyId"),
     Column("API key", "apiKey.key"),
 )
+_ANSWERS = (Column("", "question"), Column("", "title"), Column("", "answer"))
 
 
 @app.command(name="create")
@@ -93,6 +94,33 @@ def get(
     found = caller.get(path)
     causes = [f"{cause['cause']}: {cause['wayBack']}" for cause in found.get("suspensionCauses", [])]
     show_one(reach.output, found, {**found, "causes": causes}, _ONE)
+
+
+@app.command(name="explain")
+def explain(
+    account: Annotated[str | None, Parameter(help="Which one; your own if not given.")] = None,
+    /,
+    *,
+    question: Annotated[
+        Literal["suspended", "credits", "invoice", "depletion", "forecast"] | None,
+        Parameter(help="The one to answer; all of them if not given."),
+    ] = None,
+    invoice: Annotated[
+        str | None, Parameter(help="The invoice to explain, by number or id; the newest if not given.")
+    ] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """Say why an account is suspended, where its credit went, why its invoice is what it is, and what comes when.
+
+    Example: purser account explain --question forecast
+    """
+    caller = reach.call(account)
+    path = at("v1", "accounts", account) if account is not None else reach.within(caller)
+    found = caller.get(f"{path}/explain", {"question": question, "invoice": invoice})
+    if reach.output == "table":
+        print_answers([(each["title"], each["answer"]) for each in found["answers"]])
+    else:
+        show_list(reach.output, found, found["answers"], _ANSWERS, "")
 
 
 @app.command(name="list")

@@ -192,6 +192,19 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     console().print(table)
 
 
+def print_answers(answers: Sequence[tuple[str, str]]) -> None:
+    """Print questions, each with its answer below it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    screen = console()
+    for n, (title, text) in enumerate(answers):
+        if n:
+            screen.print()
+        screen.print(Text(clean(title), style="bold"))
+        screen.print(Padding(Text(clean(text)), (0, 0, 0, 2), expand=False))
+
+
 def styled(text: str, kind: str = STATE) -> Text:
     """Text as it stands, coloured where it is a state that is good or bad."""
     from rich.text import Text
