@@ -13,11 +13,14 @@ from typing import Any
 
 import msgspec
 
+from purser.core import letters
 from purser.core.ids import make_id
+from purser.core.invoice import PREPAID_CREDITS
 from purser.core.letters import Letter
-from purser.core.message import CLAIM, GIVEN_UP, LATE, MAIL, SENT, WAITS, WEBHOOK, next_attempt_at
+from purser.core.message import CLAIM, GIVEN_UP, INVOICE_ISSUED, LATE, MAIL, SENT, WAITS, WEBHOOK, next_attempt_at
+from purser.core.money import format_usd
 from purser.core.period import format_instant
-from purser.store import accounts, endpoints, outbox
+from purser.store import accounts, endpoints, invoices, outbox
 from purser.store.db import Row
 from purser.store.writers import Tx
 
@@ -63,6 +66,29 @@ def tell(tx: Tx, account: str, topic: str, fact: str, data: Mapping[str, Any], l
         body = _encode(event).decode()
         for each in wanting:
             _write(tx, account, f"{fact}@{each.id}", WEBHOOK, each.id, topic, "", body)
+
+
+def tell_of_invoice(tx: Tx, account: str, invoice: str, topic: str, *, again: int | None = None) -> None:
+    """Tell what became of an invoice or receipt, once, or once for each number `again`; an issued one also by mail."""
+    row = invoices.get_invoice(tx.conn, account, invoice)
+    if row is None:
+        return
+    data = {
+        "invoice": row.id,
+        "number": row.number,
+        "type": row.type,
+        "state": row.state,
+        "month": row.month,
+        "totalUsd": format_usd(row.total),
+        "amountDueUsd": format_usd(row.amount_due),
+        "paidUsd": format_usd(row.paid),
+    }
+    letter = None
+    if topic == INVOICE_ISSUED:
+        receipt = row.type == PREPAID_CREDITS
+        letter = letters.issued(account, row.number, row.month, row.total, row.amount_due, receipt=receipt)
+    fact = f"{invoice}/{topic}" if again is None else f"{invoice}/{topic}/{again}"
+    tell(tx, account, topic, fact, data, letter)
 
 
 def wants(endpoint: Row, topic: str) -> bool:
