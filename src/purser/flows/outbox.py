@@ -17,7 +17,18 @@ from purser.core import letters
 from purser.core.ids import make_id
 from purser.core.invoice import PREPAID_CREDITS
 from purser.core.letters import Letter
-from purser.core.message import CLAIM, GIVEN_UP, INVOICE_ISSUED, LATE, MAIL, SENT, WAITS, WEBHOOK, next_attempt_at
+from purser.core.message import (
+    CLAIM,
+    GIVEN_UP,
+    INVOICE_ISSUED,
+    LATE,
+    MAIL,
+    PENDING,
+    SENT,
+    WAITS,
+    WEBHOOK,
+    next_attempt_at,
+)
 from purser.core.money import format_usd
 from purser.core.period import format_instant
 from purser.store import accounts, endpoints, invoices, outbox
@@ -124,7 +135,9 @@ def claim_due(tx: Tx, kind: str, most: int, each: int) -> list[Claimed]:
     claimed = []
     for account, id_ in outbox.list_due(tx.conn, kind, wall, most, each):
         row = outbox.get(tx.conn, account, id_)
-        if row is None or not outbox.claim(tx.conn, row, wall + CLAIM):
+        if row is None or row.state != PENDING or row.due_at > wall:  # somebody was quicker
+            continue
+        if not outbox.claim(tx.conn, row, wall + CLAIM):
             continue
         if not row.attempts and wall - row.written_at > LATE:
             _give_up(tx, row, None, "too late: it could not be sent for three days")
