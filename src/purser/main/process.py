@@ -37,6 +37,7 @@ from purser.inbound.world import ManualWorld, SystemWorld
 from purser.outbound.mail import mail_by
 from purser.outbound.messages import Sender
 from purser.outbound.testpay import TestProvider
+from purser.outbound.webhook import HttpWebhooks
 from purser.settings import Settings
 from purser.store import seen
 from purser.store.db import Database
@@ -225,7 +226,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
 
 def make_senders(settings: Settings) -> list[Sender]:
     """Who carries messages out: mail only where the settings say by which way."""
-    senders: list[Sender] = []
+    senders: list[Sender] = [HttpWebhooks(private=settings.webhook_private_addresses)]
     if settings.mail_url is not None:
         senders.append(mail_by(settings.mail_url, settings.mail_from))
     else:
