@@ -110,8 +110,6 @@ def test_a_delivery_that_fails_is_tried_again_and_one_that_ended_is_replayed_und
         assert (delivery["state"], delivery["status"], delivery["failure"]) == ("pending", 500, "it answers 500")
         path = f"{HOOKS}/{endpoint}/deliveries/{delivery['id']}:replay"
         assert ada.operator.post(path).status == 409
-        with ada.db.read():
-            ada.writer.run(lambda tx: None)
         due = ada.writer.world.wall() + WAITS[0]
         ada.writer.world.wall = lambda: due  # type: ignore[method-assign]
         program.says = 200
