@@ -53,5 +53,5 @@ def alert(account: str, month: str, found: Alert, used_nanos: int, limit_nanos: 
         subject = f"Account {account} has used 80 % of its limit for {month}"
     else:
         subject = f"Account {account} has used {amount} in {month}"
-    ends = " When the limit is reached, the account is suspended until it is raised or the month ends." if of else ""
+    ends = " At the limit the account is suspended until that is raised or the month ends." if of else ""
     return Letter(subject, f"Account {account} has used {used}{of} in {month}.{pace}{ends}\n")
