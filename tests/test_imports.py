@@ -19,8 +19,18 @@ LINT_IMPORTS = Path(sys.executable).parent / "lint-imports"
 
 PACKAGES = ["core", "store", "flows", "gateway", "inbound", "outbound", "http", "modelserver", "simulator"]
 LEAVES = [
-    *["main", "settings", "setting_keys", "toml_lines", "core/money", "store/ledger", "flows/credits", "gateway/relay"],
-    *["inbound/api", "inbound/worker", "outbound/mail", "http/server", "modelserver/app"],
+    *[
+        "main",
+        "settings",
+        "setting_keys",
+        "setting_kinds",
+        "toml_lines",
+        "core/money",
+        "store/ledger",
+        "flows/credits",
+        "gateway/relay",
+    ],
+    *["inbound/api", "inbound/worker", "inbound/courier", "outbound/mail", "http/server", "modelserver/app"],
     "simulator/run",
 ]
 MODULES = ["__init__", *[f"{package}/__init__" for package in PACKAGES], *LEAVES]
@@ -30,6 +40,7 @@ ALLOWED = {
     "simulator/run": "purser.gateway.relay purser.inbound.worker purser.outbound.mail purser.flows.credits asyncio",
     "settings": "purser.core.money",
     "inbound/worker": "purser.outbound.mail purser.flows.credits purser.store.ledger purser.settings",
+    "inbound/courier": "purser.outbound.mail purser.flows.credits purser.store.ledger",
     "inbound/api": "purser.flows.credits purser.core.money litestar cyclopts jinja2",
     "gateway/relay": "purser.flows.credits purser.http.server purser.settings uvloop asyncio",
     "flows/credits": "purser.store.ledger purser.core.money purser.settings",

@@ -194,6 +194,9 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "upstream_timeout_seconds": ("5", 5),
     "upstream_connect_timeout_seconds": ("3", 3),
     "payment_provider": ("test", "test"),
+    "mail_url": ("smtps://billing:pass@mail.example.com", "smtps://billing:pass@mail.example.com"),
+    "mail_from": ("Billing <billing@example.com>", "Billing <billing@example.com>"),
+    "webhook_private_addresses": ("true", True),
     "signup_credit_usd": ("0", 0),
     "billing_mode": ("prepaid", "prepaid"),
     "prepaid_from": ("2026-07-01", parse_instant("2026-07-01T00:00:00Z")),
@@ -288,6 +291,10 @@ WRONG: list[tuple[str, int, str]] = [
     ("database_url = 7", 1, "must be a database URL"),
     ("clock = 'manuel'", 1, '"system" or "manual", not "manuel"; did you mean "manual"?'),
     ("billing_mode = 'free'", 1, '"postpaid", "prepaid" or "contract", not "free"'),
+    ('mail_url = "mail.example.com"', 1, 'such as "smtp://mail.example.com:587"'),
+    ('mail_url = "smtp://mail.example.com:99999"', 1, "its host or port is wrong"),
+    ('mail_url = "file://tmp"', 1, 'or "file:///var/mail/purser"'),
+    ('mail_from = "billing"', 1, 'must be an address, such as "billing@example.com"'),
     ("payment_provider = 'stripe'", 1, 'must be "test", not "stripe"'),
     ("\nclock_start = 2026-03-01T00:00:00Z", 2, 'clock_start is for clock = "manual"'),
     ("prepaid_from = 'soon'", 1, 'an RFC 3339 time such as "2026-03-01T09:00:00Z"'),
@@ -559,9 +566,9 @@ def test_the_starter_file_shows_every_default_as_it_is(tmp_path: Path) -> None:
     shown = settings(tmp_path, uncommented, {"VLLM_KEY": SECRET}, {"clock": "manual"}, serving=True)
     assert shown.models[0].upstream_key == SECRET
     assert shown.clock_start_at is not None
-    assert dataclasses.replace(shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None) == (
-        dataclasses.replace(as_written, models=())
-    )
+    assert dataclasses.replace(
+        shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None, mail_url=None
+    ) == (dataclasses.replace(as_written, models=()))
     for key in KEYS:
         if key.table not in REPEATED and key.in_file:
             assert re.search(rf"^(# )?{key.name} = ", render_default(), re.MULTILINE), key.name

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
-from difflib import get_close_matches
-from typing import Any
-from urllib.parse import urlsplit
 
 from purser.core.admission import FIT, REFUSE
-from purser.core.errors import Invalid
 from purser.core.limits import MODES, POSTPAID
-from purser.core.money import NANOS_PER_USD, format_usd, parse_usd
-from purser.core.period import parse_instant
+from purser.core.money import format_usd
 from purser.core.policy import Policy
-from purser.core.pricebook import PRICE_NAMES
-from purser.toml_lines import Unquoted
+from purser.setting_kinds import (
+    DATABASE_URL,
+    DUNNING_DAYS,
+    FLAG,
+    HOST,
+    INSTANT,
+    MAIL_URL,
+    NETWORKS,
+    OPERATOR_KEY,
+    PRICE,
+    RATE,
+    SENDER,
+    TOKENS,
+    UPSTREAMS,
+    VARIABLE_NAME,
+    Kind,
+    choice,
+    text,
+    usd,
+    whole,
+    written,
+)
 
 ENGINES = ("vllm", "sglang", "llamacpp", "ollama", "openai", "other")
 SYSTEM, MANUAL = "system", "manual"
 MODELS, TIERS, RATE_LIMITS = "models", "tiers", "rate_limits"
 REPEATED = (MODELS, TIERS)  # tables of which there may be several
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of value: `words` complete "must be …", `read` gives the value or raises Invalid naming the field.
-
-    `from_text` turns an environment variable or an option into what the file would hold.
-    """
-
-    words: str
-    read: Callable[[object, str], Any]
-    from_text: Callable[[str], object] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,261 +65,6 @@ class Key:
 REQUIRED = object()  # the default of a key that must be given
 
 
-# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────
-def shown(value: object) -> str:
-    """A value from the file as a message shows it: short, and as it would be written."""
-    match value:
-        case Unquoted():
-            return value.text[:40]
-        case bool() | str():
-            return json.dumps(value[:60] if isinstance(value, str) else value, ensure_ascii=False)
-        case int():
-            return str(value) if value.bit_length() <= 64 else "a number that long"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "a table"
-        case _:
-            return str(value)[:60]
-
-
-def written(value: object) -> str:
-    """A default as TOML."""
-    if isinstance(value, list):
-        return "[" + ", ".join(written(item) for item in value) + "]"
-    return json.dumps(value)
-
-
-def nearest(name: str, known: list[str], likeness: float = 0.7) -> str | None:
-    """The known name that a mistyped one most resembles."""
-    return next(iter(get_close_matches(name, known, n=1, cutoff=likeness)), None)
-
-
-def _wrong(field: str, words: str, value: object, advice: str = "") -> Invalid:
-    return Invalid(f"{field} must be {words}, not {shown(value)}" + (f"; {advice}" if advice else ""), field=field)
-
-
-# ── kinds ────────────────────────────────────────────────────────────────────────────────────────────────────────
-def whole(least: int, most: int) -> Kind:
-    """A whole number within bounds, both included."""
-    words = f"a whole number from {least} to {most}"
-
-    def read(value: object, field: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            quoted = isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value)
-            raise _wrong(field, words, value, f"write {value} without quotes" if quoted else "")
-        return value
-
-    return Kind(words, read, lambda text: int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text)
-
-
-def usd(least: str, most: str, *, whole_dollars: bool = False) -> Kind:
-    """Dollars written as a decimal string, read as nano-dollars, within bounds, both included."""
-    bounds = parse_usd(least), parse_usd(most)
-    words = f'{"whole dollars" if whole_dollars else "dollars"} in quotes such as "50", from {least} to {most}'
-
-    def read(value: object, field: str) -> int:
-        if isinstance(value, Unquoted) or (isinstance(value, int) and not isinstance(value, bool)):
-            raise _wrong(field, words, value, _in_quotes(value))
-        if not isinstance(value, str):
-            raise _wrong(field, words, value)
-        nanos = parse_usd(value, field, negative=True)
-        if not bounds[0] <= nanos <= bounds[1] or (whole_dollars and nanos % NANOS_PER_USD):
-            raise _wrong(field, words, value)
-        return nanos
-
-    return Kind(words, read)
-
-
-def _in_quotes(value: object) -> str:
-    """What to write in place of an unquoted amount of money."""
-    text = shown(value).replace("_", "")
-    try:
-        parse_usd(text, negative=True)
-    except Invalid:
-        return 'write it in quotes such as "0.95"'
-    return f'write "{text}" in quotes'
-
-
-def text(most: int) -> Kind:
-    """Printable text without space around it."""
-    words = f"text of 1 to {most} characters"
-
-    def read(value: object, field: str) -> str:
-        if not isinstance(value, str):
-            plain = isinstance(value, int) and not isinstance(value, bool)
-            raise _wrong(field, words, value, f'write "{shown(value)}" in quotes' if plain else "")
-        if not 1 <= len(value) <= most or value != value.strip() or not value.isprintable():
-            raise _wrong(field, words, value)
-        return value
-
-    return Kind(words, read)
-
-
-def choice(*options: str) -> Kind:
-    """One of a few words."""
-    words = " or ".join(f'"{option}"' for option in options).replace(" or ", ", ", max(0, len(options) - 2))
-
-    def read(value: object, field: str) -> str:
-        if not isinstance(value, str) or value not in options:
-            close = nearest(value.lower(), list(options)) if isinstance(value, str) else None
-            raise _wrong(field, words, value, f'did you mean "{close}"?' if close else "")
-        return value
-
-    return Kind(words, read)
-
-
-def list_of(item: Kind, words: str, *, one_too: bool = False, least: int = 0, rising: bool = False) -> Kind:
-    """A list of distinct values, read as a tuple; with `one_too` a single text stands for a list of one."""
-
-    def read(value: object, field: str) -> tuple[Any, ...]:
-        if one_too and isinstance(value, str):
-            return (item.read(value, field),)
-        if not isinstance(value, list | tuple):
-            raise _wrong(field, words, value)
-        if len(value) < least:
-            raise Invalid(f"{field} must be {words}, not an empty list", field=field)
-        items, mistakes = [], []
-        for index, part in enumerate(value):
-            try:
-                items.append(item.read(part, f"entry {index + 1} of {field}"))
-            except Invalid as error:
-                mistakes.append(error.message)
-        if mistakes:
-            raise Invalid("; ".join(mistakes), field=field)
-        if len(set(items)) < len(items):
-            raise Invalid(f"{field} has the same entry twice; each once is right", field=field)
-        if rising and items != sorted(items):
-            raise Invalid(f"{field} must rise; right is {sorted(items)}", field=field)
-        return tuple(items)
-
-    def from_text(given: str) -> object:
-        return [item.from_text(part.strip()) for part in given.split(",")] if given.strip(" []") else []
-
-    return Kind(words, read, from_text)
-
-
-def _flag(value: object, field: str) -> bool:
-    if not isinstance(value, bool):
-        quoted = value in ("true", "false")
-        raise _wrong(field, "true or false", value, f"write {value} without quotes" if quoted else "")
-    return value
-
-
-def _instant(value: object, field: str) -> int:
-    given = value.isoformat() if isinstance(value, date) else value
-    if not isinstance(given, str):
-        raise _wrong(field, 'an RFC 3339 time such as "2026-03-01T09:00:00Z"', value)
-    return parse_instant(given, field)
-
-
-def _host(value: object, field: str) -> str:
-    words = 'the address to listen on, such as "127.0.0.1", "0.0.0.0" or "::"'
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,252}|[0-9A-Fa-f:.]*:[\w:.%]*", value, re.A):
-        raise _wrong(field, words, value)
-    return value
-
-
-def _network(value: object, field: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value if isinstance(value, str) else ""))
-    except ValueError:
-        raise _wrong(field, 'an address or network such as "10.0.0.0/8"', value) from None
-
-
-def _database_url(value: object, field: str) -> str:
-    words = 'a database URL such as "sqlite:///purser.db" or "postgresql://host/purser"'
-    scheme, mark, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
-    if scheme in ("postgres", "postgresql") and rest:
-        if scheme == "postgres":
-            raise Invalid(f'{field} must start with "postgresql://", not "postgres://"', field=field)
-        return f"{scheme}://{rest}"
-    if scheme == "sqlite" and rest.strip("/") in ("", ":memory:"):
-        raise Invalid(f'{field} must name a file, such as "sqlite:///purser.db": memory forgets the books', field=field)
-    if scheme == "sqlite" and rest.startswith("/"):
-        return f"{scheme}://{rest}"
-    if scheme == "sqlite":
-        raise Invalid(f'{field} needs three slashes before the file: "sqlite:///{rest}"', field=field)
-    if isinstance(value, str) and value and not mark and "@" not in value:
-        raise _wrong(field, words, value, f'write "sqlite:///{value}"' if value.endswith(".db") else "")
-    raise Invalid(
-        f"{field} must be {words}" + (f", not one that starts with {shown(scheme)}" if mark else ""), field=field
-    )
-
-
-def _upstream(value: object, field: str) -> str:
-    words = 'the base URL of a model server, such as "http://127.0.0.1:8000/v1"'
-    if isinstance(value, str) and "@" in value:  # not shown: it may hold a password
-        raise Invalid(f"{field} must not hold a user or password; name the key with upstream_key", field=field)
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
-        raise _wrong(field, words, value)
-    try:
-        parts = urlsplit(value)
-        has_port = parts.port != 0
-    except ValueError:  # a port out of range, or half an IPv6 address
-        raise _wrong(field, words, value, "its host or port is wrong") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        bare = re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", value, re.A)
-        raise _wrong(field, words, value, f'write "http://{value}"' if bare else "")
-    if not has_port:
-        raise _wrong(field, words, value, "its port must be from 1 to 65535")
-    if parts.query or parts.fragment:
-        raise _wrong(field, words, value, "leave out what follows ? or #")
-    base = value.rstrip("/")
-    for route in ("/chat/completions", "/completions", "/embeddings", "/models"):
-        if base.endswith(route):
-            raise _wrong(field, words, value, f'leave the route out: "{base.removesuffix(route)}"')
-    return base
-
-
-def secret(value: object, field: str, least: int) -> str:
-    """A secret that fits an HTTP header; no message ever shows it."""
-    if not isinstance(value, str) or len(value) < least:
-        raise Invalid(f"{field} must have {least} or more characters", field=field)
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise Invalid(f"{field} must be ASCII without spaces and line ends", field=field)
-    return value
-
-
-def _variable_name(value: object, field: str) -> str:
-    found = re.fullmatch(r"env:([A-Za-z_][A-Za-z0-9_]*)", value) if isinstance(value, str) else None
-    if found is None:  # the value may be a key itself, so it is not shown
-        raise Invalid(
-            f'{field} must name an environment variable, such as "env:VLLM_KEY": keys stay out of the file', field=field
-        )
-    return found.group(1)
-
-
-def _price(value: object, field: str) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise _wrong(field, _PRICE_WORDS, value)
-    mistakes = []
-    for name, amount in value.items():
-        if name not in PRICE_NAMES:
-            close = nearest(name, list(PRICE_NAMES))
-            hint = f"did you mean {close}?" if close else f"known: {', '.join(PRICE_NAMES)}"
-            mistakes.append(f"{field} has no {shown(name)}; {hint}")
-        elif not isinstance(amount, str):
-            mistakes.append(str(_wrong(f"{name} of {field}", "dollars in quotes", amount, _in_quotes(amount))))
-    if mistakes:
-        raise Invalid("; ".join(mistakes), field=field)
-    return dict(value)
-
-
-_PRICE_WORDS = 'a table such as { input = "0.95", cached_input = "0.16", output = "4.00" }'
-FLAG = Kind("true or false", _flag, lambda given: {"true": True, "false": False}.get(given.lower(), given))
-INSTANT = Kind('a time such as "2026-03-01T09:00:00Z"', _instant)
-HOST = Kind("an address or host name", _host)
-DATABASE_URL = Kind("sqlite:///FILE or postgresql://…", _database_url)
-UPSTREAM = Kind("a URL", _upstream)
-OPERATOR_KEY = Kind("a secret of 32 or more characters", lambda value, field: secret(value, field, 32))
-VARIABLE_NAME = Kind('"env:NAME"', _variable_name)
-PRICE = Kind(_PRICE_WORDS, _price)
-NETWORKS = list_of(Kind("an address or network", _network), 'addresses or networks, such as ["10.0.0.0/8"]')
-UPSTREAMS = list_of(UPSTREAM, "a URL, or a list of them", one_too=True, least=1)
-DUNNING_DAYS = list_of(whole(1, 365), "a rising list of days, such as [1, 3, 5, 7]", rising=True)
-RATE = whole(1, 1_000_000)
-TOKENS = whole(1, 100_000_000)
 _MOST_USD = "1000000"
 
 
@@ -347,6 +90,9 @@ KEYS = (
     Key("upstream_timeout_seconds", whole(1, 86_400), 600, "longest silence of a model server, unless its model says"),
     Key("upstream_connect_timeout_seconds", whole(1, 300), 5, "longest wait for a connection to a model server"),
     Key("payment_provider", choice("test"), "test", "who charges cards; `test` takes test tokens and moves no money"),
+    Key("mail_url", MAIL_URL, None, "the SMTP server that mail goes through, or a folder", otherwise="none is sent"),
+    Key("mail_from", SENDER, "purser@localhost", "the address that mail is from"),
+    Key("webhook_private_addresses", FLAG, False, "webhooks may go to http and to private addresses: for trying out"),
     _usd("signup_credit_usd", _RULES.signup_credit_nanos, "0", "credit a new account starts with"),
     Key("billing_mode", choice(*MODES), POSTPAID, "how accounts pay that are opened without a mode of their own"),
     Key("prepaid_from", INSTANT, None, "accounts opened from then on are prepaid, older ones keep their mode"),

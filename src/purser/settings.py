@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from purser import setting_keys
+from purser import setting_kinds
 from purser.core.errors import Invalid
 from purser.core.limits import DEFAULT_TIERS, Tier
 from purser.core.policy import Policy
@@ -23,9 +23,9 @@ from purser.setting_keys import (
     TIERS,
     Key,
     keys_of,
-    nearest,
-    shown,
+    reference,
 )
+from purser.setting_kinds import nearest, shown
 from purser.toml_lines import Place, Unreadable, read
 
 CONFIG_VARIABLE = "PURSER_CONFIG"
@@ -73,6 +73,9 @@ class Settings:
     upstream_timeout_seconds: int
     upstream_connect_timeout_seconds: int
     payment_provider: Literal["test"]
+    mail_url: str | None = field(repr=False)  # it may hold a password
+    mail_from: str
+    webhook_private_addresses: bool
     signup_credit_nanos: int
     billing_mode: str
     prepaid_from_at: int | None
@@ -92,23 +95,8 @@ class Settings:
 
     def policy(self) -> Policy:
         """The operator's rules among the settings."""
-        return Policy(
-            signup_credit_nanos=self.signup_credit_nanos,
-            tiers=self.tiers,
-            default_mode=self.billing_mode,
-            prepaid_from_at=self.prepaid_from_at,
-            depletion_threshold_nanos=self.depletion_threshold_nanos,
-            minimum_charge_nanos=self.minimum_charge_nanos,
-            dunning_days=self.dunning_days,
-            payment_grace_days=self.payment_grace_days,
-            cached_is_input=self.cached_is_input,
-            requests_per_minute=self.requests_per_minute,
-            requests_per_minute_unverified=self.requests_per_minute_unverified,
-            slice_tokens=self.slice_tokens,
-            lease_nanos=self.lease_nanos,
-            ttl_seconds=self.ttl_seconds,
-            drain_seconds=self.drain_seconds,
-        )
+        same = [each.name for each in fields(Policy) if each.name != "default_mode"]
+        return Policy(default_mode=self.billing_mode, **{name: getattr(self, name) for name in same})
 
     def prices(self) -> dict[str, dict[str, str]]:
         """The configured prices by model, with which the first price book is seeded."""
@@ -338,7 +326,7 @@ class _Reading:
             return None
         try:
             if variable in self.environment:
-                return setting_keys.secret(self.environment[variable], f"the variable {variable}", 1)
+                return setting_kinds.secret(self.environment[variable], f"the variable {variable}", 1)
             text = f"the environment variable {variable}, which upstream_key names, is not set"
         except Invalid as error:
             text = error.message
@@ -365,6 +353,11 @@ def _heading(table: str) -> str:
     return f"[[{table}]]" if table in REPEATED else f"[{table}]"
 
 
+_SAMPLES = {  # of keys without a default
+    "clock_start": "2026-03-01T00:00:00Z",
+    "prepaid_from": "2026-03-01T00:00:00Z",
+    "mail_url": "smtp://127.0.0.1:25",
+}
 _EXAMPLE = """\
 # A model that vLLM serves on this machine: vllm serve Qwen/Qwen3-8B --port 8000
 [[models]]
@@ -388,11 +381,11 @@ def render_default(*, database_url: str = "sqlite:///purser.db", port: int = 808
         for key in keys_of(table).values():
             if key.in_file:
                 value = chosen.get(key.name, key.default)
-                line = f"{key.name} = " + ('"2026-03-01T00:00:00Z"' if value is None else setting_keys.written(value))
+                line = f"{key.name} = " + setting_kinds.written(_SAMPLES.get(key.name) if value is None else value)
                 lines.append(f"{'' if key.name in chosen else '# '}{line}".ljust(42) + f" # {key.meaning}")
         lines.append("")
     return "\n".join(lines) + "\n" + _EXAMPLE
 
 
 if __name__ == "__main__":
-    sys.stdout.write(setting_keys.reference())
+    sys.stdout.write(reference())

@@ -64,9 +64,12 @@ BODIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "end": ("POST", f"{A}/apiKeys:delete", {"keyId": "key_none"}),
     "end own": ("POST", f"{A}/users/owner/apiKeys:delete", {"keyId": "key_none"}),
     "quota": ("PATCH", f"{A}/quotas/monthly-spend-usd", {"value": "20"}),
+    "alert": ("POST", f"{A}/alerts", {"thresholdUsd": "5.00"}),
+    "alerts": ("PATCH", f"{A}/notificationSettings", {"monthlySpendThresholds": [{"units": "5"}]}),
+    "webhook": ("POST", f"{A}/webhookEndpoints", {"url": "https://example.com/hooks"}),
     "usage": ("POST", "/v1/usage", {"id": "u", "account": "ada", "model": "tiny", "quantities": {"input_tokens": 1}}),
 }
-COMPATIBLE = {"quota"}
+COMPATIBLE = {"quota", "alerts"}
 RAW: dict[str, bytes] = {
     "empty object": b"{}",
     "null": b"null",
@@ -136,6 +139,7 @@ def test_no_body_at_all(lived_in: House, route: str, raw: bytes | None) -> None:
 WRONG: list[Any] = [None, True, 0, -1, 1.5, 10**30, "", " ", "x" * 10_000, "-1", "1e3", "NaN", [], [[]], {}, {"a": 1}]
 WRONG += ["9" * 40, "\u202e", "💸" * 100, "'; DROP TABLE accounts; --", "../../etc", "<script>"]
 OPTIONAL = {"paymentMethod", "billingMode", "expireTime", "effectiveAt", "cause", "userId", "apiKey", "role", "value"}
+OPTIONAL |= {"monthlySpendThresholds"}
 FREE = {"displayName", "reason", "token", "keyId", "paymentMethod", "apiKey"}  # texts of the caller's own choice
 
 

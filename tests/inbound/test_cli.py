@@ -50,6 +50,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 # ── what is printed ──────────────────────────────────────────────────────────────────────────────────────────────
 LISTS = [
     ("account list", "/v1/accounts", "accounts", "id", "STANDING"),
+    ("alerts list", "/v1/accounts/ada/alerts", "alerts", "kind", "TOLD"),
     ("quota list", "/v1/accounts/ada/quotas", "quotas", "value", "IN FORCE"),
     ("credits list", "/v1/accounts/ada/credits", "credits", "id", "REMAINING"),
     ("key list", "/v1/accounts/ada/apiKeys", "apiKeys", "keyId", "BEGINS"),
@@ -192,6 +193,23 @@ def test_the_limit_is_read_and_set(ada: Terminal) -> None:
     assert above.code == 2
     assert "above the most your tier allows: $50.00" in above.stderr
     assert ada.json("quota", "get", "monthly-spend-usd")["value"] == "40"
+
+
+def test_alerts_are_listed_and_set(ada: Terminal) -> None:
+    assert [each["thresholdUsd"] for each in ada.json("alerts", "list")["alerts"]] == ["40.00"]
+    told = ada.json("alerts", "set", "--thresholds", "20, 30.50", "--forecast")["alerts"]
+    assert [(each["kind"], each["thresholdUsd"]) for each in told] == [
+        ("threshold", "20.00"),
+        ("threshold", "30.50"),
+        ("limit", "40.00"),
+        ("forecast", "50.00"),
+    ]
+    assert "$30.50" in ada.ok("alerts", "list")
+    kept = ada.json("alerts", "set", "--no-forecast")["alerts"]
+    assert [each["kind"] for each in kept] == ["threshold", "threshold", "limit"]
+    assert len(ada.json("alerts", "set", "--thresholds", "")["alerts"]) == 1
+    for wrong in (("--thresholds", "much"), ("--thresholds", "0"), ()):
+        assert ada.run("alerts", "set", *wrong).code == 2
 
 
 def test_credit_is_bought_and_granted(ada: Terminal, operator: Terminal) -> None:

@@ -354,7 +354,9 @@ def test_doctor_finds_everything_right_and_then_each_thing_wrong(house: House, t
         upstream = f"http://127.0.0.1:{ready_port(child)}/v1"
         configure(terminal.folder, free_port(), upstream, more=f'database_url = "{house.db.url}"\n')
         fine = states(terminal, 0)
-        assert set(fine) == {"configuration", "database", "tables", "prices", "operator key", "model tiny", "port"}
+        checks = {"configuration", "database", "tables", "mail", "prices", "operator key", "model tiny", "port"}
+        assert set(fine) == checks
+        assert "none goes out" in fine["mail"][1]
         assert {state for state, _ in fine.values()} == {"ok"}
         assert "free" in fine["port"][1]
         shown = terminal.run("doctor")

@@ -25,6 +25,8 @@ VIEWS = [
     "invoices/{invoice}/lines/1/usage",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
+VIEWS += ["alerts", "notificationSettings", "webhookEndpoints", "webhookEndpoints/{endpoint}"]
+VIEWS += ["webhookEndpoints/{endpoint}/deliveries"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
 VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
@@ -33,6 +35,11 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("PATCH", "apiKeys/{key}", {"budget": {"amountUsd": "5.00", "period": "DAILY"}}),
     ("PATCH", "users/owner", {"displayName": "x"}),
     ("PATCH", "quotas/monthly-spend-usd", {"value": "10"}),
+    ("POST", "alerts", {"thresholdUsd": "5.00"}),
+    ("PATCH", "notificationSettings", {"forecastAlert": True}),
+    ("POST", "webhookEndpoints", {"url": "https://example.com/hooks"}),
+    ("DELETE", "webhookEndpoints/{endpoint}", None),
+    ("POST", "webhookEndpoints/{endpoint}/deliveries/{delivery}:replay", None),
     ("POST", "paymentMethods", {"token": "pm_card_visa"}),
     ("DELETE", "paymentMethods/{method}", None),
     ("POST", "credits:purchase", {"amountUsd": "5.00"}),
@@ -60,6 +67,8 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.spend(account, 5, f"secret-event-of-{account}")
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
+        url = f"https://example.com/secret-of-{account}"
+        house.operator.post(f"/v1/accounts/{account}/webhookEndpoints", {"url": url})
         house.operator.post(f"/v1/accounts/{account}/credits:purchase", {"amountUsd": "7.00"})
     try:
         yield house
@@ -85,12 +94,24 @@ def owner(house: House, account: str) -> Client:
 
 def filled(house: House, account: str, text: Any, me: str = "") -> Any:
     """A path or body with the account's own ids in it."""
+    if isinstance(text, dict):
+        return {name: filled(house, account, value, me) for name, value in text.items()}
     if not isinstance(text, str):
-        return text if text is None else {name: filled(house, account, value, me) for name, value in text.items()}
+        return text
     invoice = next(row["id"] for row in house.invoices(account) if row["type"] == "POSTPAID_BILLING")
     method = house.operator.get(f"/v1/accounts/{account}/paymentMethods").json["defaultPaymentMethodId"]
     key = house.operator.get(f"/v1/accounts/{account}/users/owner/apiKeys").json["apiKeys"][0]["keyId"]
-    values = {"{invoice}": invoice, "{method}": str(method), "{key}": key, "{me}": me}
+    hooks = f"/v1/accounts/{account}/webhookEndpoints"
+    endpoint = house.operator.get(hooks).json["webhookEndpoints"][-1]["id"]
+    delivery = house.operator.get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"]
+    values = {
+        "{invoice}": invoice,
+        "{method}": str(method),
+        "{key}": key,
+        "{me}": me,
+        "{endpoint}": endpoint,
+        "{delivery}": delivery,
+    }
     return re.sub(r"\{\w+\}", lambda found: str(values[found.group()]), text)
 
 
@@ -172,6 +193,8 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "{invoice}": "{}",
         "{method}": "{}",
         "{me}": "{}",
+        "{endpoint}": "{}",
+        "{delivery}": "{}",
         "owner": "{}",
         "monthly-spend-usd": "{}",
         "/1/": "/{}/",
@@ -225,7 +248,8 @@ def test_the_operator_is_told_of_accounts_that_are_not_there(peopled: House) -> 
         assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND"), path
 
 
-UNCOUNTED_PATHS = {
+UNCOUNTED_PATHS = {"alerts", "notificationSettings"}
+UNCOUNTED_PATHS |= {
     "balance",
     "explain",
     "paymentMethods",

@@ -46,6 +46,7 @@ class Write:
 _HOLD = {"account": "{account}", "model": "dollar"}
 _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
+_HOOKS = f"{_A}/webhookEndpoints"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
 WRITES = (
     Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
@@ -86,6 +87,17 @@ WRITES = (
         *("PATCH", f"{_A}/quotas/{{quota}}", f"{_A}/quotas/monthly-spend-usd"),
         *({"value": "10"}, {"value": "20"}),
     ),
+    Write("POST", f"{_A}/alerts", f"{_A}/alerts", {"thresholdUsd": "5.00"}, {"thresholdUsd": "6.00"}),
+    Write(
+        *("PATCH", f"{_A}/notificationSettings", f"{_A}/notificationSettings"),
+        *({"forecastAlert": True}, {"forecastAlert": False}),
+    ),
+    Write("POST", _HOOKS, _HOOKS, {"url": "https://example.com/a"}, {"url": "https://example.com/b"}),
+    Write(
+        *("DELETE", f"{_HOOKS}/{{endpoint}}", f"{_HOOKS}/{{made}}"),
+        make=_HOOKS,
+        made_of={"url": "https://example.com/c"},
+    ),
     Write(
         *("POST", "/v1/usage", "/v1/usage"),
         *({**USAGE, "account": "{account}"}, {**USAGE, "account": "{account}", "model": "dollar"}),
@@ -116,6 +128,9 @@ WRITES = (
 READING = {
     "POST /operator/v1/audit": "it checks",
     "POST /v1/accounts/{account}/usageCosts:query": "it asks",
+    "POST /v1/accounts/{account}/webhookEndpoints/{endpoint}/deliveries/{delivery}:replay": (
+        "it sends again what has ended, and is refused while that is under way"
+    ),
     "POST /dashboard/sign-out": "it takes a cookie back from a browser",
 }
 

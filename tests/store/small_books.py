@@ -16,6 +16,7 @@ from purser.core import rating
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
 from purser.core.limits import CONTRACT, PREPAID
+from purser.core.message import ALERT, INVOICE_FAILED, MAIL
 from purser.core.money import parse_usd
 from purser.core.period import SECOND, month_of, parse_instant
 from purser.core.policy import Policy
@@ -25,15 +26,18 @@ from purser.core.usage import AMOUNT, INPUT, quantities
 from purser.flows import (
     access,
     accounts,
+    alerts,
     budgets,
     credits,
     holds,
     invoicing,
     metering,
+    outbox,
     payments,
     pricing,
     requests,
     setup,
+    webhooks,
 )
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
@@ -177,6 +181,10 @@ def tell_story(books: Books) -> None:
     run(lambda tx: accounts.open_account(tx, "bob", "bob@example.com", billing_mode=PREPAID))
     run(lambda tx: accounts.open_account(tx, "acme", "acme@example.com", billing_mode=CONTRACT))
     run(lambda tx: accounts.open_account(tx, "cyd", "cyd@example.com"))
+    run(lambda tx: alerts.set_wish(tx, "ada", [parse_usd("3.00"), parse_usd("45.00")], True))
+    run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/hooks", [INVOICE_FAILED, ALERT]))
+    gone, _ = run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/gone"))
+    run(lambda tx: webhooks.remove_endpoint(tx, "cyd", gone))
     _march(books)
     _april(books)
     _may(books)
@@ -236,6 +244,9 @@ def _april(books: Books) -> None:
 
 
 def _may(books: Books) -> None:
+    for account in ("ada", "bob"):
+        books.writer.run(lambda tx, account=account: alerts.look(tx, account))  # type: ignore[misc]
+    _carry_messages(books)
     books.day("2026-05-01")
     books.close_month("2026-04")
     books.start_charges()
@@ -244,6 +255,16 @@ def _may(books: Books) -> None:
     _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
     _hold_by_api(books)
+
+
+def _carry_messages(books: Books) -> None:
+    """Some mails went out, some were refused for now or for good."""
+    claimed = books.writer.run(lambda tx: outbox.claim_due(tx, MAIL, 5, 2))
+    for n, each in enumerate(claimed):
+        if n:
+            books.writer.run(lambda tx, each=each, n=n: outbox.record_failure(tx, each, "full", 452, final=n > 1))  # type: ignore[misc]
+        else:
+            books.writer.run(lambda tx, each=each: outbox.record_sent(tx, each, 250))  # type: ignore[misc]
 
 
 def _hold_by_api(books: Books) -> None:

@@ -229,6 +229,9 @@ CORRUPTIONS = [
     ("invoiced", "acme, invoice ACME-0001", "is FAILED", "UPDATE invoices SET state = 'FAILED'"
      " WHERE number = 'ACME-0001'"),
     ("invoiced", "cyd, invoice inv_", "$29.00 is owed", f"DELETE FROM invoices {_CYD_BILL}"),
+    ("L7", "ada, alert 2026-03 spend", "with 0 mails", "DELETE FROM outbox WHERE topic = 'alert.reached'"),
+    ("L7", "ada, alert 2026-03 spend", "told at $1000003.", "UPDATE alerts SET used = used + 1000000000000000"),
+    ("L7", "message msg_", "it is sent", "UPDATE outbox SET sent_at = NULL WHERE state = 'sent'"),
     ("seals", "accounts ada", "not what was written", "UPDATE accounts SET limit_nanos = 5 WHERE id = 'ada'"),
     ("seals", "rates 1/tiny/input_tokens", "its seal", "UPDATE rates SET seal = x'00' WHERE version = 1"),
     ("U1", "cyd, cause BLOCKED_BY_ABUSE_RULE", "without", "UPDATE accounts SET blocked_reason = NULL WHERE id = 'cyd'"),

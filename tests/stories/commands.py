@@ -13,7 +13,7 @@ from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.core.usage import Quantities, in_batch, quantities
-from purser.flows import accounts, credits, metering, payments
+from purser.flows import accounts, alerts, credits, metering, payments
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -111,6 +111,13 @@ def limit(scene: Scene, words: Words) -> Outcome:
     """`limit NAME DOLLARS`: the customer's own monthly spend limit."""
     name, value = words
     scene.write(lambda tx: accounts.set_limit(tx, name, value))
+    return Outcome(name)
+
+
+def alert(scene: Scene, words: Words) -> Outcome:
+    """`alert NAME [AMOUNT …] [forecast]`: what the customer wants to be told besides 80 % of the limit."""
+    name, amounts = words[0], [usd(word) for word in words[1:] if word != "forecast"]
+    scene.write(lambda tx: alerts.set_wish(tx, name, amounts, "forecast" in words))
     return Outcome(name)
 
 
@@ -282,6 +289,7 @@ COMMANDS: Mapping[str, Command] = {
     "crash": crash,
     "open": open_,
     "limit": limit,
+    "alert": alert,
     "unlimited": unlimited,
     "suspend": suspend,
     "reinstate": reinstate,

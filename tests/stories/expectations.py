@@ -6,15 +6,17 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from purser.core.alerts import FORECAST
 from purser.core.errors import PurserError
 from purser.core.invoice import CONTRACTED, POSTPAID_BILLING, PREPAID_CREDITS
+from purser.core.message import ALERT
 from purser.core.money import format_usd
 from purser.core.payment import Allocation
-from purser.core.period import format_instant
+from purser.core.period import format_instant, month_of
 from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
 from purser.flows import reports
 from purser.flows.reports import AccountView, Balance
-from purser.store import accounts, invoices, ledger, usage
+from purser.store import accounts, invoices, ledger, outbox, usage
 from purser.store.db import Connection, Row
 from tests.stories.language import Expectation, Wrong, usd
 from tests.stories.scene import Outcome, Scene
@@ -136,6 +138,17 @@ def _allocations(seen: Seen) -> list[str]:
     return [f"{_usd(part.amount_nanos)} to {place(part)}" for part in seen.outcome.allocation]
 
 
+def _alerts(seen: Seen) -> str:
+    """The mails that told of this month's spend, or of the closed month's, in the order in which they were written."""
+    month = seen.outcome.month or month_of(seen.scene.world.now())
+    told = []
+    for row in reversed(outbox.list_for(seen.conn, seen.account, str(seen.view.row.email), 1_000)):
+        _, *about = row.fact.removesuffix("@mail").split("/")
+        if row.topic == ALERT and about[0] == month:
+            told.append((row.created_at, int(about[2]), f"{'forecast ' * (about[1] == FORECAST)}{_usd(int(about[2]))}"))
+    return " ".join(words for _, _, words in sorted(told)) or "none"
+
+
 AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
     "credit": lambda seen: _usd(seen.balance.credit),
     "owes": lambda seen: _usd(seen.balance.outstanding),
@@ -161,6 +174,7 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "mode": lambda seen: str(seen.view.row.billing_mode),
     "tier": _tier,
     "grants": _grants,
+    "alerts": _alerts,
     "invoice": _of_bill(lambda bill: f"{_usd(bill.total)} {bill.state}"),
     "no": _of_bill(lambda bill: f"invoice {bill.number}"),
     "number": _of_bill(lambda bill: str(bill.number)),

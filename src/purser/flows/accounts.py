@@ -11,7 +11,7 @@ from purser.core.ids import check_account_id
 from purser.core.limits import MODES, PREPAID, check_limit
 from purser.core.period import month_of
 from purser.core.standing import BLOCKED, STRICTEST_FIRST, credit_required
-from purser.flows import access, credits, standing
+from purser.flows import access, alerts, credits, standing
 from purser.store import accounts, headroom
 from purser.store.headroom import credit_key, month_key
 from purser.store.writers import Tx
@@ -94,6 +94,7 @@ def set_limit(tx: Tx, account: str, value: object) -> int | None:
     month = headroom.get_row(tx.conn, month_key(account, month_of(tx.now)))
     holds_at = tx.now if month is None or not month.enforced or month.taken <= month.amount else None
     accounts.update_account(tx.conn, account, limit_effective_at=holds_at)
+    alerts.look(tx, account)
     return holds_at
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from purser.store import checks_books, checks_chain, checks_documents, checks_file, checks_headroom, checks_usage
+from purser.store import (
+    checks_books,
+    checks_chain,
+    checks_documents,
+    checks_file,
+    checks_headroom,
+    checks_messages,
+    checks_usage,
+)
 from purser.store.checks import Violation, search
 from purser.store.db import Connection
 
@@ -14,6 +22,7 @@ INVARIANTS = (
     *checks_chain.CHECKS,
     *checks_usage.CHECKS,
     *checks_documents.CHECKS,
+    *checks_messages.CHECKS,
     *checks_file.CHECKS,
 )
 

@@ -10,10 +10,11 @@ from purser.core import credits, journal, lease
 from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
 from purser.core.errors import Broken, Invalid, NotFound
 from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
+from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import LARGEST_NANOS, NANOS_PER_CENT, format_usd
 from purser.core.payment import Allocation, Owed, allocate
 from purser.core.period import month_of
-from purser.flows import standing
+from purser.flows import outbox, standing
 from purser.store import accounts, headroom, invoices, ledger
 from purser.store import credits as rows
 from purser.store.db import Connection, Row
@@ -186,6 +187,7 @@ def pay_down(tx: Tx, account: str, invoice: str, amount: int) -> None:
     paid = row.paid + amount
     if paid >= row.amount_due:
         invoices.update_invoice(tx.conn, account, invoice, paid=paid, state=PAID, paid_at=tx.now, next_attempt_at=None)
+        outbox.tell_of_invoice(tx, account, invoice, INVOICE_PAID)
         return
     invoices.update_invoice(tx.conn, account, invoice, paid=paid)
     if row.amount_due - paid < NANOS_PER_CENT:  # nobody can pay that by itself
@@ -201,6 +203,7 @@ def carry_on(tx: Tx, row: Row, rest: int) -> None:
     invoices.update_invoice(
         tx.conn, row.account, row.id, paid=row.amount_due, state=PAID, paid_at=tx.now, next_attempt_at=None
     )
+    outbox.tell_of_invoice(tx, row.account, row.id, INVOICE_PAID)
 
 
 def write_receipt(tx: Tx, account: str, amount: int, receipt: str | None = None) -> str:
@@ -226,6 +229,7 @@ def write_receipt(tx: Tx, account: str, amount: int, receipt: str | None = None)
         due_at=tx.now,
         paid_at=tx.now,
     )
+    outbox.tell_of_invoice(tx, account, receipt, INVOICE_ISSUED)
     return receipt
 
 

@@ -20,10 +20,11 @@ from purser.core.invoice import (
 )
 from purser.core.lease import MONTH
 from purser.core.limits import CONTRACT, PREPAID
+from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
 from purser.core.rating import Part, rate, rate_of
-from purser.flows import credits, standing
+from purser.flows import alerts, credits, outbox, standing
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
@@ -81,6 +82,7 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     earlier = _list_open_months(tx.conn, account, month)
     if earlier:
         raise Conflict(f"{earlier[0]} is not closed for {account}, and comes before {month}", code="ABORTED")
+    alerts.look(tx, account, month)  # all that was used of it is known now
     credits.draw_usage(tx, account)
     accounts.update_account(tx.conn, account, closed_through=month)
     invoice = None
@@ -132,6 +134,9 @@ def _issue(tx: Tx, row: Row, bill: Bill) -> str:
         if sum(parts.values()) != totals.amount_due:
             raise Broken(f"invoice {invoice} is due {totals.amount_due} of {bill.owed}")
         ledger.post(tx, account, journal.invoiced(f"{invoice}/issued", invoice, parts))
+    outbox.tell_of_invoice(tx, account, invoice, INVOICE_ISSUED)
+    if paid:
+        outbox.tell_of_invoice(tx, account, invoice, INVOICE_PAID)
     tx.touch(account)
     return invoice
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from purser.core import journal
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.invoice import CONTRACTED, FAILED, UNPAID
+from purser.core.message import INVOICE_FAILED
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, floor_cents, format_usd
 from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
 from purser.core.period import DAY
-from purser.flows import credits, standing
+from purser.flows import credits, outbox, standing
 from purser.store import accounts, invoices, ledger, payments
 from purser.store.db import Row
 from purser.store.writers import Tx
@@ -294,4 +295,5 @@ def _release(tx: Tx, invoice: Row, payment: str) -> None:
 def _fail_invoice(tx: Tx, row: Row, attempts: int) -> None:
     again = next_attempt_at(row.issued_at, tx.now, tx.policy.dunning_days)
     invoices.update_invoice(tx.conn, row.account, row.id, state=FAILED, attempts=attempts, next_attempt_at=again)
+    outbox.tell_of_invoice(tx, row.account, row.id, INVOICE_FAILED, again=attempts)
     standing.refresh(tx, row.account)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from purser.core import lease
+from purser.core import lease, letters
 from purser.core.errors import NotFound
+from purser.core.explain import explain_cause
 from purser.core.invoice import FAILED
 from purser.core.journal import CASH
 from purser.core.lease import MONTH
-from purser.core.limits import Tier, effective_limit, tier_of
+from purser.core.limits import PREPAID, Tier, effective_limit, tier_of
+from purser.core.message import DEPLETED, REINSTATED, SUSPENDED
 from purser.core.period import DAY, month_of
-from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED, Facts, Room, credit_required, judge
+from purser.core.standing import (
+    CREDIT_DEPLETED,
+    LIMIT_EXCEEDED,
+    STRICTEST_FIRST,
+    Facts,
+    Room,
+    credit_required,
+    judge,
+)
+from purser.flows import outbox
 from purser.store import accounts, headroom, holds, invoices, ledger, payments, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
@@ -137,7 +148,28 @@ def rejudge(tx: Tx, account: str) -> dict[str, str]:
             accounts.lift_cause(tx.conn, account, cause, tx.now)
     if hold != was:
         tx.touch(account)
+        _tell(tx, account, hold, was)
     return hold
+
+
+def _tell(tx: Tx, account: str, hold: dict[str, str], was: dict[str, str]) -> None:
+    """Tell what opened and lifted; a new account that starts suspended has nothing to be told."""
+    row, now = lock(tx, account), f"{tx.writer}.{tx.seq}"
+    new = row.created_at == tx.now and not headroom.get_used(tx.conn, credit_key(account))
+    opened, prepaid = hold.keys() - was.keys(), row.billing_mode == PREPAID
+    if opened and not new:
+        told = [
+            {"cause": each, "why": hold[each], "wayBack": explain_cause(each, prepaid=prepaid).way_back}
+            for each in STRICTEST_FIRST
+            if each in hold
+        ]
+        state = {"suspendState": told[0]["cause"], "suspensionCauses": told}
+        letter = letters.suspended(account, hold, prepaid=prepaid)
+        outbox.tell(tx, account, SUSPENDED, f"suspended/{'+'.join(sorted(opened))}/{now}", state, letter)
+        if CREDIT_DEPLETED in opened:
+            outbox.tell(tx, account, DEPLETED, f"depleted/{now}", {})
+    if was and not hold:
+        outbox.tell(tx, account, REINSTATED, f"reinstated/{now}", {}, letters.reinstated(account))
 
 
 def note_refusal(tx: Tx, account: str, kind: str, window: str) -> dict[str, str]:
@@ -161,19 +193,28 @@ def sweep(tx: Tx, account_ids: list[str]) -> None:
         rejudge(tx, account)
 
 
+def list_touched(conn: Connection, seen: dict[int, int]) -> tuple[set[str] | None, dict[int, int]]:
+    """The accounts with usage since each writer had come as far as `seen`, None for all where that is empty.
+
+    Answers also how far each has come now.
+    """
+    tips = list_tips(conn)
+    if not seen:
+        return None, tips
+    touched: set[str] = set()
+    for writer, seq in tips.items():
+        if seq > seen.get(writer, 0):
+            touched |= usage.list_accounts_since(conn, writer, seen.get(writer, 0))
+    return touched, tips
+
+
 def list_to_judge(conn: Connection, now: int, dust: int, seen: dict[int, int]) -> tuple[list[str], dict[int, int]]:
     """Accounts whose standing may have to change with time or settled usage alone.
 
     Only accounts with usage since the last look are looked at, or all of them at the first. `seen` is how far each
     writer had come then, empty at first; answers also how far it has come now.
     """
-    tips = list_tips(conn)
-    touched: set[str] | None = None
-    if seen:
-        touched = set()
-        for writer, seq in tips.items():
-            if seq > seen.get(writer, 0):
-                touched |= usage.list_accounts_since(conn, writer, seen.get(writer, 0))
+    touched, tips = list_touched(conn, seen)
     month = month_of(now)
     nearly = headroom.list_nearly_spent(conn, dust, month, None if touched is None else sorted(touched))
     return sorted({*nearly, *accounts.list_with_stale_limit_cause(conn, month)}), tips

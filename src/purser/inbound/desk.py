@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from purser.core.policy import Policy
 from purser.flows.queue import WriteQueue
-from purser.inbound.worker import Clock, Worker
+from purser.inbound.worker import Worker
+from purser.inbound.world import Clock
 from purser.store.db import Connection, Database
 from purser.store.writers import Tx
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from purser.core.errors import Broken, Conflict, Insufficient, Invalid, PurserError, Unavailable
@@ -19,7 +19,8 @@ from purser.flows import credits, holds, invoicing, payments, standing
 from purser.flows.closing import Watch, close_silent, tidy
 from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
-from purser.inbound.world import keep_clock
+from purser.inbound.alarms import Alarms
+from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
 from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
@@ -36,21 +37,6 @@ _JUMPED = "the system's clock has jumped by more than 60 s since this process st
 _TIDY_EVERY_SECONDS = 60
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
-
-
-class Clock(Protocol):
-    """Billing time, and how a manual clock is set."""
-
-    manual: bool
-
-    def now(self) -> int:
-        """Billing time now."""
-
-    def is_off(self) -> bool:
-        """Whether somebody has set the clock beneath it so that it cannot be trusted."""
-
-    def set(self, at: int) -> None:
-        """Set a manual clock."""
 
 
 class Worker:
@@ -82,7 +68,7 @@ class Worker:
         self._judged_at = monotonic()
         self.clock.is_off()  # from here on
         self._frozen = False
-        self._watch = Watch()
+        self._watch, self._alarms = Watch(), Alarms()
         self._tidied_at = monotonic()
 
     def write(self, work: Callable[[Tx], T]) -> T:
@@ -192,12 +178,16 @@ class Worker:
         """Do everything that is due now: standing first, then lapsed credit, ended months, charges, payments."""
         with self._turn:
             self._attempt("judging standing", self._judge)
+            self._attempt("telling alerts", self._look_for_alarms)
             if not self._is_frozen():
                 self._attempt("giving back what holds have", self._expire_holds)
                 self._attempt("lapsing credit", self._lapse_credit)
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
             self._attempt("sending payments", self._send_payments)
+
+    def _look_for_alarms(self) -> None:
+        self._alarms.look(self.db, self.clock.now(), self._write, self._attempt)
 
     def _judge(self) -> None:
         with self.db.read() as conn:

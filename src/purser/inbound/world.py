@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Protocol
 
 from purser.core.period import MINUTE
 from purser.store import accounts
@@ -12,6 +13,21 @@ from purser.store.writers import Tx
 
 _CLOCK_AT = "clock_at"
 _MOST_APART = MINUTE
+
+
+class Clock(Protocol):
+    """Billing time, and how a manual clock is set."""
+
+    manual: bool
+
+    def now(self) -> int:
+        """Billing time now."""
+
+    def is_off(self) -> bool:
+        """Whether somebody has set the clock beneath it so that it cannot be trusted."""
+
+    def set(self, at: int) -> None:
+        """Set a manual clock."""
 
 
 class SystemWorld:

@@ -35,6 +35,9 @@ _OPERATOR_KEY = "PURSER_OPERATOR_KEY"
 _REQUESTS_PER_MINUTE = 6000
 _CONFIG = """\
 # The demo's configuration; a real one is made by `purser init`.
+mail_url = "{mail}"  # mails are files there
+webhook_private_addresses = true
+
 [[models]]
 name = "tiny"
 upstream = "{upstream}"
@@ -117,7 +120,8 @@ class Demo:
         engine, upstream = _start_model_server()
         try:
             config = folder / "purser.toml"
-            config.write_text(_CONFIG.format(upstream=upstream, rate=_REQUESTS_PER_MINUTE), encoding="utf-8")
+            mail = (folder / "mail").absolute().as_uri()
+            config.write_text(_CONFIG.format(upstream=upstream, rate=_REQUESTS_PER_MINUTE, mail=mail), encoding="utf-8")
             overrides = self._overrides(folder, port)
             settings = load(config, os.environ, overrides)
             check_database(settings)
@@ -132,7 +136,7 @@ class Demo:
             }
 
             def on_ready() -> None:
-                self._announce(details, account)
+                self._announce(details, account, folder / "mail")
 
             return serve_settings(settings, listener, config, overrides, on_ready)
         finally:
@@ -152,7 +156,7 @@ class Demo:
             overrides["clock_start"] = self.clock_start
         return overrides
 
-    def _announce(self, details: dict[str, str], account: DemoAccount) -> None:
+    def _announce(self, details: dict[str, str], account: DemoAccount, mail: Path) -> None:
         if self.credentials is not None:
             partial = _partial(self.credentials)
             partial.touch(mode=0o600)
@@ -160,7 +164,7 @@ class Demo:
             partial.replace(self.credentials)
         dashboard = f"{details['base_url']}/dashboard/sign-in?token={account.token}"
         words = _WELCOME + ("" if account.has_card else _CARD) + _END
-        print(words.format(**details, dashboard=dashboard, stands=account.stands), flush=True)
+        print(words.format(**details, dashboard=dashboard, stands=account.stands, mail=mail), flush=True)
 
 
 def _partial(path: Path) -> Path:
@@ -188,6 +192,7 @@ Purser is ready. {stands}
   API key     {api_key}
   Dashboard   {dashboard}
   Operator    {operator_key}
+  Mail        {mail}
 
 Ask the model something:
 

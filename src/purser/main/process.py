@@ -30,10 +30,14 @@ from purser.http.limits import Limits
 from purser.http.problem import refuse_in_problem
 from purser.http.server import Server, refuse_in_json
 from purser.inbound.api import create_app
+from purser.inbound.courier import Courier
 from purser.inbound.desk import Desk
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld, SystemWorld
+from purser.outbound.mail import mail_by
+from purser.outbound.messages import Sender
 from purser.outbound.testpay import TestProvider
+from purser.outbound.webhook import HttpWebhooks
 from purser.settings import Settings
 from purser.store import seen
 from purser.store.db import Database
@@ -152,7 +156,8 @@ class Running:
     server: Server
     gateway: Gateway
     worker: Worker
-    working: threading.Thread
+    couriers: list[Courier]
+    working: list[threading.Thread]
     queue: WriteQueue
     writer: Writer
     db: Database
@@ -210,10 +215,23 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
     limits = Limits(max_body_bytes=settings.max_body_mib * 1024 * 1024, max_connections=settings.max_connections)
     server = Server(answer, at_once=gateway.at_once, limits=limits, refuse=refuse)
     await server.start(sockets=sockets)
-    working = threading.Thread(target=worker.run, name="purser-worker", daemon=True)
-    working.start()
+    couriers = [Courier(db, queue.run, world, sender) for sender in make_senders(settings)]
+    working = [threading.Thread(target=worker.run, name="purser-worker", daemon=True)]
+    working += [threading.Thread(target=each.run, name="purser-courier", daemon=True) for each in couriers]
+    for thread in working:
+        thread.start()
     _spare_the_collector()
-    return Running(server, gateway, worker, working, queue, writer, db)
+    return Running(server, gateway, worker, couriers, working, queue, writer, db)
+
+
+def make_senders(settings: Settings) -> list[Sender]:
+    """Who carries messages out: mail only where the settings say by which way."""
+    senders: list[Sender] = [HttpWebhooks(private=settings.webhook_private_addresses)]
+    if settings.mail_url is not None:
+        senders.append(mail_by(settings.mail_url, settings.mail_from))
+    else:
+        log.warning("no mail goes out: set mail_url")
+    return senders
 
 
 def _spare_the_collector() -> None:
@@ -228,9 +246,10 @@ async def stop(running: Running, grace_seconds: float) -> None:
     await running.server.close(grace_seconds)
     await running.gateway.close()
     running.worker.stop()
-    await asyncio.to_thread(
-        running.working.join
-    )  # it may be in the middle of what is due, and needs the queue for that
+    for courier in running.couriers:
+        courier.stop()
+    for thread in running.working:  # it may be in the middle of what is due, and needs the queue for that
+        await asyncio.to_thread(thread.join)
     await asyncio.to_thread(running.queue.stop)
     running.writer.close()
     running.db.dispose()

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from purser.inbound.api import (
     accounts,
+    alerts,
     billing,
     books,
     credits,
@@ -26,6 +27,7 @@ from purser.inbound.api import (
     quotas,
     usage,
     users,
+    webhooks,
 )
 from purser.inbound.api.auth import guard
 from purser.inbound.api.bodies import MOST_BODY_BYTES
@@ -44,6 +46,8 @@ _MODULES = (
     payment_methods,
     invoices,
     quotas,
+    alerts,
+    webhooks,
     usage,
     billing,
     metering,

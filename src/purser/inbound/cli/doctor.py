@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,6 +159,7 @@ def _contents(db: Database, settings: Settings) -> Iterator[Finding]:
     import time
 
     from purser.core.pricebook import in_force
+    from purser.store import outbox
     from purser.store.inspection import NOTHING, OTHERS, count_operators, missing_columns, whose_tables
     from purser.store.prices import list_books
 
@@ -180,7 +181,8 @@ def _contents(db: Database, settings: Settings) -> Iterator[Finding]:
             )
             return
         yield Finding("tables", OK, "up to date")
-        books, operators = list_books(conn), count_operators(conn)
+        books, operators, messages = list_books(conn), count_operators(conn), outbox.count(conn)
+    yield _mail(settings, messages)
     book = in_force(books, time.time_ns() // 1000) or (books[-1] if books else None)
     unpriced = [model.name for model in settings.models if book is None or model.name not in book.models]
     for name in unpriced:
@@ -199,6 +201,21 @@ def _contents(db: Database, settings: Settings) -> Iterator[Finding]:
             "there is none",
             "Set PURSER_OPERATOR_KEY, 32 or more characters, and start purser serve.",
         )
+
+
+def _mail(settings: Settings, messages: Mapping[tuple[str, str], int]) -> Finding:
+    """Whether mail goes out, and what waits or was given up."""
+    from urllib.parse import urlsplit
+
+    from purser.core.message import GIVEN_UP, MAIL, PENDING
+
+    waiting, given_up = messages.get((MAIL, PENDING), 0), messages.get((MAIL, GIVEN_UP), 0)
+    counts = f"{waiting} wait, {given_up} were given up"
+    if settings.mail_url is None:
+        then = "Set mail_url and mail_from; what waited for more than three days is not sent any more."
+        return Finding("mail", OK, f"none goes out, as mail_url is not set: {counts}", then)
+    parts = urlsplit(settings.mail_url)
+    return Finding("mail", OK, f"through {parts.hostname or parts.path}, from {settings.mail_from}: {counts}")
 
 
 # ── the network ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,57 @@
+"""Letters: the words of the mails that an account gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from purser.core.alerts import FORECAST, Alert
+from purser.core.explain import suspended_message
+from purser.core.money import format_usd
+from purser.core.period import format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail's subject, one line, and its text."""
+
+    subject: str
+    text: str
+
+
+def suspended(account: str, causes: Mapping[str, str], *, prepaid: bool) -> Letter:
+    """The account is suspended: why, and what lifts it (U5)."""
+    return Letter(f"Account {account} is suspended", suspended_message(account, causes, prepaid=prepaid) + "\n")
+
+
+def reinstated(account: str) -> Letter:
+    """The account is served again."""
+    return Letter(
+        f"Account {account} is reinstated", f"Account {account} is no longer suspended: requests are served again.\n"
+    )
+
+
+def issued(account: str, number: str, month: str, total_nanos: int, due_nanos: int, *, receipt: bool) -> Letter:
+    """An invoice, or the receipt of a purchase (D3)."""
+    total = f"${format_usd(total_nanos)}"
+    if receipt:
+        return Letter(
+            f"Receipt {number}: {total}", f"Account {account} bought credit for {total}. This is receipt {number}.\n"
+        )
+    due = f"${format_usd(due_nanos)} is due." if due_nanos else "Nothing is due."
+    return Letter(f"Invoice {number}: {total}", f"Account {account}: invoice {number} for {month} is {total}. {due}\n")
+
+
+def alert(account: str, month: str, found: Alert, used_nanos: int, limit_nanos: int | None, at: int | None) -> Letter:
+    """Usage came to an amount, or at this pace will (L7); `at` is when the limit is reached at this pace."""
+    used, amount = f"${format_usd(used_nanos)}", f"${format_usd(found.amount_nanos)}"
+    pace = f" At this pace the limit is reached on {format_instant(at)[:10]}." if at is not None else ""
+    of = f" of its monthly limit of ${format_usd(limit_nanos)}" if limit_nanos is not None else ""
+    if found.kind == FORECAST:
+        subject = f"Account {account}: at this pace the limit of {amount} is reached before the month ends"
+    elif found.limit_nanos is not None:
+        subject = f"Account {account} has used 80 % of its limit for {month}"
+    else:
+        subject = f"Account {account} has used {amount} in {month}"
+    ends = " At the limit the account is suspended until that is raised or the month ends." if of else ""
+    return Letter(subject, f"Account {account} has used {used}{of} in {month}.{pace}{ends}\n")

@@ -1,0 +1,23 @@
+"""Messages: what is told by mail or webhook, how they end, and when a failed attempt is made again."""
+
+from __future__ import annotations
+
+from purser.core.period import DAY, HOUR, MINUTE, SECOND
+
+MAIL, WEBHOOK = "mail", "webhook"
+PENDING, SENT, GIVEN_UP = "pending", "sent", "given up"
+
+SUSPENDED, REINSTATED = "account.suspended", "account.reinstated"
+DEPLETED = "credits.depleted"
+ALERT = "alert.reached"
+INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED = "invoice.issued", "invoice.paid", "invoice.payment_failed"
+TOPICS = (SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED)
+
+CLAIM = 5 * MINUTE  # for so long a message is whose claimed it; afterwards anybody sends it again
+LATE = 3 * DAY  # what could not be tried by then says nothing any more
+WAITS = (5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
+
+
+def next_attempt_at(attempts: int, now: int) -> int | None:
+    """When to try again after so many failed attempts, None after the last: in all about two days."""
+    return now + WAITS[attempts - 1] if attempts <= len(WAITS) else None

@@ -1,0 +1,38 @@
+"""Letters: what mails say."""
+
+from __future__ import annotations
+
+from purser.core import letters
+from purser.core.alerts import FORECAST, SPEND, Alert
+from purser.core.money import NANOS_PER_USD as USD
+from purser.core.period import parse_instant
+from purser.core.standing import CREDIT_DEPLETED
+
+AT = parse_instant("2026-03-18T07:00:00Z")
+
+
+def test_a_suspension_says_why_and_what_lifts_it() -> None:
+    letter = letters.suspended("ada", {CREDIT_DEPLETED: ""}, prepaid=False)
+    assert letter.subject == "Account ada is suspended"
+    assert "its credit is used up" in letter.text
+    assert "Add a payment method or credit" in letter.text
+    assert "no longer suspended" in letters.reinstated("ada").text
+
+
+def test_an_invoice_says_what_is_due_and_a_receipt_what_was_bought() -> None:
+    due = letters.issued("ada", "ADA-0001", "2026-03", 63 * USD, 63 * USD, receipt=False)
+    assert (due.subject, "$63.00 is due" in due.text) == ("Invoice ADA-0001: $63.00", True)
+    assert "Nothing is due" in letters.issued("ada", "ADA-0002", "2026-03", 0, 0, receipt=False).text
+    assert letters.issued("ada", "ADA-0003", "2026-03", 5 * USD, 0, receipt=True).subject == "Receipt ADA-0003: $5.00"
+
+
+def test_an_alert_says_what_was_used_of_what_and_when_the_limit_is_reached() -> None:
+    share = letters.alert("ada", "2026-03", Alert(SPEND, 160 * USD, 200 * USD), 161 * USD, 200 * USD, AT)
+    assert share.subject == "Account ada has used 80 % of its limit for 2026-03"
+    assert "has used $161.00 of its monthly limit of $200.00" in share.text
+    assert "At this pace the limit is reached on 2026-03-18." in share.text
+    threshold = letters.alert("ada", "2026-03", Alert(SPEND, 5 * USD), 6 * USD, None, None)
+    assert threshold.subject == "Account ada has used $5.00 in 2026-03"
+    assert "limit" not in threshold.text
+    forecast = letters.alert("ada", "2026-03", Alert(FORECAST, 200 * USD, 200 * USD), 100 * USD, 200 * USD, AT)
+    assert "at this pace the limit of $200.00 is reached before the month ends" in forecast.subject

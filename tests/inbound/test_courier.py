@@ -1,0 +1,290 @@
+"""The outbox and its courier: each message goes out, once where nothing dies, and under one id where something does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from purser.core.letters import Letter
+from purser.core.message import CLAIM, GIVEN_UP, LATE, MAIL, PENDING, SENT, WAITS
+from purser.core.period import DAY, MINUTE, SECOND
+from purser.core.policy import Policy
+from purser.flows import accounts, audit, outbox, setup
+from purser.inbound.courier import Courier
+from purser.outbound.mail import FolderMail, SmtpMail, mail_by
+from purser.outbound.messages import Message, Undelivered
+from purser.store import outbox as rows
+from purser.store.db import Database, Row
+from purser.store.upgrade import upgrade
+from purser.store.writers import Tx, Writer
+from tests import databases
+from tests.flows.books import World
+from tests.mailserver import MailServer, mail_server
+
+ADA = "ada@example.com"
+
+
+class Post:
+    """Books with an account, any number of processes on them, and a mail server; audited at the end."""
+
+    def __init__(self, path: Path, server: MailServer) -> None:
+        self.server, self.world = server, World()
+        self.db = Database(databases.at(path))
+        upgrade(self.db)
+        self.writers = [self._writer(1)]
+        self.run(lambda tx: setup.prepare(tx, {"tiny": {"input": "1.00", "output": "1.00"}}, None))
+        self.run(lambda tx: accounts.open_account(tx, "ada", ADA))
+
+    def _writer(self, pid: int) -> Writer:
+        return Writer(self.db, self.world, Policy(), host="here", pid=pid)
+
+    def run(self, work: Any) -> Any:
+        return self.writers[0].run(work)
+
+    def courier(self, sender: Any = None) -> Courier:
+        """A courier of a process of its own."""
+        self.writers.append(self._writer(len(self.writers) + 1))
+        sender = sender or SmtpMail(f"smtp://127.0.0.1:{self.server.port}", "Purser <billing@example.com>")
+        return Courier(self.db, self.writers[-1].run, self.world, sender)
+
+    def write(self, fact: str, to: str = ADA, *, private: bool = False) -> bool:
+        letter = Letter(f"About {fact}", f"This is about {fact}.\n")
+        done: bool = self.run(lambda tx: outbox.write_mail(tx, "ada", "test", fact, to, letter, private=private))
+        return done
+
+    def row(self, fact: str) -> Row:
+        with self.db.read() as conn:
+            (found,) = [row for row in rows.list_for(conn, "ada", ADA, 1_000) if row.fact == f"{fact}@mail"]
+        return found
+
+    def later(self, span: int) -> None:
+        self.world.at += span
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Iterator[Post]:
+    with mail_server() as server:
+        made = Post(tmp_path / "purser.db", server)
+        yield made
+        with made.db.read() as conn:
+            assert not audit.audit(conn).violations
+        for writer in made.writers:
+            writer.close()
+        made.db.dispose()
+
+
+def test_a_message_goes_out_once_with_what_it_says(post: Post) -> None:
+    assert post.write("one")
+    courier = post.courier()
+    assert [courier.deliver(), courier.deliver(), post.courier().deliver()] == [1, 0, 0]
+    (mail,) = post.server.mails
+    row = post.row("one")
+    assert (mail["From"], mail["To"], mail["Subject"]) == ("Purser <billing@example.com>", ADA, "About one")
+    assert mail["Message-ID"] == f"<{row.id}@example.com>"
+    assert mail.get_content().strip() == "This is about one."
+    assert (row.state, row.attempts, row.sent_at, row.due_at, row.status) == (SENT, 1, post.world.at, None, 250)
+
+
+def test_a_fact_is_told_once_and_only_if_it_is_one(post: Post) -> None:
+    assert post.write("one")
+    post.later(MINUTE)
+    assert not post.write("one"), "the same fact"
+
+    def undone(tx: Tx) -> None:
+        outbox.write_mail(tx, "ada", "test", "two", ADA, Letter("Two", "two\n"))
+        raise RuntimeError("and the rest of it fails")
+
+    with pytest.raises(RuntimeError):
+        post.run(undone)
+    post.courier().deliver()
+    assert [mail["Subject"] for mail in post.server.mails] == ["About one"]
+
+
+def test_what_the_server_cannot_take_now_is_sent_later_under_the_same_id(post: Post) -> None:
+    post.write("one")
+    courier = post.courier()
+    post.server.says_to_mail = "451 try again later"
+    assert courier.deliver() == 1
+    row = post.row("one")
+    assert (row.state, row.attempts, row.due_at) == (PENDING, 1, post.world.at + WAITS[0])
+    assert "451 try again later" in row.failure
+    assert courier.deliver() == 0
+    post.server.says_to_mail = "250 OK"
+    post.later(WAITS[0])
+    assert courier.deliver() == 1
+    assert post.row("one").state == SENT
+    assert len(post.server.ids) == 2
+    assert len(set(post.server.ids)) == 1
+
+
+def test_an_address_that_does_not_exist_is_given_up_at_once_and_one_that_is_full_is_not(post: Post) -> None:
+    post.write("gone", "gone@example.com")
+    post.write("full", "full@example.com")
+    post.server.says_to_address = {"gone@example.com": "550 no such user", "full@example.com": "452 mailbox full"}
+    post.courier().deliver()
+    with post.db.read() as conn:
+        states = {
+            row.target: row.state for t in post.server.says_to_address for row in rows.list_for(conn, "ada", t, 9)
+        }
+    assert states == {"gone@example.com": GIVEN_UP, "full@example.com": PENDING}
+
+
+def test_while_no_server_answers_it_is_tried_for_two_days_and_then_given_up(post: Post) -> None:
+    post.write("one")
+    courier = post.courier(SmtpMail("smtp://127.0.0.1:1", "billing@example.com"))
+    began = post.world.at
+    for attempt in range(1, len(WAITS) + 2):
+        assert courier.deliver() == 1
+        row = post.row("one")
+        assert row.attempts == attempt
+        if row.state == PENDING:
+            assert courier.deliver() == 0
+            post.later(row.due_at - post.world.at)
+    assert post.row("one").state == GIVEN_UP
+    assert "127.0.0.1:1" in post.row("one").failure
+    assert DAY < post.world.at - began < LATE
+    post.later(DAY)
+    assert courier.deliver() == 0
+
+
+class Dying(SmtpMail):
+    """Sends, and dies before anybody can be told."""
+
+    def send(self, message: Message) -> int | None:
+        super().send(message)
+        raise KeyboardInterrupt
+
+
+def test_a_process_that_dies_between_sending_and_saying_so_sends_twice_under_one_id(post: Post) -> None:
+    post.write("one")
+    url = f"smtp://127.0.0.1:{post.server.port}"
+    with pytest.raises(KeyboardInterrupt):
+        post.courier(Dying(url, "billing@example.com")).deliver()
+    other = post.courier()
+    assert other.deliver() == 0, "claimed still"
+    post.later(CLAIM)
+    assert other.deliver() == 1
+    assert (post.row("one").state, post.row("one").attempts) == (SENT, 2)
+    assert len(post.server.ids) == 2
+    assert len(set(post.server.ids)) == 1, "a receiver can tell that it is the same"
+
+
+def test_a_message_whose_every_attempt_ends_in_a_death_is_given_up(post: Post) -> None:
+    post.write("one")
+    for _ in range(len(WAITS) + 1):
+        with pytest.raises(KeyboardInterrupt):
+            post.courier(Dying(f"smtp://127.0.0.1:{post.server.port}", "billing@example.com")).deliver()
+        post.later(CLAIM)
+    assert post.courier().deliver() == 0
+    assert post.row("one").state == GIVEN_UP
+
+
+def test_many_processes_at_once_send_each_message_once(post: Post) -> None:
+    facts = [f"fact {n}" for n in range(40)]
+    for n, fact in enumerate(facts):
+        post.write(fact, f"u{n}@example.com")
+    couriers = [post.courier() for _ in range(4)]
+    begin = threading.Barrier(len(couriers))
+
+    def work(courier: Courier) -> None:
+        begin.wait()
+        while courier.deliver():
+            continue
+
+    threads = [threading.Thread(target=work, args=(courier,)) for courier in couriers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(mail["Subject"] for mail in post.server.mails) == sorted(f"About {fact}" for fact in facts)
+    with post.db.read() as conn:
+        assert rows.count(conn) == {(MAIL, SENT): len(facts)}
+
+
+def test_a_claim_that_ran_out_says_nothing_of_the_attempt_after_it(post: Post) -> None:
+    post.write("one")
+    (first,) = post.run(lambda tx: outbox.claim_due(tx, MAIL, 10, 2))
+    assert post.run(lambda tx: outbox.claim_due(tx, MAIL, 10, 2)) == []
+    post.later(CLAIM)
+    (second,) = post.run(lambda tx: outbox.claim_due(tx, MAIL, 10, 2))
+    post.run(lambda tx: outbox.record_failure(tx, first, "it took too long", final=True))
+    assert post.row("one").state == PENDING
+    post.run(lambda tx: outbox.record_sent(tx, second))
+    post.run(lambda tx: outbox.record_failure(tx, second, "and then"))
+    assert post.row("one").state == SENT
+
+
+def test_what_was_claimed_long_ago_is_left_to_the_next_claim(post: Post) -> None:
+    post.write("one")
+    at = iter([0.0, CLAIM / SECOND])
+    sender = SmtpMail(f"smtp://127.0.0.1:{post.server.port}", "billing@example.com")
+    slow = Courier(post.db, post.run, post.world, sender, monotonic=lambda: next(at))
+    assert slow.deliver() == 1
+    assert post.server.mails == []
+    assert post.row("one").state == PENDING
+
+
+def test_what_could_not_be_tried_for_days_is_not_sent_any_more(post: Post) -> None:
+    """Where mail is set up after weeks, nobody gets the warnings of then."""
+    post.write("old")
+    post.later(LATE + SECOND)
+    post.write("new")
+    courier = post.courier()
+    while courier.deliver():
+        continue
+    assert [mail["Subject"] for mail in post.server.mails] == ["About new"]
+    assert "too late" in post.row("old").failure
+
+
+def test_what_is_private_is_forgotten_when_it_is_sent(post: Post) -> None:
+    post.write("link", private=True)
+    assert "link" in post.row("link").body
+    post.courier().deliver()
+    assert "This is about link" in post.server.mails[0].get_content()
+    assert post.row("link").body == ""
+
+
+def test_a_stopped_courier_begins_nothing(post: Post) -> None:
+    post.write("one")
+    courier = post.courier()
+    courier.stop()
+    courier.run()
+    courier.deliver()
+    assert post.server.mails == []
+
+
+@pytest.mark.once
+def test_a_password_is_sent_to_this_machine_or_after_starttls_only() -> None:
+    message = Message("msg_1", ADA, "Hello", "Hello.\n", 0)
+    with mail_server() as server:
+        SmtpMail(f"smtp://billing:se%40cret@127.0.0.1:{server.port}", "billing@example.com").send(message)
+        assert server.logins == [("billing", "se@cret")]
+    with mail_server("127.0.0.2") as server:
+        with pytest.raises(Undelivered, match="no STARTTLS"):
+            SmtpMail(f"smtp://billing:secret@127.0.0.2:{server.port}", "billing@example.com").send(message)
+        assert (server.logins, server.mails) == ([], [])
+
+
+@pytest.mark.once
+def test_a_header_cannot_be_smuggled_in() -> None:
+    with mail_server() as server:
+        sender = SmtpMail(f"smtp://127.0.0.1:{server.port}", "billing@example.com")
+        with pytest.raises(Undelivered) as failed:
+            sender.send(Message("msg_1", ADA, "Hello\nBcc: eve@example.com", "Hello.\n", 0))
+        assert failed.value.final
+        assert server.mails == []
+
+
+@pytest.mark.once
+def test_mail_may_go_into_a_folder(tmp_path: Path) -> None:
+    sender = mail_by(f"file://{tmp_path}/mail", "billing@example.com")
+    assert isinstance(sender, FolderMail)
+    for _ in range(2):
+        sender.send(Message("msg_1", ADA, "Hello", "Hello, Ada.\n", 0))
+    (path,) = (tmp_path / "mail").iterdir()
+    assert "Subject: Hello" in path.read_text()
+    assert "Hello, Ada." in path.read_text()
