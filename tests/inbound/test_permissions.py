@@ -29,6 +29,7 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("DELETE", "paymentMethods/{method}", None),
     ("POST", "credits:purchase", {"amountUsd": "5.00"}),
     ("POST", "invoices/{invoice}:pay", {}),
+    ("GET", "auditLogs", None),
     ("GET", "users/owner/apiKeys", None),
     ("POST", "users/owner/apiKeys", {}),
     ("POST", "users/owner/apiKeys:delete", {"keyId": "{key}"}),

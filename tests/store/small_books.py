@@ -25,6 +25,7 @@ from purser.core.usage import AMOUNT, INPUT, quantities
 from purser.flows import (
     access,
     accounts,
+    audit_log,
     budgets,
     credits,
     holds,
@@ -38,6 +39,7 @@ from purser.flows import (
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
+from purser.store.audit_log import Act
 from purser.store.db import Database, Row
 from purser.store.holds import Held
 from purser.store.upgrade import upgrade
@@ -50,6 +52,10 @@ PRICES = {
     "tiny": {"input": "0.20", "output": "0.80"},
     "large": {"input": "0.95", "cached_input": "0.16", "output": "4.00"},
 }
+BY_OPERATOR = Act(
+    "", "op_1", "op_1", "POST /operator/v1/accounts/{account}:suspend", "", "req_1", "curl/8", "127.0.0.1"
+)
+BY_ADA = Act("ada", "owner", "key_1", "PATCH /v1/accounts/{account}/quotas/{quota}", "", "req_2", "curl/8", "127.0.0.1")
 CARD = payments.Card("pm_card_visa", "visa", "4242", 12, 2034, "fingerprint")
 
 
@@ -231,8 +237,8 @@ def _april(books: Books) -> None:
         (bill,) = invoices.list_unpaid(conn, "acme")
     run(lambda tx: payments.start_invoice_payment(tx, "acme", bill.id))
     books.answer_payments()
-    run(lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping"))
-    run(lambda tx: accounts.set_limit(tx, "ada", "40"))
+    run(audit_log.told(BY_OPERATOR, lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping")))
+    run(audit_log.told(BY_ADA, lambda tx: accounts.set_limit(tx, "ada", "40")))
 
 
 def _may(books: Books) -> None:

@@ -131,6 +131,13 @@ def _check_role(role: object) -> None:
         raise Invalid(f"role must be one of {', '.join(ROLES)}, not {role!r:.40}", field="role")
 
 
+def name_principal(row: Row) -> str:
+    """Who a user's row is, as the audit log tells it: a person's address, a service account's name in its account."""
+    if row.service_account:
+        return f"{row.id}@{row.account}.sa.purser"
+    return str(row.email or row.id)
+
+
 def scopes_of(row: Row) -> tuple[str, ...]:
     """The scopes of a user's row."""
     return tuple(row.scopes.split())

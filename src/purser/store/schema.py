@@ -6,50 +6,17 @@ columns are covered by their writer's hash chain (see writers), the rows of seal
 
 from __future__ import annotations
 
-from typing import Any
+from sqlalchemy import CheckConstraint, Column, Index
 
-import sqlalchemy as sa
-from sqlalchemy import CheckConstraint, Column, Index, MetaData, Table
+from purser.store.columns import Blob, Int, metadata
+from purser.store.columns import few as _few
+from purser.store.columns import int_ as _int
+from purser.store.columns import key as _key
+from purser.store.columns import sealed as _sealed
+from purser.store.columns import table as _table
+from purser.store.columns import text as _text
 
-Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # STRICT tables know INTEGER only
-Text = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared byte by byte, as SQLite does
-Blob = sa.LargeBinary()
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _key(name: str, kind: Any = Text) -> Column[Any]:
-    return Column(name, kind, primary_key=True, nullable=False, autoincrement=False)
-
-
-def _int(name: str, *, default: int | None = None, nullable: bool = False) -> Column[Any]:
-    return Column(name, Int, nullable=nullable, server_default=None if default is None else str(default))
-
-
-def _text(name: str, *, nullable: bool = False, default: str | None = None) -> Column[Any]:
-    return Column(name, Text, nullable=nullable, server_default=default)
-
-
-def _few(name: str, where: str) -> Index:
-    """An index on the few rows for which something holds, which are looked for many times a minute."""
-    return Index(None, name, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
-
-def _table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
-    table: Table = Table(name, metadata, *columns, sqlite_strict=True, **options)
-    return table
-
-
-def _sealed(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:
-    return _table(name, *columns, Column("seal", Blob, nullable=True), **options)
-
+__all__ = ["metadata"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))
@@ -169,6 +136,22 @@ causes = _sealed(
     _text("why"),
     _int("until_at", nullable=True),
     _few("cause", "until_at IS NULL"),
+)
+
+# What each act changed (see audit_log): `account` is whose rows they are, `actor` who did it.
+audit_log = _table(
+    "audit_log",
+    _key("account"),
+    _key("id"),
+    _int("at"),
+    _text("actor"),
+    _text("key"),
+    _int("operator"),
+    *map(_text, ("method", "path", "request", "user_agent", "client", "changes")),
+    _int("writer"),
+    _int("seq"),
+    Index(None, "id"),
+    Index(None, "writer", "seq"),
 )
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from litestar.datastructures import State
 
 from purser.inbound.api import (
     accounts,
+    audit_logs,
     billing,
     books,
     credits,
@@ -43,6 +44,7 @@ _MODULES = (
     invoices,
     quotas,
     usage,
+    audit_logs,
     billing,
     metering,
     holds,
