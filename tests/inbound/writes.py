@@ -46,7 +46,15 @@ class Write:
 _HOLD = {"account": "{account}", "model": "dollar"}
 _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
+_TIERS = f"{_A}/groupUsageLimitTiers"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
+
+
+def _limits(field: str) -> tuple[Any, Any]:
+    """Two bodies with an amount."""
+    return {field: {"units": "100"}}, {field: {"units": "200"}}
+
+
 WRITES = (
     Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
     Write("PATCH", _O, _O, {"unlimited": True}, {"unlimited": False}),
@@ -85,6 +93,29 @@ WRITES = (
     Write(
         *("PATCH", f"{_A}/quotas/{{quota}}", f"{_A}/quotas/monthly-spend-usd"),
         *({"value": "10"}, {"value": "20"}),
+    ),
+    Write("PATCH", f"{_A}/usageLimits", f"{_A}/usageLimits", *_limits("defaultUserLimit")),
+    Write(
+        *("PATCH", f"{_USERS}/{{user}}/usageLimits", f"{_USERS}/owner/usageLimits"),
+        *_limits("limitOverride"),
+    ),
+    Write("POST", _TIERS, f"{_TIERS}?groupUsageLimitTierId=few", *_limits("limit")),
+    Write(
+        *("PATCH", f"{_TIERS}/{{tier}}", f"{_TIERS}/{{made}}"),
+        *_limits("limit"),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
+    ),
+    Write(
+        *("DELETE", f"{_TIERS}/{{tier}}", f"{_TIERS}/{{made}}"),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
+    ),
+    Write(
+        *("PATCH", f"{_A}/groups/{{group}}/usageLimits", f"{_A}/groups/research/usageLimits"),
+        *({"groupUsageLimitTierId": "{made}"}, {"groupUsageLimitTierId": None}),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
     ),
     Write(
         *("POST", "/v1/usage", "/v1/usage"),

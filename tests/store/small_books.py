@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from purser.core import rating
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
+from purser.core.lease import GROUP
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.money import parse_usd
 from purser.core.period import SECOND, month_of, parse_instant
@@ -35,12 +36,14 @@ from purser.flows import (
     pricing,
     requests,
     setup,
+    usage_limits,
 )
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
 from purser.store.audit_log import Act
 from purser.store.db import Database, Row
+from purser.store.headroom import RowKey
 from purser.store.holds import Held
 from purser.store.upgrade import upgrade
 from purser.store.usage import QUARANTINED, SETTLED, Event
@@ -270,6 +273,17 @@ def _spend_on_a_budget(books: Books) -> None:
     event = books.event("ada", "b1", (700, 0, 70))
     row = budgets.row_key("ada", key, budget, books.world.at)
     books.settle(msgspec.structs.replace(event, key=key, budgets=(row,)))
+    _spend_under_a_cap(books, key)
+
+
+def _spend_under_a_cap(books: Books, key: str) -> None:
+    """Her group's members may spend seven dollars a month each, and she does some of it."""
+    run = books.writer.run
+    run(lambda tx: usage_limits.create_tier(tx, "ada", "few", parse_usd("7.00")))
+    run(lambda tx: usage_limits.assign(tx, "ada", "research", "few"))
+    run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
+    row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")
+    books.settle(msgspec.structs.replace(books.event("ada", "c1", (300, 0, 30)), key=key, budgets=(row,)))
 
 
 def copy(db: Database, to: Path) -> Database:

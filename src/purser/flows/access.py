@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from purser.core.budget import Budget
+from purser.core.budget import Bound
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
-from purser.flows import budgets, standing
+from purser.core.lease import KEY
+from purser.flows import budgets, caps, standing
 from purser.store import accounts
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey
@@ -43,11 +44,13 @@ class Principal:
     expires_at: int | None = None
     operator: bool = False
     scopes: tuple[str, ...] = ()
-    budget: Budget | None = None
+    bounds: tuple[Bound, ...] = ()  # the budget of the key, the cap of the user
 
     def budget_rows(self, now: int) -> tuple[RowKey, ...]:
         """The headroom rows of the budgets under which a request begun at this instant stands."""
-        return () if self.budget is None else (budgets.row_key(self.account, self.key, self.budget, now),)
+        if not self.bounds:
+            return ()
+        return tuple([RowKey(self.account, bound.kind, bound.window(now)) for bound in self.bounds])
 
 
 def pepper(conn: Connection) -> bytes:
@@ -204,10 +207,18 @@ def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Princi
     digest = digest_key(secret, salt)
     row = accounts.find_key(conn, digest)
     if row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now):
-        budget = budgets.budget_of(row)
-        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes_of(row), budget=budget)
+        scopes, bounds = scopes_of(row), _bounds(conn, row)
+        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes, bounds=bounds)
     if row is None:
         operator = accounts.find_operator(conn, digest)
         if operator is not None:
             return Principal("", operator.id, operator.id, "operator", operator=True)
     raise Unauthenticated("the API key is unknown, revoked or expired; send Authorization: Bearer YOUR_KEY")
+
+
+def _bounds(conn: Connection, row: Row) -> tuple[Bound, ...]:
+    """What limits the requests of a key's row as `find_key` answers it, beside what limits its account."""
+    budget = budgets.budget_of(row)
+    cap = caps.find(conn, row.account, row.limit_override, row.member_of, row.default_user_limit)
+    own = () if budget is None else (Bound(KEY, row.id, budget),)
+    return own if cap is None else (*own, cap.bound(row.user))

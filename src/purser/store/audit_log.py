@@ -29,11 +29,13 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         tuple(
             "email display_name state billing_mode account_type unlimited limit_nanos blocked_reason "
-            "default_payment_method".split()
+            "default_payment_method default_user_limit".split()
         ),
     ),
-    "users": ("users", ("email", "display_name", "role", "service_account", "scopes")),
+    "users": ("users", tuple("email display_name role service_account scopes limit_override member_of".split())),
     "keys": ("apiKeys", tuple("user display_name prefix expires_at revoked_at budget budget_period".split())),
+    "usage_limit_tiers": ("groupUsageLimitTiers", ("limit_nanos", "removed_at")),
+    "usage_limit_groups": ("groupUsageLimits", ("tier",)),
     "operators": ("operators", ("prefix", "revoked_at")),
     "payment_methods": ("paymentMethods", ("brand", "last4", "exp_month", "exp_year", "removed_at")),
     "payments": ("payments", ("purpose", "invoice", "method", "amount", "state", "failure")),

@@ -84,6 +84,7 @@ accounts = _sealed(
     _int("invoices", default=0),
     _text("default_payment_method", nullable=True),
     _text("made", default=""),  # an id: sorts by when the row was made, also among those of one instant
+    _int("default_user_limit", nullable=True),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )
@@ -100,7 +101,20 @@ users = _sealed(
     _int("updated_at"),
     _text("made", default=""),  # as of accounts
     _text("scopes", default=""),
+    _int("limit_override", nullable=True),
+    _text("member_of", default=""),
 )
+
+usage_limit_tiers = _sealed(
+    "usage_limit_tiers",
+    _key("account"),
+    _key("id"),
+    _int("limit_nanos"),
+    _int("created_at"),
+    _int("removed_at", nullable=True),
+)
+
+usage_limit_groups = _sealed("usage_limit_groups", _key("account"), _key("id"), _text("tier", nullable=True))
 
 keys = _sealed(
     "keys",

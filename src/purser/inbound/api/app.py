@@ -25,6 +25,7 @@ from purser.inbound.api import (
     payment_methods,
     quotas,
     usage,
+    usage_limits,
     users,
 )
 from purser.inbound.api.auth import guard
@@ -38,6 +39,7 @@ from purser.inbound.desk import Desk
 _MODULES = (
     accounts,
     users,
+    usage_limits,
     keys,
     credits,
     payment_methods,

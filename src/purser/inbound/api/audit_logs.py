@@ -22,7 +22,8 @@ from purser.store.db import Connection, Row
 _PAGE, _DAYS = 10, 30
 _OPERATOR = "operator"
 _MONEY = {"limit_nanos": "limit", "budget": "budget", "amount": "amount", "granted": "granted"}
-_MONEY |= {"total": "total", "paid": "paid"}
+_MONEY |= {"total": "total", "paid": "paid", "limit_override": "limit_override"}
+_MONEY |= {"default_user_limit": "default_user_limit"}
 _FLAGS = ("unlimited", "service_account")
 _FIELDS = {"resource": "resource", "principal": "principal", "email": "principal"}
 Told = dict[str, str | int | bool | None]
