@@ -136,6 +136,21 @@ WRITES = (
         make="/v1/holds",
         made_of={**_HOLD, "amountUsd": "0.20"},
     ),
+    Write(
+        *("POST", "/operator/v1/users", "/operator/v1/users"),
+        *({"name": "nora", "role": "finance"}, {"name": "nora", "role": "support"}),
+    ),
+    Write(
+        *("PATCH", "/operator/v1/users/{operator}", "/operator/v1/users/{made}"),
+        *({"role": "support"}, {"role": "read-only"}),
+        make="/operator/v1/users",
+        made_of={"name": "nora-{account}", "role": "finance"},
+    ),
+    Write(
+        *("DELETE", "/operator/v1/users/{operator}", "/operator/v1/users/{made}"),
+        make="/operator/v1/users",
+        made_of={"name": "nora-{account}", "role": "finance"},
+    ),
     Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
     Write(
         *("POST", "/operator/v1/clock:advance", "/operator/v1/clock:advance"),

@@ -21,4 +21,4 @@ def _prepare(tx: Tx, prices: dict[str, dict[str, str]], operator_key: str | None
     invoicing.start_months(tx)
     pricing.seed(tx, prices)
     if operator_key is not None:
-        access.add_operator(tx, "operator", operator_key)
+        access.add_operator(tx, "owner", operator_key)

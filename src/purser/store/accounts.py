@@ -213,17 +213,6 @@ def set_key_budget(conn: Connection, account: str, key: str, budget: int | None,
     seals.update(conn, t.keys, c.account == account, c.id == key, **values)
 
 
-def find_operator(conn: Connection, digest: bytes) -> Row | None:
-    """A live operator by the digest of its key."""
-    c = t.operators.c
-    return conn.execute(sa.select(t.operators).where(c.digest == digest, c.revoked_at.is_(None))).first()
-
-
-def insert_operator(conn: Connection, **values: Any) -> None:
-    """A new operator."""
-    seals.insert(conn, t.operators, values)
-
-
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────
 def list_open_causes(conn: Connection, account: str) -> list[Row]:
     """The causes that suspend an account now: cause, since_at, why."""

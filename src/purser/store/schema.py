@@ -139,6 +139,8 @@ operators = _sealed(
     Column("digest", Blob, nullable=False),
     _int("created_at"),
     _int("revoked_at", nullable=True),
+    _text("name", default="owner"),
+    _text("role", default="owner"),
     Index(None, "digest", unique=True),
 )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from litestar.params import QueryParameter
+from msgspec import UNSET, UnsetType
 
 from purser.core.errors import Invalid
 from purser.core.explain import explain_cause
@@ -94,6 +95,7 @@ class Me(View):
     key_id: str
     operator: bool
     expire_time: str | None
+    operator_role: str | UnsetType = UNSET
 
 
 def view(conn: Connection, account: str, policy: Policy) -> AccountView:
@@ -207,6 +209,7 @@ def get_me(request: Call) -> Me:
         role=caller.role,
         key_id=caller.key,
         operator=caller.operator,
+        operator_role=caller.operator_role if caller.operator else UNSET,
         expire_time=instant(caller.expires_at),
     )
 

@@ -15,7 +15,7 @@ from purser.inbound.api.call import Call
 from purser.inbound.api.filters import read_comparisons
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import MOST_PAGE, Name, PageToken, View, read_token, write_token
-from purser.store import accounts, audit_log
+from purser.store import accounts, audit_log, operators
 from purser.store.audit_log import Values
 from purser.store.db import Connection, Row
 
@@ -106,7 +106,10 @@ def view(conn: Connection, row: Row, *, to_operator: bool) -> EntryView:
 
 
 def _principal(conn: Connection, row: Row) -> str:
-    user = None if row.operator else accounts.get_user(conn, row.account, row.actor)
+    if row.operator:
+        operator = operators.get_operator(conn, row.actor)
+        return str(row.actor if operator is None else operator.name)
+    user = accounts.get_user(conn, row.account, row.actor)
     return str(row.actor) if user is None else access.name_principal(user)
 
 
