@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from purser.core.period import parse_instant
-from purser.store import audit_log
+from purser.store import audit_log, seals
 from purser.store.schema import metadata
 from tests import databases
 from tests.inbound.house import OPERATOR_KEY, Answer, House
@@ -34,6 +34,24 @@ def everything(house: House) -> list[Any]:
     """Everybody's entries."""
     found: list[Any] = house.operator.get("/operator/v1/auditLogs?pageSize=200").json["auditLogs"]
     return found
+
+
+# Sealed rows that no entry tells of.
+UNTOLD = {
+    "idempotency": "answers kept, which may hold secrets",
+    "causes": "they follow from what is told, and are a history of their own",
+    "headroom": "amounts follow from limits, budgets and credit",
+    "rates": "a version of the prices never changes, and lists them",
+    "invoice_lines": "an issued invoice never changes, and lists them",
+    "holds": "they are in the books",
+}
+
+
+def test_every_sealed_table_is_told_of_or_said_not_to_be() -> None:
+    sealed = {table.name for table in seals.TABLES}
+    assert sealed == set(audit_log.TOLD) | set(UNTOLD)
+    for table, (_, columns) in audit_log.TOLD.items():
+        assert set(columns) <= set(metadata.tables[table].c.keys()), table
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
