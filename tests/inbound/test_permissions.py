@@ -29,6 +29,8 @@ VIEWS += ["alerts", "notificationSettings", "webhookEndpoints", "webhookEndpoint
 VIEWS += ["webhookEndpoints/{endpoint}/deliveries"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
+VIEWS += ["usageLimits", "groupUsageLimitTiers", "groupUsageLimitTiers/few"]
+VIEWS += ["groupUsageLimits", "groups/research/usageLimits"]
 VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
@@ -44,6 +46,15 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("DELETE", "paymentMethods/{method}", None),
     ("POST", "credits:purchase", {"amountUsd": "5.00"}),
     ("POST", "invoices/{invoice}:pay", {}),
+    ("GET", "auditLogs", None),
+    ("PATCH", "usageLimits", {"defaultUserLimit": {"units": "100"}}),
+    ("GET", "userUsageLimits", None),
+    ("GET", "users/owner/usageLimits", None),
+    ("PATCH", "users/owner/usageLimits", {"limitOverride": {"units": "100"}}),
+    ("POST", "groupUsageLimitTiers?groupUsageLimitTierId=more", {"limit": {"units": "7"}}),
+    ("PATCH", "groupUsageLimitTiers/few", {"limit": {"units": "8"}}),
+    ("DELETE", "groupUsageLimitTiers/few", None),
+    ("PATCH", "groups/research/usageLimits", {"groupUsageLimitTierId": "few"}),
     ("GET", "users/owner/apiKeys", None),
     ("POST", "users/owner/apiKeys", {}),
     ("POST", "users/owner/apiKeys:delete", {"keyId": "{key}"}),
@@ -51,6 +62,7 @@ ADMINS: list[tuple[str, str, Any]] = [
 OWN: list[tuple[str, str, Any]] = [
     ("GET", "users/{me}/apiKeys", None),
     ("POST", "users/{me}/apiKeys", {}),
+    ("GET", "users/{me}/usageLimits", None),
     ("POST", "apiKeys", {}),
     ("POST", "usageCosts:query", {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-31T00:00:00Z"}),
 ]
@@ -64,6 +76,9 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     for account in ("ada", "bob"):
         house.open(account, displayName=f"Secret of {account}", signupCreditUsd="3.00")
         house.card(account)
+        few = {"limit": {"units": "5"}}
+        path = f"/v1/accounts/{account}/groupUsageLimitTiers?groupUsageLimitTierId=few"
+        assert house.operator.post(path, few).status == 200
         house.spend(account, 5, f"secret-event-of-{account}")
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
@@ -197,6 +212,8 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "{delivery}": "{}",
         "owner": "{}",
         "monthly-spend-usd": "{}",
+        "/few": "/{}",
+        "research": "{}",
         "/1/": "/{}/",
     }
     tried = set()

@@ -47,7 +47,15 @@ _HOLD = {"account": "{account}", "model": "dollar"}
 _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
 _HOOKS = f"{_A}/webhookEndpoints"
+_TIERS = f"{_A}/groupUsageLimitTiers"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
+
+
+def _limits(field: str) -> tuple[Any, Any]:
+    """Two bodies with an amount."""
+    return {field: {"units": "100"}}, {field: {"units": "200"}}
+
+
 WRITES = (
     Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
     Write("PATCH", _O, _O, {"unlimited": True}, {"unlimited": False}),
@@ -98,6 +106,29 @@ WRITES = (
         make=_HOOKS,
         made_of={"url": "https://example.com/c"},
     ),
+    Write("PATCH", f"{_A}/usageLimits", f"{_A}/usageLimits", *_limits("defaultUserLimit")),
+    Write(
+        *("PATCH", f"{_USERS}/{{user}}/usageLimits", f"{_USERS}/owner/usageLimits"),
+        *_limits("limitOverride"),
+    ),
+    Write("POST", _TIERS, f"{_TIERS}?groupUsageLimitTierId=few", *_limits("limit")),
+    Write(
+        *("PATCH", f"{_TIERS}/{{tier}}", f"{_TIERS}/{{made}}"),
+        *_limits("limit"),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
+    ),
+    Write(
+        *("DELETE", f"{_TIERS}/{{tier}}", f"{_TIERS}/{{made}}"),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
+    ),
+    Write(
+        *("PATCH", f"{_A}/groups/{{group}}/usageLimits", f"{_A}/groups/research/usageLimits"),
+        *({"groupUsageLimitTierId": "{made}"}, {"groupUsageLimitTierId": None}),
+        make=f"{_TIERS}?groupUsageLimitTierId=few",
+        made_of={"limit": {"units": "9"}},
+    ),
     Write(
         *("POST", "/v1/usage", "/v1/usage"),
         *({**USAGE, "account": "{account}"}, {**USAGE, "account": "{account}", "model": "dollar"}),
@@ -116,6 +147,21 @@ WRITES = (
         *("POST", "/v1/holds/{hold}:void", "/v1/holds/{made}:void"),
         make="/v1/holds",
         made_of={**_HOLD, "amountUsd": "0.20"},
+    ),
+    Write(
+        *("POST", "/operator/v1/users", "/operator/v1/users"),
+        *({"name": "nora", "role": "finance"}, {"name": "nora", "role": "support"}),
+    ),
+    Write(
+        *("PATCH", "/operator/v1/users/{operator}", "/operator/v1/users/{made}"),
+        *({"role": "support"}, {"role": "read-only"}),
+        make="/operator/v1/users",
+        made_of={"name": "nora-{account}", "role": "finance"},
+    ),
+    Write(
+        *("DELETE", "/operator/v1/users/{operator}", "/operator/v1/users/{made}"),
+        make="/operator/v1/users",
+        made_of={"name": "nora-{account}", "role": "finance"},
     ),
     Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
     Write(

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from purser.core import rating
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
+from purser.core.lease import GROUP
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.message import ALERT, INVOICE_FAILED, MAIL
 from purser.core.money import parse_usd
@@ -27,6 +28,7 @@ from purser.flows import (
     access,
     accounts,
     alerts,
+    audit_log,
     budgets,
     credits,
     holds,
@@ -37,12 +39,15 @@ from purser.flows import (
     pricing,
     requests,
     setup,
+    usage_limits,
     webhooks,
 )
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
+from purser.store.audit_log import Act
 from purser.store.db import Database, Row
+from purser.store.headroom import RowKey
 from purser.store.holds import Held
 from purser.store.upgrade import upgrade
 from purser.store.usage import QUARANTINED, SETTLED, Event
@@ -54,6 +59,10 @@ PRICES = {
     "tiny": {"input": "0.20", "output": "0.80"},
     "large": {"input": "0.95", "cached_input": "0.16", "output": "4.00"},
 }
+BY_OPERATOR = Act(
+    "", "op_1", "op_1", "POST /operator/v1/accounts/{account}:suspend", "", "req_1", "curl/8", "127.0.0.1"
+)
+BY_ADA = Act("ada", "owner", "key_1", "PATCH /v1/accounts/{account}/quotas/{quota}", "", "req_2", "curl/8", "127.0.0.1")
 CARD = payments.Card("pm_card_visa", "visa", "4242", 12, 2034, "fingerprint")
 
 
@@ -239,8 +248,8 @@ def _april(books: Books) -> None:
         (bill,) = invoices.list_unpaid(conn, "acme")
     run(lambda tx: payments.start_invoice_payment(tx, "acme", bill.id))
     books.answer_payments()
-    run(lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping"))
-    run(lambda tx: accounts.set_limit(tx, "ada", "40"))
+    run(audit_log.told(BY_OPERATOR, lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping")))
+    run(audit_log.told(BY_ADA, lambda tx: accounts.set_limit(tx, "ada", "40")))
 
 
 def _may(books: Books) -> None:
@@ -285,6 +294,17 @@ def _spend_on_a_budget(books: Books) -> None:
     event = books.event("ada", "b1", (700, 0, 70))
     row = budgets.row_key("ada", key, budget, books.world.at)
     books.settle(msgspec.structs.replace(event, key=key, budgets=(row,)))
+    _spend_under_a_cap(books, key)
+
+
+def _spend_under_a_cap(books: Books, key: str) -> None:
+    """Her group's members may spend seven dollars a month each, and she does some of it."""
+    run = books.writer.run
+    run(lambda tx: usage_limits.create_tier(tx, "ada", "few", parse_usd("7.00")))
+    run(lambda tx: usage_limits.assign(tx, "ada", "research", "few"))
+    run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
+    row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")
+    books.settle(msgspec.structs.replace(books.event("ada", "c1", (300, 0, 30)), key=key, budgets=(row,)))
 
 
 def copy(db: Database, to: Path) -> Database:

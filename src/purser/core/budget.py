@@ -24,6 +24,19 @@ class Budget:
         return _window(self.period, at // DAY)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A budget and whose it is: a key's, or a user's by its own limit or that of a group (the kind of its row)."""
+
+    kind: str
+    subject: str
+    budget: Budget
+
+    def window(self, at: int) -> str:
+        """The window of its headroom row, as "key_01J2/DAILY/2026-03-01"."""
+        return f"{self.subject}/{self.budget.window(at)}"
+
+
 def span(window: str) -> tuple[int, int]:
     """The first instant of a window and the first after it; NEVER where it does not end."""
     period, _, date = window.partition("/")

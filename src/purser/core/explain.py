@@ -70,13 +70,28 @@ def suspended_message(account: str, causes: Mapping[str, str], *, prepaid: bool 
     return f"Account {account} is suspended: " + " Also: ".join(parts)
 
 
-CREDIT, LIMIT, KEY = "CREDIT", "LIMIT", "KEY"
-CONSTRAINTS = {lease.CREDIT: CREDIT, lease.MONTH: LIMIT, lease.KEY: KEY}  # as refusals name what a row stands for
-_CONSTRAINT = {CREDIT: "credit", LIMIT: "room under the monthly spend limit", KEY: "left in this API key's budget"}
+CREDIT, LIMIT, KEY, USER, GROUP = "CREDIT", "LIMIT", "KEY", "USER", "GROUP"
+# As refusals name what a row stands for.
+CONSTRAINTS = {
+    lease.CREDIT: CREDIT,
+    lease.MONTH: LIMIT,
+    lease.KEY: KEY,
+    lease.USER: USER,
+    lease.GROUP: GROUP,
+}
+_CONSTRAINT = {
+    CREDIT: "credit",
+    LIMIT: "room under the monthly spend limit",
+    KEY: "left in this API key's budget",
+    USER: "left of what this user may spend in a month",
+    GROUP: "left of what this user's group lets each member spend in a month",
+}
 _ADVICE = {
     CREDIT: "Add credit, or shorten the request.",
     LIMIT: "Raise the limit, or shorten the request.",
     KEY: "Raise the key's budget, wait for its next period, or shorten the request.",
+    USER: "Ask an admin of the account for a higher limit, wait for the new month, or shorten the request.",
+    GROUP: "Ask an admin of the account for a higher limit, wait for the new month, or shorten the request.",
 }
 
 

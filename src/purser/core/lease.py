@@ -1,7 +1,7 @@
 """The lease protocol's transitions on one headroom row and one lease, as functions from values to values.
 
-A headroom row is one constraint on an account: its credit, one month's limit, or a key's budget in one period. A lease
-is what one writer has set aside on it. For every row:
+A headroom row is one constraint on an account: its credit, one month's limit, a key's budget in one period, or a
+user's cap in one month. A lease is what one writer has set aside on it. For every row:
 taken = used + Σ lease.share, and all that was ever used = used + Σ lease.used.
 """
 
@@ -15,6 +15,9 @@ from purser.core.errors import Broken
 CREDIT = "credit"
 MONTH = "month"
 KEY = "key"
+USER = "user"
+GROUP = "group"
+BUDGETS = (KEY, USER, GROUP)  # of one principal: spent ones never suspend the account (L6)
 
 
 @dataclass(frozen=True, slots=True)

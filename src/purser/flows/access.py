@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from purser.core.budget import Budget
+from purser.core.budget import Bound
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
-from purser.flows import budgets, standing
-from purser.store import accounts
+from purser.core.lease import KEY
+from purser.flows import budgets, caps, standing
+from purser.store import accounts, operators
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey
+from purser.store.presence import SHARED, lock_one
 from purser.store.writers import Tx
 
 ADMIN = "admin"
 ROLES = (ADMIN, "user", "contributor", "inference-user")
+OWNER = "owner"
+OPERATOR_ROLES = (OWNER, "finance", "support", "read-only")
 METERING = "metering"  # reports usage of its own account (interface §5)
 SCOPES = (METERING,)
 KEY_BITS = 200
@@ -42,12 +46,15 @@ class Principal:
     role: str
     expires_at: int | None = None
     operator: bool = False
+    operator_role: str = ""
     scopes: tuple[str, ...] = ()
-    budget: Budget | None = None
+    bounds: tuple[Bound, ...] = ()  # the budget of the key, the cap of the user
 
     def budget_rows(self, now: int) -> tuple[RowKey, ...]:
         """The headroom rows of the budgets under which a request begun at this instant stands."""
-        return () if self.budget is None else (budgets.row_key(self.account, self.key, self.budget, now),)
+        if not self.bounds:
+            return ()
+        return tuple([RowKey(self.account, bound.kind, bound.window(now)) for bound in self.bounds])
 
 
 def pepper(conn: Connection) -> bytes:
@@ -131,6 +138,13 @@ def _check_role(role: object) -> None:
         raise Invalid(f"role must be one of {', '.join(ROLES)}, not {role!r:.40}", field="role")
 
 
+def name_principal(row: Row) -> str:
+    """Who a user's row is, as the audit log tells it: a person's address, a service account's name in its account."""
+    if row.service_account:
+        return f"{row.id}@{row.account}.sa.purser"
+    return str(row.email or row.id)
+
+
 def scopes_of(row: Row) -> tuple[str, ...]:
     """The scopes of a user's row."""
     return tuple(row.scopes.split())
@@ -181,15 +195,71 @@ def revoke_key(tx: Tx, account: str, user: str | None, key: str) -> None:
 
 
 def add_operator(tx: Tx, name: str, secret: str) -> None:
-    """Let a secret of 32 or more characters act as the operator; a known one changes nothing. Raises Invalid."""
+    """Let a secret of 32 or more characters act as the operator; a known one is an owner's again. Raises Invalid."""
     if len(secret) < 32:
         raise Invalid(
             f"PURSER_OPERATOR_KEY must have 32 or more characters, not {len(secret)}",
             field="PURSER_OPERATOR_KEY",
         )
     digest = digest_key(secret, pepper(tx.conn))
-    if accounts.find_operator(tx.conn, digest) is None:
-        accounts.insert_operator(tx.conn, id=tx.new_id("op"), prefix=secret[:4], digest=digest, created_at=tx.now)
+    known = operators.find_operator(tx.conn, digest, live=False)
+    if known is not None:
+        if known.revoked_at is not None or known.role != OWNER:
+            operators.update_operator(tx.conn, known.id, role=OWNER, revoked_at=None)
+    else:
+        row = {"id": tx.new_id("op"), "name": name, "role": OWNER, "prefix": secret[:4], "digest": digest}
+        operators.insert_operator(tx.conn, **row, created_at=tx.now)
+
+
+def create_operator(tx: Tx, name: str, role: str) -> NewKey:
+    """A person of the operator's, with a key that is in the answer and nowhere else. Raises Invalid, Conflict."""
+    lock_one(tx.conn, SHARED)
+    check_name(name, "name")
+    _check_operator_role(role)
+    if any(row.name == name for row in operators.list_operators(tx.conn)):
+        raise Conflict(f"there is an operator {name} already", field="name")
+    secret, id_ = make_secret("op", tx.world.entropy(KEY_BITS)), tx.new_id("op")
+    prefix, digest = secret[:PREFIX_CHARACTERS], digest_key(secret, pepper(tx.conn))
+    row = {"id": id_, "name": name, "role": role, "prefix": prefix, "digest": digest}
+    operators.insert_operator(tx.conn, **row, created_at=tx.now)
+    return NewKey(id_, secret, prefix)
+
+
+def update_operator(tx: Tx, operator: str, role: str) -> None:
+    """Another role for one of the operator's people; an owner stays. Raises Invalid, NotFound, Conflict."""
+    _check_operator_role(role)
+    row = _lock_operator(tx, operator)
+    if row.role == OWNER and role != OWNER:
+        _keep_an_owner(tx)
+    operators.update_operator(tx.conn, operator, role=role)
+    tx.touch("")
+
+
+def remove_operator(tx: Tx, operator: str) -> None:
+    """End an operator's key at once; an owner stays. Raises NotFound, Conflict."""
+    row = _lock_operator(tx, operator)
+    if row.role == OWNER:
+        _keep_an_owner(tx)
+    operators.update_operator(tx.conn, operator, revoked_at=tx.now)
+    tx.touch("")
+
+
+def _lock_operator(tx: Tx, operator: str) -> Row:
+    lock_one(tx.conn, SHARED)  # so that two owners cannot remove each other at once
+    row = operators.get_operator(tx.conn, operator)
+    if row is None or row.revoked_at is not None:
+        raise NotFound(f"there is no operator {operator!r:.60}", field="operator")
+    return row
+
+
+def _keep_an_owner(tx: Tx) -> None:
+    if sum(row.role == OWNER for row in operators.list_operators(tx.conn)) == 1:
+        raise Conflict("this is the only owner; make another operator an owner first", code="FAILED_PRECONDITION")
+
+
+def _check_operator_role(role: object) -> None:
+    if role not in OPERATOR_ROLES:
+        raise Invalid(f"role must be one of {', '.join(OPERATOR_ROLES)}, not {role!r:.40}", field="role")
 
 
 def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Principal:
@@ -197,10 +267,18 @@ def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Princi
     digest = digest_key(secret, salt)
     row = accounts.find_key(conn, digest)
     if row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now):
-        budget = budgets.budget_of(row)
-        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes_of(row), budget=budget)
+        scopes, bounds = scopes_of(row), _bounds(conn, row)
+        return Principal(row.account, row.user, row.id, row.role, row.expires_at, scopes=scopes, bounds=bounds)
     if row is None:
-        operator = accounts.find_operator(conn, digest)
+        operator = operators.find_operator(conn, digest)
         if operator is not None:
-            return Principal("", operator.id, operator.id, "operator", operator=True)
+            return Principal("", operator.id, operator.id, "operator", operator=True, operator_role=operator.role)
     raise Unauthenticated("the API key is unknown, revoked or expired; send Authorization: Bearer YOUR_KEY")
+
+
+def _bounds(conn: Connection, row: Row) -> tuple[Bound, ...]:
+    """What limits the requests of a key's row as `find_key` answers it, beside what limits its account."""
+    budget = budgets.budget_of(row)
+    cap = caps.find(conn, row.account, row.limit_override, row.member_of, row.default_user_limit)
+    own = () if budget is None else (Bound(KEY, row.id, budget),)
+    return own if cap is None else (*own, cap.bound(row.user))

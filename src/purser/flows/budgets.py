@@ -1,16 +1,17 @@
-"""Budgets of keys as headroom rows: made when a key is first used in a period, changed, and looked at (L6)."""
+"""Budgets as headroom rows: made when a key or user first spends in a period, changed, and looked at (L6)."""
 
 from __future__ import annotations
 
 from purser.core import lease
-from purser.core.budget import Budget, span
+from purser.core.budget import MONTHLY, Bound, Budget, span
 from purser.core.errors import Broken, Invalid, NotFound
-from purser.core.lease import Headroom
+from purser.core.lease import KEY, Headroom
 from purser.core.money import LARGEST_NANOS
-from purser.flows import standing
+from purser.core.period import month_of
+from purser.flows import caps, standing
 from purser.store import accounts, headroom, usage
 from purser.store.db import Connection, Row
-from purser.store.headroom import RowKey, budget_key
+from purser.store.headroom import RowKey
 from purser.store.writers import Tx
 
 
@@ -19,9 +20,9 @@ def budget_of(row: Row) -> Budget | None:
     return None if row.budget is None else Budget(row.budget, row.budget_period)
 
 
-def row_key(account: str, key: str, budget: Budget, at: int) -> RowKey:
-    """The headroom row on which a request by this key, begun at this instant, must be held."""
-    return budget_key(account, key, budget.window(at))
+def row_key(account: str, subject: str, budget: Budget, at: int, *, kind: str = KEY) -> RowKey:
+    """The headroom row on which a request by this key (or user), begun at this instant, must be held."""
+    return RowKey(account, kind, Bound(kind, subject, budget).window(at))
 
 
 def set_budget(tx: Tx, account: str, key: str, budget: Budget | None) -> None:
@@ -41,18 +42,23 @@ def set_budget(tx: Tx, account: str, key: str, budget: Budget | None) -> None:
     if before is not None:
         _apply(tx, row_key(account, key, before, tx.now), None)
     if budget is not None:
-        now = row_key(account, key, budget, tx.now)
-        _apply(tx, now, _room(tx.conn, now, budget.nanos))
+        _apply(tx, row_key(account, key, budget, tx.now), budget)
     tx.touch(account)
 
 
-def _apply(tx: Tx, key: RowKey, amount: int | None) -> None:
+def apply(tx: Tx, account: str, kind: str, user: str, budget: Budget | None) -> None:
+    """A user may spend this much of a month on its row of this kind; nothing limits it there where None."""
+    _apply(tx, RowKey(account, kind, f"{user}/{MONTHLY}/{month_of(tx.now)}"), budget)
+
+
+def _apply(tx: Tx, key: RowKey, budget: Budget | None) -> None:
     """Set what a row allows, where there is one; None takes the limit away."""
     row = headroom.lock_row(tx.conn, key)
     if row is None:
         return
-    headroom.put_row(tx.conn, key, lease.change(row, amount or 0, amount is not None))
-    if amount is not None and row.taken > amount:
+    amount = 0 if budget is None else _room(tx.conn, key, budget.nanos)
+    headroom.put_row(tx.conn, key, lease.change(row, amount, budget is not None))
+    if budget is not None and row.taken > amount:
         headroom.set_wanted(tx.conn, key, tx.now)
 
 
@@ -61,14 +67,23 @@ def ensure_row(tx: Tx, key: RowKey) -> None:
     if headroom.get_row(tx.conn, key) is not None:
         return
     standing.lock(tx, key.account)
-    id_, _, window = key.window.partition("/")
-    row = accounts.get_key(tx.conn, key.account, id_)
-    if row is None:
-        raise Broken(f"a budget without its key: {key}")
-    budget = budget_of(row)
-    enforced = budget is not None and window.partition("/")[0] == budget.period
-    room = _room(tx.conn, key, budget.nanos) if budget is not None and enforced else 0
-    headroom.insert_row(tx.conn, key, Headroom(room, enforced))
+    budget = _in_force(tx.conn, key)
+    room = 0 if budget is None else _room(tx.conn, key, budget.nanos)
+    headroom.insert_row(tx.conn, key, Headroom(room, budget is not None))
+
+
+def _in_force(conn: Connection, key: RowKey) -> Budget | None:
+    """The budget that a row stands for, if that is the one in force; raises Broken where nobody has it."""
+    subject, _, window = key.window.partition("/")
+    if key.kind == KEY:
+        row = accounts.get_key(conn, key.account, subject)
+        if row is None:
+            raise Broken(f"a budget without its key: {key}")
+        budget = budget_of(row)
+    else:
+        bound = caps.get_bound(conn, key.account, subject)
+        budget = bound.budget if bound is not None and bound.kind == key.kind else None
+    return budget if budget is not None and window.partition("/")[0] == budget.period else None
 
 
 def _room(conn: Connection, key: RowKey, nanos: int) -> int:
@@ -77,11 +92,18 @@ def _room(conn: Connection, key: RowKey, nanos: int) -> int:
 
 
 def _sum_uncounted(conn: Connection, key: RowKey) -> int:
-    id_, _, window = key.window.partition("/")
-    return usage.sum_uncounted(conn, key.account, id_, *span(window), headroom.mark(key))
+    subject, _, window = key.window.partition("/")
+    mine = headroom.mark(key)
+    return usage.sum_uncounted(conn, key.account, subject, *span(window), mine, of_user=key.kind != KEY)
 
 
-def get_spent(conn: Connection, account: str, key: str, budget: Budget, at: int) -> int:
-    """What the key has spent in the period of this instant, settled, nano-dollars."""
-    row = row_key(account, key, budget, at)
+def get_spent(conn: Connection, account: str, subject: str, budget: Budget, at: int, *, kind: str = KEY) -> int:
+    """What a key, or a user, has spent in the period of this instant, settled, nano-dollars."""
+    row = row_key(account, subject, budget, at, kind=kind)
     return _sum_uncounted(conn, row) + headroom.get_used(conn, row)
+
+
+def get_left(conn: Connection, key: RowKey) -> int | None:
+    """What is left of the budget that a row stands for, settled, nano-dollars; None where nothing limits."""
+    budget = _in_force(conn, key)
+    return None if budget is None else budget.nanos - _sum_uncounted(conn, key) - headroom.get_used(conn, key)

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from purser.core.errors import Broken, Unavailable
-from purser.flows import requests
+from purser.flows import audit_log, requests
 from purser.flows.requests import Need, Taken
 from purser.store import usage
 from purser.store.usage import Event
@@ -124,14 +124,17 @@ class WriteQueue:
     def run(self, work: Callable[[Tx], T]) -> T:
         """Run a flow and wait for it; its exceptions are raised here. Never call this from the event loop.
 
+        What it changes is told in the audit log where the caller acts on somebody's behalf.
+
         Raises Unavailable where the database keeps it from beginning for too long; nothing is done then.
         """
         future: Future[T] = Future()
+        act = audit_log.current()
 
         def begin(tx: Tx) -> T:
             if not (future.running() or future.set_running_or_notify_cancel()):
                 raise Unavailable("nobody waits for this any more")
-            return work(tx)
+            return audit_log.told(act, work)(tx)
 
         def done(result: Any, error: BaseException | None) -> None:
             if future.cancelled():

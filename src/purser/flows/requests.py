@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
-from purser.core.lease import KEY, MONTH, Lease
+from purser.core.lease import BUDGETS, MONTH, Lease
 from purser.core.money import LARGEST_NANOS
 from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
@@ -65,7 +65,7 @@ def take_headroom(tx: Tx, needs: Sequence[Need], owner: str | None = None) -> Ta
     for month in months:
         standing.ensure_month_row(tx, account, month)
     for need in needs:
-        if need.key.kind == KEY:
+        if need.key.kind in BUDGETS:
             budgets.ensure_row(tx, need.key)
     due = accounts.get_account(tx.conn, account)
     if due is not None and due.next_expiry_at is not None and due.next_expiry_at <= tx.now:

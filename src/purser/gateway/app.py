@@ -216,7 +216,7 @@ class Gateway:
         book_rates = book.models[body.model]
         rates = (priority_rates(book_rates) if body.priority else None) or book_rates
         now = self.world.now()
-        budgets = () if principal.budget is None else principal.budget_rows(now)
+        budgets = principal.budget_rows(now) if principal.bounds else ()
         found = self.cashier.hold_at_once(
             request_id, principal.account, month_of(now), book.version, rates, ask, budgets
         )

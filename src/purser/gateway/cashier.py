@@ -22,7 +22,7 @@ from purser.core.admission import (
 )
 from purser.core.errors import Broken, Conflict, PurserError, Unavailable, Unsettled
 from purser.core.explain import CONSTRAINTS
-from purser.core.lease import KEY
+from purser.core.lease import BUDGETS
 from purser.core.money import Rate
 from purser.core.policy import Policy
 from purser.flows import requests, standing
@@ -184,7 +184,7 @@ class Cashier:
         lefts = {key: self._left(key, told) for key in keys}
         short = min(keys, key=lambda key: lefts[key])
         left = lefts[short]
-        mine = short.kind == KEY  # a budget that is spent never suspends the account (L6)
+        mine = short.kind in BUDGETS  # a budget that is spent never suspends the account (L6)
         if left < self._policy.depletion_threshold_nanos and not (mine or self.lessee.open_holds(account)):
             await self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
         affordable = max(0, affordable_tokens(rates, ask, left))

@@ -11,7 +11,7 @@ import msgspec
 from purser.core.admission import affordable_tokens, fit, hold_nanos, wanted_nanos
 from purser.core.errors import Invalid
 from purser.core.explain import CONSTRAINTS
-from purser.core.lease import KEY
+from purser.core.lease import BUDGETS
 from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
@@ -100,7 +100,6 @@ async def left_now(
 
 def _limit(db: Database, policy: Policy, principal: Principal, key: RowKey, now: int) -> int | None:
     with db.read() as conn:
-        if key.kind == KEY and principal.budget is not None:
-            spent = budgets.get_spent(conn, key.account, principal.key, principal.budget, now)
-            return principal.budget.nanos - spent
+        if key.kind in BUDGETS:
+            return budgets.get_left(conn, key)
         return reports.view_account(conn, key.account, policy).limit_nanos

@@ -17,6 +17,7 @@ from typing import Any
 from purser.core.explain import suspended_message
 from purser.core.money import format_usd
 from purser.flows import access, accounts
+from purser.flows.audit_log import acting
 from purser.flows.queue import WriteQueue
 from purser.flows.reports import AccountView, Balance, view_account
 from purser.flows.reports import balance as read_balance
@@ -28,6 +29,7 @@ from purser.outbound.testpay import TestProvider
 from purser.setting_keys import MANUAL, SYSTEM
 from purser.settings import Settings, SettingsError, load
 from purser.store.accounts import get_account
+from purser.store.audit_log import Act
 from purser.store.writers import Tx
 
 ACCOUNT = "demo"
@@ -257,7 +259,8 @@ def _prepare_account(settings: Settings) -> DemoAccount:
                 return accounts.open_account(tx, ACCOUNT, "demo@example.com", display_name="Demo").secret
             return access.create_key(tx, ACCOUNT, "owner", display_name="demo").secret
 
-        secret = queue.run(open_or_find)
+        with acting(Act("", "purser", "", "purser demo")):
+            secret = queue.run(open_or_find)
         desk = Desk(db, queue, world, policy, Worker(db, queue.run, world, TestProvider()))
         with db.read() as conn:
             view, balance = view_account(conn, ACCOUNT, policy), read_balance(conn, ACCOUNT, policy, world.now())

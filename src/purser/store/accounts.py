@@ -169,11 +169,12 @@ def update_user(conn: Connection, account: str, user: str, **values: Any) -> Non
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def find_key(conn: Connection, digest: bytes) -> Row | None:
-    """A key by its digest, with what its user may do: columns of `keys` and `role`, `scopes`."""
-    k, u = t.keys.c, t.users.c
+    """A key by its digest, with what its user may do and spend: columns of `keys`, of `users`, of `accounts`."""
+    k, u, a = t.keys.c, t.users.c, t.accounts.c
     return conn.execute(
-        sa.select(t.keys, u.role, u.scopes)
+        sa.select(t.keys, u.role, u.scopes, u.limit_override, u.member_of, a.default_user_limit)
         .join(t.users, sa.and_(u.account == k.account, u.id == k.user))
+        .join(t.accounts, a.id == k.account)
         .where(k.digest == digest)
     ).first()
 
@@ -210,17 +211,6 @@ def set_key_budget(conn: Connection, account: str, key: str, budget: int | None,
     c = t.keys.c
     values = {"budget": budget, "budget_period": period}
     seals.update(conn, t.keys, c.account == account, c.id == key, **values)
-
-
-def find_operator(conn: Connection, digest: bytes) -> Row | None:
-    """A live operator by the digest of its key."""
-    c = t.operators.c
-    return conn.execute(sa.select(t.operators).where(c.digest == digest, c.revoked_at.is_(None))).first()
-
-
-def insert_operator(conn: Connection, **values: Any) -> None:
-    """A new operator."""
-    seals.insert(conn, t.operators, values)
 
 
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────

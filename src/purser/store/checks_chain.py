@@ -30,7 +30,7 @@ class _Fact(NamedTuple):
     name: tuple[str, ...]
 
 
-# The columns in the order in which store.usage and store.ledger cover them.
+# The columns in the order in which store.usage, store.ledger and store.audit_log cover them.
 _EVENTS = """
 SELECT writer, seq, account, source, id, model, "user", key, occurred_at, recorded_at, month, bill_month, version,
     quantities, cost, held, clamped, estimated, state, txn, budgets, digest
@@ -40,6 +40,11 @@ _TRANSACTIONS = "SELECT writer, seq, account, key, kind, at, corrects FROM trans
 _POSTINGS = """
 SELECT t.writer, t.seq, p.account, p.key, p.n, p.ledger, p.side, p.amount
 FROM transactions t JOIN postings p ON p.account = t.account AND p.key = t.key ORDER BY t.writer, t.seq
+"""
+
+_ACTS = """
+SELECT writer, seq, account, id, at, actor, key, operator, method, path, request, user_agent, client, changes
+FROM audit_log ORDER BY writer, seq
 """
 
 
@@ -70,9 +75,15 @@ def _list_postings(conn: Connection) -> Iterator[_Fact]:
         yield _Fact(writer, seq, _encode(("posting", *values)), None, ("posting", *map(str, values[:3])))
 
 
+def _list_acts(conn: Connection) -> Iterator[_Fact]:
+    for row in each(conn, _ACTS):
+        writer, seq, *values = list(row)
+        yield _Fact(writer, seq, _encode(("act", *values)), values[2], ("audit log entry", *values[:2]))
+
+
 def _list_groups(conn: Connection, found: Findings) -> Iterator[tuple[tuple[int, int], list[_Fact]]]:
     step = itemgetter(0, 1)
-    facts = merge(_list_events(conn, found), _list_transactions(conn), _list_postings(conn), key=step)
+    facts = merge(_list_events(conn, found), _list_transactions(conn), _list_postings(conn), _list_acts(conn), key=step)
     for key, group in groupby(facts, key=step):
         rows = list(group)
         found.rows += len(rows)

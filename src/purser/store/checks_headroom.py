@@ -140,7 +140,7 @@ SELECT * FROM (
         UNION ALL SELECT account, 'credit', '', 0, cost FROM usage_events WHERE state = 'settled'
         UNION ALL SELECT account, 'month', month, 0, cost FROM usage_events WHERE state = 'settled'
         UNION ALL SELECT h.account, h.kind, h."window", 0, u.cost FROM usage_events u JOIN headroom h
-            ON h.account = u.account AND h.kind = 'key'
+            ON h.account = u.account AND h.kind IN ('key', 'user', 'group')
             AND replace(u.budgets || ' ', h.kind || ':' || h."window" || ' ', '') <> u.budgets || ' '
             WHERE u.state = 'settled' AND u.budgets IS NOT NULL
     ) f GROUP BY account, kind, "window"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from purser.core.errors import Broken
-from purser.core.lease import CREDIT, KEY, MONTH, Headroom, Lease
+from purser.core.lease import CREDIT, MONTH, Headroom, Lease
 from purser.core.standing import CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.store import schema as t
 from purser.store import seals
@@ -23,7 +23,7 @@ class RowKey(NamedTuple):
     """Which constraint: the account, its kind, and the window it counts.
 
     Credit has no window (""), a month's limit is by its month, a key's budget by the key and its period:
-    "key_01J2/DAILY/2026-03-01".
+    "key_01J2/DAILY/2026-03-01", a user's cap by the user and the month: "bot/MONTHLY/2026-03".
     """
 
     account: str
@@ -39,11 +39,6 @@ def credit_key(account: str) -> RowKey:
 def month_key(account: str, month: str) -> RowKey:
     """The account's spend limit for one month."""
     return RowKey(account, MONTH, month)
-
-
-def budget_key(account: str, key: str, window: str) -> RowKey:
-    """A key's budget in one period."""
-    return RowKey(account, KEY, f"{key}/{window}")
 
 
 def mark(key: RowKey) -> str:

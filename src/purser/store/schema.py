@@ -85,6 +85,7 @@ accounts = _sealed(
     _int("invoices", default=0),
     _text("default_payment_method", nullable=True),
     _text("made", default=""),  # an id: sorts by when the row was made, also among those of one instant
+    _int("default_user_limit", nullable=True),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )
@@ -101,7 +102,20 @@ users = _sealed(
     _int("updated_at"),
     _text("made", default=""),  # as of accounts
     _text("scopes", default=""),
+    _int("limit_override", nullable=True),
+    _text("member_of", default=""),
 )
+
+usage_limit_tiers = _sealed(
+    "usage_limit_tiers",
+    _key("account"),
+    _key("id"),
+    _int("limit_nanos"),
+    _int("created_at"),
+    _int("removed_at", nullable=True),
+)
+
+usage_limit_groups = _sealed("usage_limit_groups", _key("account"), _key("id"), _text("tier", nullable=True))
 
 keys = _sealed(
     "keys",
@@ -126,6 +140,8 @@ operators = _sealed(
     Column("digest", Blob, nullable=False),
     _int("created_at"),
     _int("revoked_at", nullable=True),
+    _text("name", default="owner"),
+    _text("role", default="owner"),
     Index(None, "digest", unique=True),
 )
 
@@ -137,6 +153,22 @@ causes = _sealed(
     _text("why"),
     _int("until_at", nullable=True),
     _few("cause", "until_at IS NULL"),
+)
+
+# What each act changed (see audit_log): `account` is whose rows they are, `actor` who did it.
+audit_log = _table(
+    "audit_log",
+    _key("account"),
+    _key("id"),
+    _int("at"),
+    _text("actor"),
+    _text("key"),
+    _int("operator"),
+    *map(_text, ("method", "path", "request", "user_agent", "client", "changes")),
+    _int("writer"),
+    _int("seq"),
+    Index(None, "id"),
+    Index(None, "writer", "seq"),
 )
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from purser.store import audit_log
 from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement
 from purser.store.db import Connection, insert_new
 from purser.store.schema import metadata
@@ -67,6 +68,7 @@ def insert(conn: Connection, table: sa.Table, *rows: Mapping[str, Any]) -> None:
     if rows:
         sealed = [(*row.values(), seal(table.name, row)) for row in rows]
         _inserting(table.name, tuple(rows[0])).run(conn, sealed)
+        audit_log.note_new(conn, table, *rows)
 
 
 @cache
@@ -89,15 +91,20 @@ def _quoted(name: str) -> str:
 def insert_once(conn: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row with its seal; answers False, and changes nothing, where there is one with its key."""
     written = sa.case((sa.text(OLDER), sa.null()), else_=sa.literal(seal(table.name, values), sa.LargeBinary))
-    return insert_new(conn, table, {**values, "seal": written})
+    new = insert_new(conn, table, {**values, "seal": written})
+    if new:
+        audit_log.note_new(conn, table, values)
+    return new
 
 
 def update(conn: Connection, table: sa.Table, *where: sa.ColumnElement[bool], **values: Any) -> int:
     """Change rows and seal them anew; answers how many."""
+    before = audit_log.look(conn, table, where, values)
     changed = conn.execute(sa.update(table).where(*where).values(**values).returning(*table.c)).all()
     for row in changed:
         kept = row._asdict()
         _RESEAL[table.name].run(conn, seal(table.name, kept), *(kept[column.name] for column in table.primary_key))
+    audit_log.note(conn, table, before, changed)
     return len(changed)
 
 

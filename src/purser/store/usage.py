@@ -264,13 +264,19 @@ def list_events(conn: Connection, account: str, limit: int = 100) -> list[Row]:
     )
 
 
-def sum_uncounted(conn: Connection, account: str, key: str, start_at: int, end_at: int, counted: str) -> int:
-    """What a key's requests of a span of time cost, without those that count toward a budget, nano-dollars."""
+def sum_uncounted(
+    conn: Connection, account: str, subject: str, start_at: int, end_at: int, counted: str, *, of_user: bool = False
+) -> int:
+    """What a key's, or a user's, requests of a span of time cost, nano-dollars, but for those that a budget counts.
+
+    What was reported after the fact is nobody's request.
+    """
     c = t.usage_events.c
     others = sa.or_(c.budgets.is_(None), sa.func.replace(c.budgets, counted, "") == c.budgets)
     spent = sa.select(sa.func.coalesce(sa.func.sum(c.cost), 0)).where(
         c.account == account,
-        c.key == key,
+        (c.user if of_user else c.key) == subject,
+        c.key.is_not(None),
         c.occurred_at >= start_at,
         c.occurred_at < end_at,
         c.state == SETTLED,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Annotated
 
 from litestar.params import QueryParameter
+from msgspec import UNSET, UnsetType
 
 from purser.core.errors import Invalid
 from purser.core.explain import explain_cause
@@ -18,6 +18,7 @@ from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
 from purser.flows import reports
 from purser.inbound.api.auth import ANYONE, MEMBER
 from purser.inbound.api.call import Call
+from purser.inbound.api.filters import read_comparisons, wrong_filter
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import DEFAULT_PAGE, Name, PageSize, PageToken, View, instant, read_token, write_token
 from purser.store import accounts
@@ -39,7 +40,6 @@ _ORDERS = {
     for field in ("createTime", "id")
     for direction in ("", " asc", " desc")
 }
-_COMPARISON = re.compile(r'\s*(\w+)\s*(?:=|:)\s*("(?:[^"\\]|\\.)*"|[^\s"]+)\s*\Z')
 Filter = Annotated[
     str | None,
     QueryParameter(description='Comparisons such as email = "ada@example.com" or tier = 2, joined by AND.'),
@@ -95,6 +95,7 @@ class Me(View):
     key_id: str
     operator: bool
     expire_time: str | None
+    operator_role: str | UnsetType = UNSET
 
 
 def view(conn: Connection, account: str, policy: Policy) -> AccountView:
@@ -129,26 +130,15 @@ def view(conn: Connection, account: str, policy: Policy) -> AccountView:
 
 def read_filter(text: str | None, tiers: tuple[Tier, ...]) -> Only:
     """A filter as what is meant by it; raises Invalid naming the fields that can be compared, and their values."""
-    given: dict[str, str] = {}
-    for part in re.split(r"\s+AND\s+", text or ""):
-        if not part.strip():
-            continue
-        found = _COMPARISON.match(part)
-        field = _COLUMNS.get(found[1], found[1]) if found else ""
-        if found is None or found[1] not in (*_COLUMNS, *_DERIVED) or field in given:
-            raise _wrong_filter(
-                'comparisons such as email = "ada@example.com", joined by AND; '
-                f"fields: {', '.join([*_COLUMNS, *_DERIVED])}"
-            )
-        value = found[2]
-        given[field] = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    fields = {**_COLUMNS, **{name: name for name in _DERIVED}}
+    given = read_comparisons(text, fields, 'email = "ada@example.com"')
     if "id" in given:
         given["id"] = given["id"].removeprefix("accounts/")
     state, tier, method = (given.pop(name, None) for name in _DERIVED)
     if state is not None and state not in _STATES:
-        raise _wrong_filter(f"such as suspendState = {UNSUSPENDED}; states: {', '.join(_STATES)}")
+        raise wrong_filter(f"such as suspendState = {UNSUSPENDED}; states: {', '.join(_STATES)}")
     if method not in (None, "true", "false"):
-        raise _wrong_filter("such as hasPaymentMethod = true, or false")
+        raise wrong_filter("such as hasPaymentMethod = true, or false")
     only = Only(given, state, None if method is None else method == "true")
     return only if tier is None else _in_tier(only, tier, tiers)
 
@@ -157,17 +147,13 @@ def _in_tier(only: Only, tier: str, tiers: tuple[Tier, ...]) -> Only:
     """Those of a tier as well, tier 0 being tier 1 without a payment method (L2); raises Invalid."""
     numbers = [str(number) for number in range(len(tiers) + 1)]
     if tier not in (*numbers, UNLIMITED):
-        raise _wrong_filter(f"such as tier = 2; tiers: {', '.join(numbers)}, {UNLIMITED}")
+        raise wrong_filter(f"such as tier = 2; tiers: {', '.join(numbers)}, {UNLIMITED}")
     only = replace(only, columns={**only.columns, "unlimited": int(tier == UNLIMITED)})
     if tier == UNLIMITED:
         return only
     method = {"0": False, "1": True}.get(tier, only.has_payment_method)
     nobody = only.has_payment_method not in (None, method)
     return replace(only, has_payment_method=method, spend=[] if nobody else spans_of(tiers, max(1, int(tier))))
-
-
-def _wrong_filter(right: str) -> Invalid:
-    return Invalid(f"filter must be {right}", field="filter")
 
 
 def list_page(
@@ -223,6 +209,7 @@ def get_me(request: Call) -> Me:
         role=caller.role,
         key_id=caller.key,
         operator=caller.operator,
+        operator_role=caller.operator_role if caller.operator else UNSET,
         expire_time=instant(caller.expires_at),
     )
 

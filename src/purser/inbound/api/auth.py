@@ -13,6 +13,7 @@ from purser.core.errors import Forbidden, NotFound, TooMany, Unauthenticated
 from purser.flows import access, reports, standing
 from purser.flows.access import Principal
 from purser.inbound.api.call import CALLER, HEADERS
+from purser.inbound.api.permissions import check_operator, manages
 from purser.inbound.api.problem import RETRY_AFTER
 from purser.inbound.desk import Desk
 from purser.store.db import Connection
@@ -57,6 +58,9 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
     account = connection.path_params.get("account")
     caller = await sync_to_thread(_authenticate, desk, secret, account)
     check(caller, who, account, connection.path_params.get("user"))
+    if caller.operator:
+        template = str(connection.scope["path_template"]).replace("/:", ":")
+        check_operator(caller.operator_role, str(connection.scope["method"]), template)  # type: ignore[typeddict-item]
     if not caller.operator and not route.opt.get(UNCOUNTED):
         wait = desk.count_request(caller.account)
         if wait > 0:
@@ -106,7 +110,7 @@ def check(caller: Principal, who: str, account: str | None, user: str | None) ->
         )
     if account is not None and account != caller.account:
         raise NotFound(f"there is no account {account!r:.70}", field="account")
-    if who == ADMIN and caller.role != "admin":
+    if who == ADMIN and not manages(caller.role):
         raise Forbidden(f"this needs the role admin; this key's user is {caller.role}")
-    if who == SELF and caller.role != "admin" and user != caller.user:
+    if who == SELF and not manages(caller.role) and user != caller.user:
         raise Forbidden(f"this needs the role admin, or the user's own key; this key's user is {caller.role}")

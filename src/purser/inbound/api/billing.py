@@ -16,6 +16,7 @@ from purser.core.period import DAY, format_instant, parse_instant
 from purser.core.rating import rate_of
 from purser.inbound.api.auth import MEMBER
 from purser.inbound.api.call import Call
+from purser.inbound.api.permissions import manages
 from purser.inbound.api.routes import get, post
 from purser.inbound.api.wire import DEFAULT_PAGE, MOST_PAGE, Compatible, Name, View, page
 from purser.store import accounts, prices, spending, usage
@@ -139,7 +140,7 @@ def money(nanos: int, per: int = 1) -> Money:
 
 def require_admin(call: Call, needed: bool, what: str) -> None:
     """Raises Forbidden where something of the whole account is asked for, person by person, by anybody but an admin."""
-    if needed and not (call.caller.operator or call.caller.role == "admin"):
+    if needed and not (call.caller.operator or manages(call.caller.role)):
         raise Forbidden(f"the role admin is needed {what}; this key's user is {call.caller.role}")
 
 

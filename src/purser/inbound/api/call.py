@@ -14,9 +14,11 @@ from purser.flows.access import Principal
 from purser.flows.idempotency import Repeatable
 from purser.inbound.api.bodies import read_body
 from purser.inbound.desk import Desk
+from purser.store.audit_log import Act
 
 REQUEST_ID, PATH, CALLER, BODY = "purser.request_id", "purser.path", "purser.caller", "purser.body"
 HEADERS = "purser.headers"  # more headers of the answer, whatever it will be
+_MOST_TOLD = 300  # characters of a path, or of what a program says it is
 _SMALL_BODY_BYTES = 32 * 1024
 
 
@@ -41,6 +43,22 @@ class Call(Request[Any, Any, State]):
     def request_id(self) -> str:
         """The id that the answer carries."""
         return str(self.scope.get(REQUEST_ID, ""))
+
+    @property
+    def act(self) -> Act:
+        """What the audit log tells of this request beside what it changes."""
+        caller = self.scope.get(CALLER)
+        by = caller if isinstance(caller, Principal) else Principal("", "", "", "")
+        return Act(
+            account=by.account,
+            actor=by.user,
+            key=by.key,
+            method=f"{self.method} {str(self.scope['path_template']).replace('/:', ':')}",
+            path=_printable(str(self.scope.get(PATH, ""))),
+            request=self.request_id,
+            user_agent=_printable(self.headers.get("user-agent", "")),
+            client=self.client.host if self.client else "",
+        )
 
     @property
     def repeatable(self) -> Repeatable | None:
@@ -77,3 +95,7 @@ class Call(Request[Any, Any, State]):
         if len(raw) <= _SMALL_BODY_BYTES:
             return read_body(raw, content_type, kind)
         return await sync_to_thread(read_body, raw, content_type, kind)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text[:_MOST_TOLD] if letter.isprintable())

@@ -15,6 +15,7 @@ from purser.inbound.api import users
 from purser.inbound.api.auth import ADMIN, MEMBER, SELF
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
+from purser.inbound.api.permissions import manages
 from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, instant, page
 from purser.store import accounts
@@ -177,7 +178,7 @@ def _end(call: Call, account: str, user: str | None, key: str) -> Response[Empty
 
 def _own(call: Call) -> str | None:
     """Whose keys the caller may see and end: all of them (None) as an admin, else the caller's own."""
-    return None if call.caller.operator or call.caller.role == "admin" else call.caller.user
+    return None if call.caller.operator or manages(call.caller.role) else call.caller.user
 
 
 @get(_ACCOUNT, MEMBER)

@@ -10,6 +10,7 @@ from litestar import route
 from litestar.concurrency import sync_to_thread
 from litestar.handlers import HTTPRouteHandler
 
+from purser.flows.audit_log import acting
 from purser.inbound.api.auth import may
 
 Answer = Callable[..., Any]
@@ -20,7 +21,10 @@ def _make(method: Any, path: str, who: str, *, counted: bool, status: int, liste
     def make(answer: Answer) -> HTTPRouteHandler:
         @wraps(answer)
         async def in_thread(**given: Any) -> Any:
-            return await sync_to_thread(answer, **given)
+            if method == "GET":
+                return await sync_to_thread(answer, **given)
+            with acting(given["request"].act):
+                return await sync_to_thread(answer, **given)
 
         decorate = route(
             path,

@@ -13,6 +13,7 @@ from purser.inbound.cli.show import ID, MONEY, NUMBER, STATE, WHEN, Column, conf
 from purser.inbound.cli.wire import at
 
 app = App(name="operator", help="Suspend an account, let it back in, or see leases. Needs the operator key.")
+app.command("purser.inbound.cli.operator_users:app", name="user", help="The operator's people, their roles and keys.")
 
 _ONE = (
     Column("account", "id"),

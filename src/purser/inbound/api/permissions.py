@@ -1,0 +1,78 @@
+"""Permissions as data: what each role of an account may do, and what each role of the operator's people (X2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from purser.core.errors import Forbidden
+
+# ── an account's people ──────────────────────────────────────────────────────────────────────────────────────────
+RUN = "run inference and view resources"
+OWN_KEYS = "make and end one's own API keys"
+OWN = "make resources, and manage one's own"
+OTHERS = "manage others' resources"
+ACCOUNT = "manage users, access, money and settings of the account"
+_EVERYBODY = frozenset({RUN, OWN_KEYS})
+ROLES: Mapping[str, frozenset[str]] = {
+    "inference-user": _EVERYBODY,
+    "contributor": _EVERYBODY | {OWN},
+    "user": _EVERYBODY | {OWN, OTHERS},
+    "admin": _EVERYBODY | {OWN, OTHERS, ACCOUNT},
+}
+
+
+def manages(role: str) -> bool:
+    """Whether a role of an account manages that account."""
+    return ACCOUNT in ROLES.get(role, ())
+
+
+# ── the operator's people ────────────────────────────────────────────────────────────────────────────────────────
+READ, PEOPLE, MONEY, ALL = "read", "people", "money", "all"
+OPERATORS: Mapping[str, frozenset[str]] = {
+    "owner": frozenset({READ, PEOPLE, MONEY, ALL}),
+    "finance": frozenset({READ, MONEY}),
+    "support": frozenset({READ, PEOPLE}),
+    "read-only": frozenset({READ}),
+}
+# What each route that is no GET needs of an operator; one that is not here is the owner's. Making a customer's key is
+# the owner's, since it spends the customer's money.
+_A, _O = "/v1/accounts/{account}", "/operator/v1/accounts"
+NEEDS: Mapping[str, str] = {
+    "POST /operator/v1/audit": READ,
+    f"POST {_A}/usageCosts:query": READ,
+    f"POST {_O}": PEOPLE,
+    f"POST {_O}/{{account}}:suspend": PEOPLE,
+    f"POST {_O}/{{account}}:reinstate": PEOPLE,
+    f"POST {_A}/users": PEOPLE,
+    f"PATCH {_A}/users/{{user}}": PEOPLE,
+    f"PATCH {_A}/apiKeys/{{key}}": PEOPLE,
+    f"POST {_A}/apiKeys:delete": PEOPLE,
+    f"POST {_A}/users/{{user}}/apiKeys:delete": PEOPLE,
+    f"PATCH {_A}/usageLimits": PEOPLE,
+    f"PATCH {_A}/users/{{user}}/usageLimits": PEOPLE,
+    f"POST {_A}/groupUsageLimitTiers": PEOPLE,
+    f"PATCH {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
+    f"DELETE {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
+    f"PATCH {_A}/groups/{{group}}/usageLimits": PEOPLE,
+    f"PATCH {_A}/quotas/{{quota}}": MONEY,
+    f"POST {_A}/paymentMethods": MONEY,
+    f"DELETE {_A}/paymentMethods/{{method}}": MONEY,
+    f"POST {_A}/credits:purchase": MONEY,
+    f"POST {_A}/invoices/{{invoice}}:pay": MONEY,
+    f"POST {_O}/{{account}}/grants": MONEY,
+    "POST /operator/v1/prices": MONEY,
+    "POST /operator/v1/months/{month}:close": MONEY,
+}
+
+
+def needed(method: str, route: str) -> str:
+    """What a route needs of an operator."""
+    return READ if method in ("GET", "HEAD") else NEEDS.get(f"{method} {route}", ALL)
+
+
+def check_operator(role: str, method: str, route: str) -> None:
+    """Whether an operator of this role may call a route; raises Forbidden naming the roles that may."""
+    need = needed(method, route)
+    if need not in OPERATORS.get(role, ()):
+        able = ", ".join(name for name, may in OPERATORS.items() if need in may)
+        raise Forbidden(f"this is not open to an operator of the role {role}; to: {able}")
