@@ -85,9 +85,9 @@ def changes(conn: sa.Connection, place: dict[sa.Column[Any], object], column: sa
         ("writer 1, commit", "its hash is not", f"DELETE FROM usage_events {_R1}"),
         ("writer 1, commit", "its hash is not", f"UPDATE usage_events SET quantities = quantities || ' ' {_R1}"),
         ("ada, usage event gateway/r1", "its digest", f"UPDATE usage_events SET digest = x'00' {_R1}"),
-        ("writer 1, commit 2", "gone", "UPDATE transactions SET seq = 60 WHERE seq = (SELECT seq FROM commits"
+        ("writer 1, commit 2", "gone", "UPDATE transactions SET seq = 500 WHERE seq = (SELECT seq FROM commits"
          " WHERE writer = 1 AND n = 2)"),
-        ("writer 1, step 60", "no commit covers", f"UPDATE usage_events SET seq = 60 {_R1}"),
+        ("writer 1, step 500", "no commit covers", f"UPDATE usage_events SET seq = 500 {_R1}"),
         ("writer 1, step 0", "no commit covers", f"UPDATE usage_events SET seq = 0 {_R1}"),
         ("writer 1, commit 4", "commit 3 before it", "DELETE FROM commits WHERE writer = 1 AND n = 3"),
         ("writer 1", "are there", "DELETE FROM commits WHERE writer = 1 AND n = 3"),
