@@ -17,7 +17,7 @@ from bench.overspend.work import CONTEXT_TOKENS, MOST_OUTPUT_TOKENS
 from bench.peers import Missing, Peer
 
 PEER = Peer("LiteLLM", "litellm", ("litellm[proxy]==1.108.7",), (3, 10))
-_OF_EACH = 12  # budgets of one amount: they stand in its configuration, so that it must know them when it starts
+_OF_EACH = 16  # budgets of one amount: they stand in its configuration, so that it must know them when it starts
 _WINDOW = "30d"
 
 # Its budgets of keys need its database, and that a program (Prisma's query engine) that is in no package registry and
