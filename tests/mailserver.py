@@ -21,6 +21,7 @@ class MailServer:
         self.mails: list[EmailMessage] = []
         self.says_to_address: dict[str, str] = {}
         self.says_to_mail = "250 OK"
+        self.says_to_goodbye = "221 Bye"
         self.logins: list[tuple[str, str]] = []
         self.port = 0
         self._lock = threading.Lock()
@@ -40,6 +41,9 @@ class MailServer:
         with self._lock:
             self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
         return self.says_to_mail
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:
+        return self.says_to_goodbye
 
     def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         if isinstance(data, LoginPassword):

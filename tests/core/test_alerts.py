@@ -81,3 +81,10 @@ def test_attempts_come_later_and_later_until_the_last() -> None:
     assert waits[:3] == [5 * SECOND, 30 * SECOND, 2 * MINUTE]
     assert waits == sorted(waits, key=lambda wait: wait or 0)
     assert next_attempt_at(len(WAITS) + 1, 0) is None
+
+
+def test_a_limit_that_is_not_reached_this_month_has_no_date() -> None:
+    """However far away: at ten cents of $50,000 it would be after the last year that there is."""
+    far = Spend("2026-03", USD // 10, 50_000 * USD, START, START + 20 * DAY)
+    assert reached_at(far) is None
+    assert reached_at(spend(40_000, 50_000, days=20)) == START + 25 * DAY

@@ -133,6 +133,21 @@ def test_an_address_that_does_not_exist_is_given_up_at_once_and_one_that_is_full
     assert states == {"gone@example.com": GIVEN_UP, "full@example.com": PENDING}
 
 
+@pytest.mark.parametrize("goodbye", ["421 closing", "250 OK"])
+def test_what_a_server_says_to_goodbye_makes_no_difference(post: Post, goodbye: str) -> None:
+    post.server.says_to_goodbye = goodbye
+    post.server.says_to_address = {"gone@example.com": "550 no such user"}
+    post.write("one")
+    post.write("gone", "gone@example.com")
+    courier = post.courier()
+    courier.deliver()
+    assert post.row("one").state == SENT
+    with post.db.read() as conn:
+        (gone,) = rows.list_for(conn, "ada", "gone@example.com", 9)
+    assert (gone.state, gone.status) == (GIVEN_UP, 550)
+    assert len(post.server.mails) == 1
+
+
 def test_while_no_server_answers_it_is_tried_for_two_days_and_then_given_up(post: Post) -> None:
     post.write("one")
     courier = post.courier(SmtpMail("smtp://127.0.0.1:1", "billing@example.com"))

@@ -47,14 +47,16 @@ def share_of(limit_nanos: int | None) -> int | None:
 
 
 def reached_at(spend: Spend) -> int | None:
-    """When the limit is reached at the month's average pace so far; None where too little is known, or no limit."""
+    """When the limit is reached at the month's average pace so far; None where it is not before the month's end, or too
+    little is known."""
     since = max(month_start(spend.month), spend.opened_at)
     span = spend.now - since
     if spend.limit_nanos is None or span < _LEAST_SPAN or spend.now >= month_end(spend.month):
         return None
     if not 0 < spend.used_nanos < spend.limit_nanos:
         return None
-    return spend.now + (spend.limit_nanos - spend.used_nanos) * span // spend.used_nanos
+    at = spend.now + (spend.limit_nanos - spend.used_nanos) * span // spend.used_nanos
+    return at if at < month_end(spend.month) else None
 
 
 def list_due(spend: Spend, wish: Wish, told: Collection[Alert]) -> list[Alert]:
@@ -70,8 +72,7 @@ def list_due(spend: Spend, wish: Wish, told: Collection[Alert]) -> list[Alert]:
     if share is not None and share > highest:
         alerts[share] = Alert(SPEND, share, spend.limit_nanos)
     due = [alerts[amount] for amount in sorted(alerts) if 0 < amount <= spend.used_nanos]
-    if wish.forecast and share is not None and spend.used_nanos < share:
-        at = reached_at(spend)
-        if at is not None and at < month_end(spend.month):
-            due.append(Alert(FORECAST, spend.limit_nanos or 0, spend.limit_nanos))
+    forecast = wish.forecast and share is not None and spend.used_nanos < share
+    if forecast and reached_at(spend) is not None:
+        due.append(Alert(FORECAST, spend.limit_nanos or 0, spend.limit_nanos))
     return [alert for alert in due if (alert.kind, alert.amount_nanos) not in known]

@@ -36,6 +36,16 @@ def compose(message: Message, sender: str) -> EmailMessage:
     return mail
 
 
+def _leave(server: smtplib.SMTP) -> None:
+    """Say goodbye: whatever is answered, the mail is taken or refused by now."""
+    try:
+        server.quit()
+    except (OSError, smtplib.SMTPException) as error:
+        log.debug("a mail server ended badly: %s", error)
+    finally:
+        server.close()
+
+
 class SmtpMail:
     """Sends through one SMTP server: smtps://user:password@host:465, or smtp://host:587 with STARTTLS.
 
@@ -56,8 +66,11 @@ class SmtpMail:
         """Hand one mail to the server; raises Undelivered, final where it refuses this address or this mail."""
         mail = compose(message, self._sender)
         try:
-            with self._connect() as server:
+            server = self._connect()
+            try:
                 server.send_message(mail)
+            finally:
+                _leave(server)
         except smtplib.SMTPRecipientsRefused as refused:
             status, words = next(iter(refused.recipients.values()))
             raise _refused(status, words, final=status >= 500) from None

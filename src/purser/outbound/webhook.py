@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from purser.core.message import WEBHOOK
 from purser.core.webhook import check_url, is_public, sign
 from purser.outbound.messages import Message, Undelivered
 
+log = logging.getLogger("purser.webhook")
 _TIMEOUT_SECONDS = 10
 _MOST_SECONDS = 20  # for all of it, however slowly an answer comes in
 _READ_BYTES = 4_096
@@ -74,11 +76,13 @@ class HttpWebhooks:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise Undelivered(f"{host} cannot be found: {error}") from error
+            log.info("a webhook to %s: %s", host, error)
+            raise Undelivered(f"{host} has no public address") from error
         addresses = [str(each[4][0]) for each in found]
         wrong = next((each for each in addresses if not (self._private or is_public(each))), None)
         if wrong is not None:
-            raise Undelivered(f"{host} leads to {wrong}, which is no public address")
+            log.info("a webhook to %s leads to %s", host, wrong)
+            raise Undelivered(f"{host} has no public address")  # and no more is told: it may be a name of this network
         return addresses[0]
 
 

@@ -42,7 +42,7 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "grants": ("credits", ("kind", "granted", "expires_at", "source")),
     "invoices": ("invoices", ("number", "type", "month", "total", "paid", "state")),
     "notifications": ("notificationSettings", ("thresholds", "forecast")),
-    "webhook_endpoints": ("webhookEndpoints", ("url", "topics", "disabled_at", "removed_at")),
+    "webhook_endpoints": ("webhookEndpoints", ("topics", "created_at", "disabled_at", "removed_at")),
     "price_books": ("prices", ("effective_at",)),
     "price_changes": ("prices", ("model",)),
 }

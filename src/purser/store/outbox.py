@@ -25,8 +25,8 @@ def get(conn: Connection, account: str, id_: str) -> Row | None:
 
 
 def list_due(conn: Connection, kind: str, now: int, most: int, each: int) -> list[tuple[str, str]]:
-    """Messages of a kind to send now, the longest due first: (account, id), at most `each` for one target."""
-    turn = sa.func.row_number().over(partition_by=(c.account, c.target), order_by=(c.due_at, c.id)).label("turn")
+    """Messages of a kind to send now, the longest due first: (account, id), at most `each` for one account."""
+    turn = sa.func.row_number().over(partition_by=c.account, order_by=(c.due_at, c.id)).label("turn")
     due = sa.select(c.account, c.id, c.due_at, turn).where(c.state == PENDING, c.kind == kind, c.due_at <= now)
     of = due.subquery()
     found = conn.execute(

@@ -87,14 +87,14 @@ def _list(conn: Connection, account: str, now: int) -> list[AlertView]:
     return found
 
 
-@get(f"{_ACCOUNT}/alerts", MEMBER, counted=False)
+@get(f"{_ACCOUNT}/alerts", MEMBER)
 def list_alerts(request: Call, account: Name) -> AlertList:
     """List this month's alerts: what is told by default and by the account's wish, and when it was."""
     with request.desk.read() as conn:
         return AlertList(_list(conn, account, request.desk.clock.now()))
 
 
-@post(f"{_ACCOUNT}/alerts", ADMIN, counted=False, status=201)
+@post(f"{_ACCOUNT}/alerts", ADMIN, status=201)
 def add_alert(request: Call, account: Name, data: JSONBody[NewAlert]) -> Response[AlertView]:
     """Have an amount of each month's spend told once; one that is there already stays."""
     amount = parse_usd(data.threshold_usd, "thresholdUsd")
@@ -120,14 +120,14 @@ def _settings(conn: Connection, account: str) -> SettingsView:
     )
 
 
-@get(f"{_ACCOUNT}/notificationSettings", MEMBER, counted=False)
+@get(f"{_ACCOUNT}/notificationSettings", MEMBER)
 def get_settings(request: Call, account: Name) -> SettingsView:
     """Get what is told of an account's spend."""
     with request.desk.read() as conn:
         return _settings(conn, account)
 
 
-@patch(f"{_ACCOUNT}/notificationSettings", ADMIN, counted=False)
+@patch(f"{_ACCOUNT}/notificationSettings", ADMIN)
 def update_settings(request: Call, account: Name, data: JSONBody[ChangedSettings]) -> Response[SettingsView]:
     """Set the thresholds that are told, all of them at once; 80 % of the limit is told in any case."""
     field = "monthlySpendThresholds"

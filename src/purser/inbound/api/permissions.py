@@ -35,12 +35,12 @@ OPERATORS: Mapping[str, frozenset[str]] = {
     "read-only": frozenset({READ}),
 }
 # What each route that is no GET needs of an operator; one that is not here is the owner's. Making a customer's key is
-# the owner's, since it spends the customer's money.
+# the owner's, since it spends the customer's money; opening an account makes one, and may give credit; and where a
+# customer's events are sent is the owner's too.
 _A, _O = "/v1/accounts/{account}", "/operator/v1/accounts"
 NEEDS: Mapping[str, str] = {
     "POST /operator/v1/audit": READ,
     f"POST {_A}/usageCosts:query": READ,
-    f"POST {_O}": PEOPLE,
     f"POST {_O}/{{account}}:suspend": PEOPLE,
     f"POST {_O}/{{account}}:reinstate": PEOPLE,
     f"POST {_A}/users": PEOPLE,
@@ -48,6 +48,8 @@ NEEDS: Mapping[str, str] = {
     f"PATCH {_A}/apiKeys/{{key}}": PEOPLE,
     f"POST {_A}/apiKeys:delete": PEOPLE,
     f"POST {_A}/users/{{user}}/apiKeys:delete": PEOPLE,
+    f"POST {_A}/alerts": PEOPLE,
+    f"PATCH {_A}/notificationSettings": PEOPLE,
     f"PATCH {_A}/usageLimits": PEOPLE,
     f"PATCH {_A}/users/{{user}}/usageLimits": PEOPLE,
     f"POST {_A}/groupUsageLimitTiers": PEOPLE,

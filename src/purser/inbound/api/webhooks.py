@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 from purser.core.period import format_instant
 from purser.core.webhook import show_secret
 from purser.flows import standing, webhooks
-from purser.inbound.api.auth import ADMIN, MEMBER
+from purser.inbound.api.auth import ADMIN
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import delete, get, post
@@ -103,7 +103,7 @@ def _delivery(row: Row) -> DeliveryView:
     )
 
 
-@get(_PATH, MEMBER)
+@get(_PATH, ADMIN)
 def list_endpoints(request: Call, account: Name) -> EndpointList:
     """List the webhook endpoints."""
     with request.desk.read() as conn:
@@ -124,7 +124,7 @@ def add_endpoint(request: Call, account: Name, data: JSONBody[NewEndpoint]) -> R
     return once(request, add, 201)
 
 
-@get(_PATH + "/{endpoint:str}", MEMBER)
+@get(_PATH + "/{endpoint:str}", ADMIN)
 def get_endpoint(request: Call, account: Name, endpoint: Name) -> EndpointView:
     """Get a webhook endpoint."""
     with request.desk.read() as conn:
@@ -142,7 +142,7 @@ def remove_endpoint(request: Call, account: Name, endpoint: Name) -> Response[Em
     return once(request, remove)
 
 
-@get(_PATH + "/{endpoint:str}/deliveries", MEMBER)
+@get(_PATH + "/{endpoint:str}/deliveries", ADMIN)
 def list_deliveries(
     request: Call, account: Name, endpoint: Name, page_size: PageSize = None, page_token: PageToken = None
 ) -> DeliveryList:
