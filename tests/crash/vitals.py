@@ -88,5 +88,5 @@ def _look(pid: int) -> Sample | None:
     try:
         resident = int((folder / "statm").read_text().split()[1])
         return Sample(resident * _PAGE, len(list((folder / "fd").iterdir())))
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has ended, or is just ending
         return None
