@@ -58,7 +58,7 @@ def test_a_commit_whose_outcome_nobody_told_is_there_exactly_once(between: Betwe
         seq, event = books.writer.seq, books.event("ada", f"r{n}", (10, 0, 10))
         between.lose(what)
         books.settle(event)
-        assert eventually(lambda n=n: between.lost == n), "it counts when all is done, which may be a moment later"  # type: ignore[misc]
+        assert eventually(lambda n=n: between.lost == n, 20)  # type: ignore[misc]  # it counts when all is done
         assert books.writer.seq == seq + 1
     assert settled(books) == ["r0", "r1", "r2", "r3"]
     assert books.writer.open
