@@ -169,6 +169,8 @@ def test_a_raised_cap_admits_and_a_lowered_one_refuses_at_once(rig: Rig) -> None
     eve.spend()
     eve.limit("0.02")
     assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 200)
+    eve.spend()
+    assert parse_usd("0.015") < eve.cost() <= parse_usd("0.02"), "what the row counted is not taken off again"
     eve.limit("0.01")
     assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 402)
     eve.limit(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from purser.core import lease
 from purser.core.budget import MONTHLY, Bound, Budget, span
 from purser.core.errors import Broken, Invalid, NotFound
@@ -46,17 +48,25 @@ def set_budget(tx: Tx, account: str, key: str, budget: Budget | None) -> None:
     tx.touch(account)
 
 
-def apply(tx: Tx, account: str, kind: str, user: str, budget: Budget | None) -> None:
-    """A user may spend this much of a month on its row of this kind; nothing limits it there where None."""
-    _apply(tx, RowKey(account, kind, f"{user}/{MONTHLY}/{month_of(tx.now)}"), budget)
+def apply(tx: Tx, account: str, kind: str, user: str, budget: Budget | None, spent: Sequence[tuple[str, int]]) -> None:
+    """A user may spend this much of a month on its row of this kind; nothing limits it there where None.
+
+    `spent` is what the user's requests of the month cost, in parts as `usage.sum_by_user` has them.
+    """
+    key = RowKey(account, kind, f"{user}/{MONTHLY}/{month_of(tx.now)}")
+    mine = headroom.mark(key)
+    _apply(tx, key, budget, sum(cost for counted, cost in spent if mine not in counted))
 
 
-def _apply(tx: Tx, key: RowKey, budget: Budget | None) -> None:
-    """Set what a row allows, where there is one; None takes the limit away."""
+def _apply(tx: Tx, key: RowKey, budget: Budget | None, uncounted: int | None = None) -> None:
+    """Set what a row allows, where there is one; None takes the limit away. What does not count on it is summed here
+    where it is not given."""
     row = headroom.lock_row(tx.conn, key)
     if row is None:
         return
-    amount = 0 if budget is None else _room(tx.conn, key, budget.nanos)
+    if budget is not None and uncounted is None:
+        uncounted = _sum_uncounted(tx.conn, key)
+    amount = 0 if budget is None else max(0, budget.nanos - (uncounted or 0))
     headroom.put_row(tx.conn, key, lease.change(row, amount, budget is not None))
     if budget is not None and row.taken > amount:
         headroom.set_wanted(tx.conn, key, tx.now)

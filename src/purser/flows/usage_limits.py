@@ -9,10 +9,10 @@ from purser.core.cap import check_cap, check_tier
 from purser.core.errors import Conflict, Forbidden, NotFound
 from purser.core.ids import check_name
 from purser.core.lease import GROUP, USER
-from purser.core.period import month_of
+from purser.core.period import month_end, month_of, month_start
 from purser.flows import budgets, standing
 from purser.flows.caps import get_bound
-from purser.store import accounts, caps, headroom
+from purser.store import accounts, caps, headroom, usage
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
@@ -110,8 +110,12 @@ def _apply_to_all(tx: Tx, account: str) -> None:
 def _apply(tx: Tx, account: str, users: Sequence[str]) -> None:
     """What these users may spend is in force at once; what is held already as L5 has it. `users` are in order."""
     bounds = {user: get_bound(tx.conn, account, user) for user in users}
+    month = month_of(tx.now)
+    spent = usage.sum_by_user(tx.conn, account, month_start(month), month_end(month)) if users else {}
     for kind in (GROUP, USER):  # rows are locked in their order everywhere
         for user in users:
             bound = bounds[user]
-            budgets.apply(tx, account, kind, user, bound.budget if bound and bound.kind == kind else None)
+            budgets.apply(
+                tx, account, kind, user, bound.budget if bound and bound.kind == kind else None, spent.get(user, ())
+            )
     tx.touch(account)
