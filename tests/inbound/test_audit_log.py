@@ -142,11 +142,13 @@ def test_no_entry_holds_a_secret(house: House) -> None:
     ada = house.open("ada")
     made = ada.post("/v1/accounts/ada/apiKeys", {"displayName": "ci"}).json["key"]
     house.card("ada")
+    hook = house.operator.post("/v1/accounts/ada/webhookEndpoints", {"url": "https://example.com/hooks/s3cr3t"}).json
     kept = str(databases.rows(house.db)["audit_log"])
+    assert hook["id"] in kept
     rows = databases.rows(house.db)
     columns = [column.name for column in metadata.tables["meta"].c]
     pepper = next(dict(zip(columns, row, strict=True))["value"] for row in rows["meta"] if row[0] == "key_pepper")
-    for secret in (made, ada.key, OPERATOR_KEY, "pm_card_visa", pepper):
+    for secret in (made, "s3cr3t", hook["secret"], ada.key, OPERATOR_KEY, "pm_card_visa", pepper):
         assert secret
         assert str(secret) not in kept
     assert made[:11] in kept, "the key is told by how it begins"

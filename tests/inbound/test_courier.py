@@ -133,6 +133,18 @@ def test_an_address_that_does_not_exist_is_given_up_at_once_and_one_that_is_full
     assert states == {"gone@example.com": GIVEN_UP, "full@example.com": PENDING}
 
 
+def test_one_accounts_backlog_does_not_come_before_everybodys(post: Post) -> None:
+    """However many addresses it has, and though its messages are older."""
+    for n in range(40):
+        post.write(f"mine {n}", f"ada-{n % 20}@example.com")
+    post.later(SECOND)
+    post.run(lambda tx: accounts.open_account(tx, "bob", "bob@example.com"))
+    post.run(lambda tx: outbox.write_mail(tx, "bob", "test", "his", "bob@example.com", Letter("His", "his\n")))
+    with post.db.read() as conn:
+        due = rows.list_due(conn, MAIL, post.world.wall(), 10, 2)
+    assert [account for account, _ in due] == ["ada", "ada", "bob"]
+
+
 @pytest.mark.parametrize("goodbye", ["421 closing", "250 OK"])
 def test_what_a_server_says_to_goodbye_makes_no_difference(post: Post, goodbye: str) -> None:
     post.server.says_to_goodbye = goodbye

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,8 @@ def test_a_server_without_fsync_is_refused() -> None:
     try:
         careless = postgres.start(fsync="off")
     except postgres.CannotStart as error:
+        if "CI" in os.environ:
+            raise
         pytest.skip(str(error))
     db = Database(careless.url)
     try:
