@@ -8,7 +8,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,24 @@ class Rig:
     def chat(self, text: str, *, headers: dict[str, str] | None = None, **more: Any) -> Answered:
         body = {"model": "tiny", "messages": [{"role": "user", "content": text}], **more}
         return self.send("/v1/chat/completions", body, headers=headers)
+
+    def open_stream(self, text: str, **more: Any) -> Generator[bytes]:
+        """A stream's lines as they come; the client hangs up when the generator is closed."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        body = {"model": "tiny", "messages": [{"role": "user", "content": text}], "stream": True, **more}
+        line.request(
+            "POST",
+            "/v1/chat/completions",
+            json.dumps(body).encode(),
+            {"authorization": f"Bearer {self.key}", "content-type": "application/json"},
+        )
+        answer = line.getresponse()
+        try:
+            assert answer.status == 200
+            yield from answer
+        finally:
+            answer.close()
+            line.close()
 
     def balance(self, account: str = "ada") -> reports.Balance:
         held = self.on_loop(lambda: self.gateway.held_by_month(account))

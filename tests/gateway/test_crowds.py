@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from decimal import Decimal
-from typing import Any
 
 from purser.flows import accounts
 from purser.flows.queue import Done
@@ -37,13 +37,15 @@ def test_a_crowd_that_cannot_be_served_asks_the_store_a_few_times(rig: Rig) -> N
     def ask(number: int) -> Answered:
         return rig.chat(f"{number}", model="dear", max_tokens=100)  # $0.008 and the input: one fits beside the first
 
-    with ThreadPoolExecutor(CROWD + 1) as clients:
-        slow: dict[str, Any] = {"model": "dear", "max_tokens": 200, "stream": True}
-        first = clients.submit(rig.chat, "slow [[tokens=200]] [[pace=100]]", **slow)
+    with (
+        ThreadPoolExecutor(CROWD) as clients,
+        closing(rig.open_stream("slow [[tokens=200]] [[pace=5]]", model="dear", max_tokens=200)) as first,
+    ):
+        assert next(first)
         assert rig.eventually(lambda: rig.on_loop(lambda: rig.gateway.held("bob")) > CENTS_2 * 8 // 10)
         asked = count_questions(rig)
         refused = list(clients.map(ask, range(CROWD)))
-        assert first.result().status == 200
+        assert rig.on_loop(lambda: rig.gateway.held("bob")) > CENTS_2 * 8 // 10, "the stream runs on"
     assert {answer.status for answer in refused} == {402}
     assert all("is held for what is running" in answer.error["message"] for answer in refused)
     assert all(Decimal(answer.error["held_usd"]) > Decimal("0.016") for answer in refused)

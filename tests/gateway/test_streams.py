@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -133,7 +131,7 @@ def test_usage_that_contradicts_itself_is_quarantined(rig: Rig) -> None:
 # ── slices and the limit ─────────────────────────────────────────────────────────────────────────────────────────
 def test_a_long_stream_holds_one_slice_at_a_time(tmp_path: Path) -> None:
     with running(tmp_path, Policy(requests_per_minute_unverified=6000, slice_tokens=64)) as rig:
-        text = open_stream(rig, "long [[tokens=600]] [[pace=400]]", model="dear", max_tokens=2000)
+        text = rig.open_stream("long [[tokens=600]] [[pace=400]]", model="dear", max_tokens=2000)
         next(text)
         most = 0
         for _ in text:
@@ -143,22 +141,6 @@ def test_a_long_stream_holds_one_slice_at_a_time(tmp_path: Path) -> None:
         assert slice_cost * 9 < most
         assert json.loads(rig.events()[0].quantities)["output_tokens"] == 600
         assert rig.events()[0].held >= rig.events()[0].cost
-
-
-def open_stream(rig: Rig, text: str, **more: Any) -> Iterator[bytes]:
-    """A stream's lines as they come."""
-    line = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)
-    body = {"model": "tiny", "messages": [{"role": "user", "content": text}], "stream": True, **more}
-    line.request(
-        "POST",
-        "/v1/chat/completions",
-        json.dumps(body).encode(),
-        {"authorization": f"Bearer {rig.key}", "content-type": "application/json"},
-    )
-    answer = line.getresponse()
-    assert answer.status == 200
-    yield from answer
-    line.close()
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -185,7 +167,7 @@ def test_a_stream_is_cut_at_the_end_of_the_money_and_ends_properly(tmp_path: Pat
 def test_a_cut_stream_goes_on_when_credit_comes_in_time(tmp_path: Path) -> None:
     policy = Policy(requests_per_minute_unverified=6000, slice_tokens=32, signup_credit_nanos=30_000_000)
     with running(tmp_path, policy) as rig:
-        lines = open_stream(rig, "long [[tokens=600]] [[pace=300]]", model="dear", max_tokens=2000)
+        lines = rig.open_stream("long [[tokens=600]] [[pace=300]]", model="dear", max_tokens=2000)
         next(lines)
         rig.write(lambda tx: credits.give_credit(tx, "ada", 1_000_000_000))
         text = b"".join(lines)
