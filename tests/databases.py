@@ -112,8 +112,10 @@ def at(path: Path, *, bare: bool = False, like: Path | None = None) -> str:
     A new one `like` another is a copy of it; nobody may be connected to that.
     """
     if is_sqlite():
-        if like is not None and not path.exists():
+        if not path.exists() and like is not None:
             shutil.copyfile(like, path)
+        elif not path.exists() and not bare:
+            path.write_bytes(_empty_file())
         return f"sqlite:///{path}"
     server = _server()
     with server.making:
@@ -150,6 +152,11 @@ def _empty() -> sqlite3.Connection:
         _driver(connection).backup(kept)
     db.dispose()
     return kept
+
+
+@cache
+def _empty_file() -> bytes:
+    return _empty().serialize()
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:

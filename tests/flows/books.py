@@ -11,8 +11,6 @@ from purser.core.policy import Policy
 from purser.flows import accounts, audit, metering, setup
 from purser.flows.metering import Reported
 from purser.flows.payments import Card
-from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
 from tests import databases
 
@@ -40,8 +38,7 @@ class World:
 @contextmanager
 def open_books(policy: Policy | None = None, *, audited: bool = True) -> Iterator[tuple[Writer, World]]:
     """Books with a model `tiny` at one dollar a token in and out; at the end every invariant is checked."""
-    db, world = Database(databases.without_path()), World()
-    upgrade(db)
+    db, world = databases.with_tables(), World()
     writer = Writer(db, world, policy or Policy(), host="here", pid=1)
     writer.run(lambda tx: setup.prepare(tx, {"tiny": {"input": "1000000.00", "output": "1000000.00"}}, None))
     yield writer, world

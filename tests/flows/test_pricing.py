@@ -13,8 +13,6 @@ from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
 from purser.flows import pricing, setup
 from purser.store import prices
-from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.flows.books import World, open_books
@@ -34,8 +32,7 @@ def costs(writer: Writer, at: int) -> dict[str, int]:
 @pytest.fixture
 def unpriced() -> Iterator[Writer]:
     """A writer of books without any prices."""
-    db = Database(databases.without_path())
-    upgrade(db)
+    db = databases.with_tables()
     writer = Writer(db, World(), Policy(), host="here", pid=1)
     writer.run(lambda tx: setup.prepare(tx, {}, None))
     yield writer

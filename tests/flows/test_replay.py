@@ -26,7 +26,6 @@ from purser.flows.replay import Moment, Plan, Replay, Report
 from purser.inbound.world import ManualWorld
 from purser.store import invoices
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Writer
 from tests import databases
 from tests.flows.readding import PRICE, USD, add
@@ -52,7 +51,6 @@ def replay(
     trace = list(rows)
     found = survey([trace])
     db = Database(databases.at(path))
-    upgrade(db)
     clock = ManualWorld(found.first_at)
     try:
         with closing(Writer(db, clock, Policy(), host="test", pid=1)) as writer:

@@ -17,7 +17,6 @@ from purser.flows import invoicing, metering, setup
 from purser.flows.audit import audit
 from purser.flows.metering import Reported
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.flows.books import USD, World, open_account
@@ -38,7 +37,6 @@ class Two:
     def __init__(self, path: Path) -> None:
         self.world = World()
         self.db = Database(databases.at(path / "purser.db"))
-        upgrade(self.db)
         self.one, self.other = (Writer(self.db, self.world, Policy(), host="here", pid=pid) for pid in (1, 2))
         prices = {name: {"input": "1000000.00", "output": "1000000.00"} for name in ("tiny", "dear")}
         self.one.run(lambda tx: setup.prepare(tx, prices, None))

@@ -27,7 +27,6 @@ from purser.modelserver import Settings as EngineSettings
 from purser.settings import ModelSettings
 from purser.store import usage
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
 from tests import databases
 
@@ -86,7 +85,6 @@ class Rig:
     def __init__(self, folder: Path, policy: Policy, models: tuple[ModelSettings, ...] | None, engines: int) -> None:
         self.world, self.policy = World(), policy
         self.db = Database(databases.at(folder / "purser.db"))
-        upgrade(self.db)
         self.writer = Writer(self.db, self.world, policy, host="here", pid=1)
         self._heard: list[Callable[[set[str]], None]] = []
         self.queue = WriteQueue(self.writer, on_touched=self._on_touched)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from litestar import Litestar
+from litestar.datastructures import State
+
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
 from purser.flows import setup
@@ -18,13 +21,14 @@ from purser.flows.queue import WriteQueue
 from purser.http.asgi import answer_with
 from purser.http.problem import refuse_in_problem
 from purser.http.server import Server
-from purser.inbound.api import create_app, sign_in_token
+from purser.inbound.api import sign_in_token
+from purser.inbound.api.app import create_routes
+from purser.inbound.api.front import Front
 from purser.inbound.desk import Desk
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld
 from purser.outbound.testpay import TestProvider
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Writer
 from tests import databases
 
@@ -94,6 +98,9 @@ class Client:
         return self.call("DELETE", path, headers=headers)
 
 
+_spare: list[Litestar] = []  # making the routes takes longer than most tests: houses that are closed leave theirs
+
+
 class House:
     """Database, writer, worker and control plane of one process."""
 
@@ -102,7 +109,6 @@ class House:
         self.wait_seconds = 0
         self.world = ManualWorld(parse_instant("2026-03-01T09:00:00Z"))
         self.db = Database(databases.at(folder / "purser.db"))
-        upgrade(self.db)
         self.writer = Writer(self.db, self.world, Policy(), host="here", pid=1)
         self.queue = WriteQueue(self.writer)
         self.queue.run(lambda tx: setup.prepare(tx, PRICES, OPERATOR_KEY))
@@ -120,7 +126,9 @@ class House:
         return self.wait_seconds
 
     async def _start(self) -> Server:
-        server = Server(answer_with(create_app(self.desk)), refuse=refuse_in_problem)
+        self._routes = _spare.pop() if _spare else create_routes(State())
+        self._routes.state.desk = self.desk
+        server = Server(answer_with(Front(self._routes, self.world)), refuse=refuse_in_problem)
         await server.start()
         return server
 
@@ -129,6 +137,7 @@ class House:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
         self._loop.close()
+        _spare.append(self._routes)
         self.queue.stop()
         self.writer.close()
         self.db.dispose()

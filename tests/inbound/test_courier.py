@@ -19,7 +19,6 @@ from purser.outbound.mail import FolderMail, SmtpMail, mail_by
 from purser.outbound.messages import Message, Undelivered
 from purser.store import outbox as rows
 from purser.store.db import Database, Row
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.flows.books import World
@@ -34,7 +33,6 @@ class Post:
     def __init__(self, path: Path, server: MailServer) -> None:
         self.server, self.world = server, World()
         self.db = Database(databases.at(path))
-        upgrade(self.db)
         self.writers = [self._writer(1)]
         self.run(lambda tx: setup.prepare(tx, {"tiny": {"input": "1.00", "output": "1.00"}}, None))
         self.run(lambda tx: accounts.open_account(tx, "ada", ADA))

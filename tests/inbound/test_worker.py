@@ -27,7 +27,6 @@ from purser.store import accounts as account_rows
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.usage import Event
 from purser.store.writers import Tx, Writer
 from tests import databases
@@ -62,7 +61,6 @@ class Shop:
     def __init__(self, path: Path, world: SystemWorld | None = None) -> None:
         self.world = ManualWorld(START) if world is None else world
         self.db = Database(databases.at(path))
-        upgrade(self.db)
         self.writer = Writer(self.db, self.world, Policy(), host="here", pid=1)
         self.run = self.writer.run
         self.run(lambda tx: setup.prepare(tx, {"tiny": {"input": "1000000.00", "output": "1000000.00"}}, None))

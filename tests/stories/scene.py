@@ -26,7 +26,6 @@ from purser.inbound.world import ManualWorld
 from purser.outbound.testpay import TestProvider
 from purser.store import prices
 from purser.store.db import Database
-from purser.store.upgrade import upgrade
 from purser.store.writers import Tx, close_writer
 from tests import databases
 from tests.stories.gateways import Gateway, Request
@@ -97,8 +96,6 @@ class Scene:
         """Start the clock, make the database, and let the first gateway and the worker run."""
         self.world = StoryWorld(at, self.seed)
         self.db = databases.with_tables() if self.file is None else Database(databases.at(self.file))
-        if self.file is not None:
-            upgrade(self.db)
         self.use_gateway("g1")
         self.worker = StoryWorker(self.db, self.write, self.world, TestProvider())
         self.worker.beat = self.beat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -13,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from purser.core.errors import Broken
 from purser.store import accounts
-from purser.store.db import Connection, Database
+from purser.store.db import Database
 from purser.store.inspection import TABLES, digest_tables
 from purser.store.presence import UPGRADE, lock_one, open_lock_file
 
@@ -42,21 +43,28 @@ def upgrade(db: Database) -> None:
 def _upgrade(db: Database) -> None:
     with db.engine.connect().execution_options(immediate=True) as connection, connection.begin():
         lock_one(connection, UPGRADE)
-        config = _config(connection)
-        script = ScriptDirectory.from_config(config)
+        head, known = _versions()
         at = MigrationContext.configure(connection).get_current_revision()
-        if at is not None and at not in {revision.revision for revision in script.walk_revisions()}:
+        if at is not None and at not in known:
             raise Broken(f"the database is at version {at}, which this program does not know: install a newer Purser")
-        if at != script.get_current_head():
+        if at != head:
             if at is not None and not db.is_sqlite:  # every transaction begins with an update of this table
                 connection.exec_driver_sql("LOCK TABLE writers IN EXCLUSIVE MODE")
+            config = _config()
+            config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if db.is_sqlite:
                 accounts.set_meta(connection, TABLES, digest_tables(connection))
 
 
-def _config(connection: Connection) -> Config:
+@cache
+def _versions() -> tuple[str | None, frozenset[str]]:
+    """The version that this program's tables have, and all that it knows."""
+    script = ScriptDirectory.from_config(_config())
+    return script.get_current_head(), frozenset(revision.revision for revision in script.walk_revisions())
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
     return config

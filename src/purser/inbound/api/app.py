@@ -72,14 +72,18 @@ set_asyncio_executor(ThreadPoolExecutor(16, thread_name_prefix="purser-api"))
 
 def create_app(desk: Desk) -> App:
     """The control plane for a desk; serve it through purser.http.asgi.answer_with."""
-    app = Litestar(
+    return Front(create_routes(State({"desk": desk})), desk.queue.writer.world)
+
+
+def create_routes(state: State) -> Litestar:
+    """Every route, for the `desk` of a state."""
+    return Litestar(
         route_handlers=ROUTES,
         request_class=Call,
         guards=[guard],
         exception_handlers={Exception: answer_error},
-        state=State({"desk": desk}),
+        state=state,
         openapi_config=openapi.CONFIG,
         request_max_body_size=MOST_BODY_BYTES,
         logging_config=None,
     )
-    return Front(app, desk.queue.writer.world)
