@@ -69,7 +69,8 @@ def test_commits_lost_with_a_damaged_log_are_missed(tmp_path: Path) -> None:
     """SQLite takes a log up to its first wrong checksum for whole; what this machine has seen says that it is not."""
     (tmp_path / "purser.toml").write_text(_CONFIG.format(upstream="http://127.0.0.1:9/v1"))
     path, log = tmp_path / "purser.db", tmp_path / "purser.db-wal"
-    with serving(tmp_path, databases.at(path), code=-signal.SIGKILL) as program:
+    url = databases.at(path)
+    with serving(tmp_path, url, code=-signal.SIGKILL) as program:
         frame = (log.stat().st_size - _WAL_HEADER) // _FRAME  # the first of what comes now
         program.open("ada", "5.00")
         program.process.send_signal(signal.SIGKILL)
@@ -84,11 +85,11 @@ def test_commits_lost_with_a_damaged_log_are_missed(tmp_path: Path) -> None:
     for damaged in (0, frame // 2, frame):
         put_back()
         log.write_bytes(flipped(before[1], _WAL_HEADER + damaged * _FRAME + 29, 3))
-        assert "has lost commits" in refusal(tmp_path, databases.at(path)), damaged
+        assert "has lost commits" in refusal(tmp_path, url), damaged
     path.unlink()
     log.unlink(missing_ok=True)
-    assert "is gone" in refusal(tmp_path, databases.at(path))
+    assert "is gone" in refusal(tmp_path, url)
     put_back()
-    with serving(tmp_path, databases.at(path)) as program:
+    with serving(tmp_path, url) as program:
         assert program.balance("ada")["creditUsd"] == "5.00"
         assert program.violations() == []

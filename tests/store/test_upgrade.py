@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from purser.core.errors import Broken
 from purser.core.money import Rate
 from purser.core.usage import in_batch
+from purser.store import upgrade as upgrading
 from purser.store.db import Database
 from purser.store.prices import list_books
 from purser.store.schema import metadata
-from purser.store.upgrade import upgrade
+from purser.store.upgrade import upgrade, versions
 from tests import databases
 from tests.store import dumps
 
@@ -49,6 +52,14 @@ def parts(seen: sa.Inspector, table: str) -> list[str]:
 def fresh(folder: Path, name: str = "purser.db") -> Database:
     """A database without any tables yet."""
     return Database(databases.at(folder / name, bare=True))
+
+
+def test_the_migrations_files_are_numbered_as_alembic_knows_them() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(upgrading.__file__).with_name("migrations")))
+    known = ScriptDirectory.from_config(config)
+    assert versions() == [script.revision for script in known.walk_revisions()][::-1]
+    assert known.get_current_head() == versions()[-1]
 
 
 def test_the_migrations_make_exactly_the_schema(tmp_path: Path) -> None:
