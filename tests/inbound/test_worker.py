@@ -20,7 +20,7 @@ from purser.flows.metering import Reported
 from purser.flows.payments import Card
 from purser.flows.requests import Need
 from purser.inbound.worker import Worker
-from purser.inbound.world import ManualWorld, SystemWorld
+from purser.inbound.world import ManualWorld, SystemWorld, keep_clock
 from purser.outbound.provider import Unreachable
 from purser.outbound.testpay import TestProvider
 from purser.store import accounts as account_rows
@@ -461,3 +461,11 @@ def test_a_removed_card_stays_in_the_records(shop: Shop) -> None:
         kept = payment_rows.get_method(conn, "ada", card, removed=True)
     assert kept is not None
     assert kept.token == "pm_card_visa"
+
+
+def test_a_process_behind_does_not_set_the_clock_of_all_back(shop: Shop) -> None:
+    shop.worker.advance(parse_instant("2026-04-10T00:00:00Z"))
+    shop.run(lambda tx: keep_clock(tx, START))
+    shop.world.set(START)
+    shop.world.reload(shop.db)
+    assert shop.world.now() == parse_instant("2026-04-10T00:00:00Z")

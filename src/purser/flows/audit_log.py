@@ -16,8 +16,8 @@ _ACT: ContextVar[Act | None] = ContextVar("act", default=None)
 
 
 @contextmanager
-def acting(act: Act) -> Iterator[None]:
-    """Whatever the write queue is given meanwhile, by this thread or task, is told as this act's."""
+def acting(act: Act | None) -> Iterator[None]:
+    """Whatever the write queue is given meanwhile, by this thread or task, is told as this act's; None: not told."""
     token = _ACT.set(act)
     try:
         yield

@@ -103,6 +103,8 @@ class ManualWorld(SystemWorld):
 
 
 def keep_clock(tx: Tx, at: int) -> None:
-    """Write a manual clock's time down for every process."""
-    accounts.set_meta(tx.conn, _CLOCK_AT, str(at))
-    tx.touch("")
+    """Write a manual clock's time down for every process, unless another has set it to a later one."""
+    kept = accounts.get_meta(tx.conn, _CLOCK_AT, lock=True)
+    if kept is None or int(kept) < at:
+        accounts.set_meta(tx.conn, _CLOCK_AT, str(at))
+        tx.touch("")

@@ -278,9 +278,10 @@ def prune_changes(conn: Connection, keep: int) -> int:
 
 
 # ── settings kept in the database ────────────────────────────────────────────────────────────────────────────────
-def get_meta(conn: Connection, name: str) -> str | None:
-    """A setting kept in the database."""
-    value = conn.execute(sa.select(t.meta.c.value).where(t.meta.c.name == name)).scalar()
+def get_meta(conn: Connection, name: str, *, lock: bool = False) -> str | None:
+    """A setting kept in the database; locked, nobody else changes it before this transaction ends."""
+    query = sa.select(t.meta.c.value).where(t.meta.c.name == name)
+    value = conn.execute(query.with_for_update() if lock else query).scalar()
     return None if value is None else str(value)
 
 
