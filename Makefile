@@ -50,7 +50,7 @@ demo: .venv/.run-time ## Run the gateway with a model server and a demo account,
 test: check left-out $(if $(ARGS),,coverage) ## Everything that CI checks: format, lint, types, imports, tidy, tests on both databases
 	@for database in $${DATABASE:-sqlite postgresql}; do \
 		echo "== tests on $$database"; \
-		$(PY) -m pytest -n auto --dist loadfile --database $$database $(ARGS) || [ $$? -eq 5 ] || exit 1; \
+		$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder --database $$database $(ARGS) || [ $$? -eq 5 ] || exit 1; \
 	done
 
 .PHONY: check

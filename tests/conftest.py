@@ -23,6 +23,9 @@ WITHOUT_DATABASE = (
     "test_tidy.py",
 )
 
+# What takes longest comes first, so that the processes of the tests end together.
+LONGEST = ("crash", "simulator", "properties", "faults", "demo", "steady", "model", "stories")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--database` and `--long`."""
@@ -56,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted = long or item.get_closest_marker("long") is None
         (concerned if wanted and _concerned(item) else others).append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = concerned
+    items[:] = sorted(concerned, key=_place)
 
 
 def _concerned(item: pytest.Item) -> bool:
@@ -64,6 +67,11 @@ def _concerned(item: pytest.Item) -> bool:
         return item.get_closest_marker("postgresql") is None
     elsewhere = item.get_closest_marker("once") or item.get_closest_marker("sqlite")
     return _part(item.path) not in WITHOUT_DATABASE and elsewhere is None
+
+
+def _place(item: pytest.Item) -> int:
+    part = _part(item.path)
+    return LONGEST.index(part) if part in LONGEST else len(LONGEST)
 
 
 def _part(path: Path) -> str:
