@@ -17,7 +17,7 @@ from purser.core.lease import Headroom, Lease
 from purser.flows import budgets, metering, payments, requests
 from purser.flows import standing as standing_flow
 from purser.flows.lessee import Lessee
-from purser.store import headroom, usage, writers
+from purser.store import headroom, spent, usage, writers
 from tests.properties.play import play_all
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -160,12 +160,12 @@ def known_events_are_billed_again(patch: pytest.MonkeyPatch) -> None:
 
 @fault(6)
 def what_a_key_spent_before_its_budget_does_not_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(budgets, "_sum_uncounted", lambda conn, key: 0)
+    patch.setattr(spent, "sum_uncounted", lambda conn, row: 0)
 
 
 @fault(4)
 def a_changed_budget_waits_for_the_next_period(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(budgets, "_apply", lambda tx, key, amount: None)
+    patch.setattr(budgets, "apply", lambda tx, key, budget: None)
 
 
 REFUSED_BY_THE_DATABASE = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)

@@ -43,7 +43,7 @@ from purser.flows import (
     webhooks,
 )
 from purser.flows.lessee import Lessee
-from purser.store import invoices, prices
+from purser.store import invoices, prices, spent
 from purser.store import payments as payment_rows
 from purser.store.audit_log import Act
 from purser.store.db import Database, Row
@@ -294,6 +294,7 @@ def _spend_on_a_budget(books: Books) -> None:
     event = books.event("ada", "b1", (700, 0, 70))
     row = budgets.row_key("ada", key, budget, books.world.at)
     books.settle(msgspec.structs.replace(event, key=key, budgets=(row,)))
+    books.writer.run(lambda tx: spent.follow(tx.conn))
     _spend_under_a_cap(books, key)
 
 

@@ -188,6 +188,10 @@ CORRUPTIONS = [
     ("headroom", "ada, credit", "counts", f"UPDATE headroom SET used = used + 1, taken = taken + 1 {_ADA_CREDIT}"),
     ("headroom", "ada, month 2026-05", "counts", "UPDATE leases SET used = used + 1 WHERE account = 'ada'"
      " AND \"window\" = '2026-05'"),
+    ("headroom", "ada, group owner/MONTHLY/2026-05", "counts", "UPDATE leases SET used = used + 1"
+     " WHERE kind = 'group'"),
+    ("headroom", "ada, key key_", "counts", "UPDATE headroom SET used = used - 1 WHERE kind = 'key'"),
+    ("spent", "bob, spent by user owner", "events make", "UPDATE spent SET amount = 1 WHERE account = 'bob'"),
     ("headroom", "bob, credit", "by the books", "UPDATE headroom SET amount = amount + 1 WHERE account = 'bob'"
      " AND kind = 'credit'"),
     ("headroom", "bob, credit", "remaining", f"UPDATE grants SET remaining = remaining - 1 {_BOB_GRANT}"),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from purser.core import lease
-from purser.core.budget import MONTHLY, Bound, Budget, span
+from purser.core.budget import Bound, Budget, span
 from purser.core.errors import Broken, Invalid, NotFound
 from purser.core.lease import KEY, Headroom
 from purser.core.money import LARGEST_NANOS
-from purser.core.period import month_of
 from purser.flows import caps, standing
-from purser.store import accounts, headroom, usage
+from purser.store import accounts, headroom, spent
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey
 from purser.store.writers import Tx
@@ -38,35 +35,30 @@ def set_budget(tx: Tx, account: str, key: str, budget: Budget | None) -> None:
     row = accounts.get_key(tx.conn, account, key)
     if row is None or row.revoked_at is not None:
         raise NotFound(f"there is no live key {key!r:.60}", field="keyId")
-    before = budget_of(row)
     nanos, period = (None, None) if budget is None else (budget.nanos, budget.period)
     accounts.set_key_budget(tx.conn, account, key, nanos, period)
-    if before is not None:
-        _apply(tx, row_key(account, key, before, tx.now), None)
-    if budget is not None:
-        _apply(tx, row_key(account, key, budget, tx.now), budget)
+    for live in list_live(tx, account, KEY, key):
+        apply(tx, live, budget)
     tx.touch(account)
 
 
-def apply(tx: Tx, account: str, kind: str, user: str, budget: Budget | None, spent: Sequence[tuple[str, int]]) -> None:
-    """A user may spend this much of a month on its row of this kind; nothing limits it there where None.
+def list_live(tx: Tx, account: str, kind: str, subject: str | None = None) -> list[RowKey]:
+    """An account's rows of a kind, of one key or user or of all, whose period has not ended, in their order.
 
-    `spent` is what the user's requests of the month cost, in parts as `usage.sum_by_user` has them.
+    By another process's clock a later period may have begun already: its row is one of them.
     """
-    key = RowKey(account, kind, f"{user}/{MONTHLY}/{month_of(tx.now)}")
-    mine = headroom.mark(key)
-    _apply(tx, key, budget, sum(cost for counted, cost in spent if mine not in counted))
+    windows = headroom.list_windows(tx.conn, account, kind, subject)
+    return [RowKey(account, kind, window) for window in windows if span(window.partition("/")[2])[1] > tx.now]
 
 
-def _apply(tx: Tx, key: RowKey, budget: Budget | None, uncounted: int | None = None) -> None:
-    """Set what a row allows, where there is one; None takes the limit away. What does not count on it is summed here
-    where it is not given."""
+def apply(tx: Tx, key: RowKey, budget: Budget | None) -> None:
+    """Set what a row allows; nothing limits it where the budget is None, or goes by other periods."""
     row = headroom.lock_row(tx.conn, key)
     if row is None:
         return
-    if budget is not None and uncounted is None:
-        uncounted = _sum_uncounted(tx.conn, key)
-    amount = 0 if budget is None else max(0, budget.nanos - (uncounted or 0))
+    if budget is not None and key.window.split("/")[1] != budget.period:
+        budget = None
+    amount = 0 if budget is None else _room(tx.conn, key, budget.nanos)
     headroom.put_row(tx.conn, key, lease.change(row, amount, budget is not None))
     if budget is not None and row.taken > amount:
         headroom.set_wanted(tx.conn, key, tx.now)
@@ -98,22 +90,16 @@ def _in_force(conn: Connection, key: RowKey) -> Budget | None:
 
 def _room(conn: Connection, key: RowKey, nanos: int) -> int:
     """What a budget allows of what counts on its row: usage from before there was the row is taken off."""
-    return max(0, nanos - _sum_uncounted(conn, key))
-
-
-def _sum_uncounted(conn: Connection, key: RowKey) -> int:
-    subject, _, window = key.window.partition("/")
-    mine = headroom.mark(key)
-    return usage.sum_uncounted(conn, key.account, subject, *span(window), mine, of_user=key.kind != KEY)
+    return max(0, nanos - spent.sum_uncounted(conn, key))
 
 
 def get_spent(conn: Connection, account: str, subject: str, budget: Budget, at: int, *, kind: str = KEY) -> int:
     """What a key, or a user, has spent in the period of this instant, settled, nano-dollars."""
     row = row_key(account, subject, budget, at, kind=kind)
-    return _sum_uncounted(conn, row) + headroom.get_used(conn, row)
+    return spent.sum_uncounted(conn, row) + headroom.get_used(conn, row)
 
 
 def get_left(conn: Connection, key: RowKey) -> int | None:
     """What is left of the budget that a row stands for, settled, nano-dollars; None where nothing limits."""
     budget = _in_force(conn, key)
-    return None if budget is None else budget.nanos - _sum_uncounted(conn, key) - headroom.get_used(conn, key)
+    return None if budget is None else budget.nanos - spent.sum_uncounted(conn, key) - headroom.get_used(conn, key)

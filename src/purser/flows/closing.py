@@ -6,7 +6,7 @@ import logging
 
 from purser.core.money import format_usd
 from purser.core.period import MINUTE
-from purser.store import accounts, headroom
+from purser.store import accounts, headroom, spent
 from purser.store.writers import Tx, close_writer
 
 log = logging.getLogger("purser.writer")
@@ -19,9 +19,11 @@ def tidy(tx: Tx) -> None:
     """Delete what told writers of changes long ago; one that has not heard of them asks everything anew.
 
     Nor is anybody asked any more for spare that was wanted a minute ago: whoever still wants it asks again.
+    What was spent is summed as far as it is settled by now.
     """
     accounts.prune_changes(tx.conn, _KEPT_CHANGES)
     headroom.stop_wanting(tx.conn, tx.now - MINUTE)
+    spent.follow(tx.conn)
 
 
 class Watch:

@@ -9,10 +9,9 @@ from purser.core.cap import check_cap, check_tier
 from purser.core.errors import Conflict, Forbidden, NotFound
 from purser.core.ids import check_name
 from purser.core.lease import GROUP, USER
-from purser.core.period import month_end, month_of, month_start
 from purser.flows import budgets, standing
 from purser.flows.caps import get_bound
-from purser.store import accounts, caps, headroom, usage
+from purser.store import accounts, caps
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
@@ -45,7 +44,7 @@ def set_user(
     if not keep_override:
         values["limit_override"] = None if override is None else check_cap(override, "limitOverride")
     accounts.update_user(tx.conn, account, user, updated_at=tx.now, **values)
-    _apply(tx, account, [user])
+    _apply(tx, account, user)
 
 
 def require_tier(conn: Connection, account: str, tier: str) -> Row:
@@ -102,20 +101,17 @@ def assign(tx: Tx, account: str, group: str, tier: str | None) -> None:
 
 def _apply_to_all(tx: Tx, account: str) -> None:
     """Whoever has spent something this month under a cap has a row for it; the others' are made as they begin."""
-    ending = f"/{MONTHLY}/{month_of(tx.now)}"
-    windows = [window for kind in (GROUP, USER) for window in headroom.list_windows(tx.conn, account, kind)]
-    _apply(tx, account, sorted({window.removesuffix(ending) for window in windows if window.endswith(ending)}))
+    _apply(tx, account, None)
 
 
-def _apply(tx: Tx, account: str, users: Sequence[str]) -> None:
-    """What these users may spend is in force at once; what is held already as L5 has it. `users` are in order."""
-    bounds = {user: get_bound(tx.conn, account, user) for user in users}
-    month = month_of(tx.now)
-    spent = usage.sum_by_user(tx.conn, account, month_start(month), month_end(month)) if users else {}
+def _apply(tx: Tx, account: str, user: str | None) -> None:
+    """What a user, or every one, may spend is in force at once; what is held already as L5 has it."""
+    bounds: dict[str, Bound | None] = {}
     for kind in (GROUP, USER):  # rows are locked in their order everywhere
-        for user in users:
-            bound = bounds[user]
-            budgets.apply(
-                tx, account, kind, user, bound.budget if bound and bound.kind == kind else None, spent.get(user, ())
-            )
+        for live in budgets.list_live(tx, account, kind, user):
+            subject = live.window.partition("/")[0]
+            if subject not in bounds:
+                bounds[subject] = get_bound(tx.conn, account, subject)
+            bound = bounds[subject]
+            budgets.apply(tx, live, bound.budget if bound is not None and bound.kind == kind else None)
     tx.touch(account)

@@ -23,7 +23,7 @@ from purser.flows.payments import Card
 from purser.inbound.alarms import Alarms
 from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
-from purser.store import accounts, invoices
+from purser.store import accounts, invoices, spent
 from purser.store import holds as hold_rows
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
@@ -186,6 +186,15 @@ class Worker:
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
             self._attempt("sending payments", self._send_payments)
+            self._attempt("summing what was spent", self._sum_spent)
+
+    def _sum_spent(self) -> None:
+        """Where there has been much usage: what little there was is summed with the tidying."""
+        with self.db.read() as conn:
+            behind = spent.is_behind(conn)
+        while behind and not self._stop:
+            behind = self.write(lambda tx: spent.follow(tx.conn))
+            self._judge_meanwhile()
 
     def _look_for_alarms(self) -> None:
         self._alarms.look(self.db, self.clock.now(), self._write, self._attempt)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import groupby
+from operator import attrgetter
+
 from purser.store.checks import Findings, Invariant, count, each, headroom_row, usd
 from purser.store.db import Connection
 
@@ -135,16 +139,18 @@ def _holds_hold(conn: Connection, found: Findings) -> None:
 _USED = """
 SELECT * FROM (
     SELECT account, kind, "window", SUM(used) AS used, SUM(cost) AS cost FROM (
-        SELECT account, kind, "window", used, 0 AS cost FROM headroom
-        UNION ALL SELECT account, kind, "window", used, 0 FROM leases
+        SELECT account, kind, "window", used, 0 AS cost FROM headroom WHERE kind IN ('credit', 'month')
+        UNION ALL SELECT account, kind, "window", used, 0 FROM leases WHERE kind IN ('credit', 'month')
         UNION ALL SELECT account, 'credit', '', 0, cost FROM usage_events WHERE state = 'settled'
         UNION ALL SELECT account, 'month', month, 0, cost FROM usage_events WHERE state = 'settled'
-        UNION ALL SELECT h.account, h.kind, h."window", 0, u.cost FROM usage_events u JOIN headroom h
-            ON h.account = u.account AND h.kind IN ('key', 'user', 'group')
-            AND replace(u.budgets || ' ', h.kind || ':' || h."window" || ' ', '') <> u.budgets || ' '
-            WHERE u.state = 'settled' AND u.budgets IS NOT NULL
     ) f GROUP BY account, kind, "window"
 ) s WHERE used <> cost
+"""
+_BUDGETS = """
+SELECT account, kind || ':' || "window" AS marks, used, 0 AS cost FROM headroom WHERE kind NOT IN ('credit', 'month')
+UNION ALL SELECT account, kind || ':' || "window", used, 0 FROM leases WHERE kind NOT IN ('credit', 'month')
+UNION ALL SELECT account, budgets, 0, SUM(cost) FROM usage_events WHERE state = 'settled' AND budgets IS NOT NULL
+GROUP BY account, budgets ORDER BY account
 """
 _CREDIT = """
 SELECT * FROM (
@@ -158,14 +164,26 @@ SELECT * FROM (
 """
 
 
+def _differ(used: int, cost: int) -> str:
+    return (
+        f"the limit counts {usd(used)} as used, but the usage events cost {usd(cost)}: "
+        f"a difference of {usd(used - cost)}"
+    )
+
+
 def _limits_agree_with_books(conn: Connection, found: Findings) -> None:
     found.rows = count(conn, "headroom")
     for row in each(conn, _USED):
-        found.blame(
-            headroom_row(row),
-            f"the limit counts {usd(row.used)} as used, but the usage events cost {usd(row.cost)}: "
-            f"a difference of {usd(row.used - row.cost)}",
-        )
+        found.blame(headroom_row(row), _differ(row.used, row.cost))
+    for account, rows in groupby(each(conn, _BUDGETS), attrgetter("account")):
+        used, cost = Counter[str](), Counter[str]()
+        for row in rows:
+            for mark in row.marks.split():
+                used[mark] += row.used
+                cost[mark] += int(row.cost)
+        for mark in sorted(used):
+            if used[mark] != cost[mark]:
+                found.blame(f"account {account}, {mark.replace(':', ' ', 1)}", _differ(used[mark], cost[mark]))
     for row in each(conn, _CREDIT):
         books = row.remaining - row.pending
         found.blame(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 import sqlalchemy as sa
 
 from purser.core.errors import Broken
 from purser.core.money import Rate
-from purser.core.period import HOUR
+from purser.core.period import DAY, HOUR, format_instant
 from purser.core.rating import Charge, rate
 from purser.core.usage import UNITS
+from purser.store import spent
 from purser.store.checks import Findings, Invariant, count, each, usd
 from purser.store.db import Connection, Row
 from purser.store.prices import list_books
@@ -206,8 +209,46 @@ def _sums_agree(conn: Connection, found: Findings) -> None:
         )
 
 
+_SPENT = f"""
+SELECT s.account, s.kind, s.subject, s.day_at, s.counted, s.amount, '' AS key FROM spent s
+UNION ALL
+SELECT e.account, '', e."user", e.occurred_at - e.occurred_at % {DAY}, e.budgets, SUM(e.cost), e.key
+FROM usage_events e JOIN spent_through t ON t.writer = e.writer AND e.seq <= t.seq
+WHERE e.state = 'settled' AND e.key IS NOT NULL
+GROUP BY e.account, e."user", e.key, e.occurred_at - e.occurred_at % {DAY}, e.budgets
+ORDER BY account
+"""
+_SPENT_BEYOND = """
+SELECT t.writer, t.seq, w.seq AS last FROM spent_through t LEFT JOIN writers w ON w.id = t.writer
+WHERE w.id IS NULL OR t.seq > w.seq
+"""
+
+
+def _spent_follows(conn: Connection, found: Findings) -> None:
+    for account, rows in groupby(each(conn, _SPENT), attrgetter("account")):
+        kept, made = dict[spent.Place, int](), dict[spent.Place, int]()
+        for row in rows:
+            found.rows += 1
+            if row.kind:
+                kept[account, row.kind, row.subject, row.day_at, row.counted] = row.amount
+            else:
+                spent.add(made, [(account, row.subject, row.key, row.day_at, row.counted, row.amount)])
+        for place in sorted(kept.keys() | made.keys()):
+            if kept.get(place, 0) != made.get(place, 0):
+                _, kind, subject, day_at, counted = place
+                toward = f", counted by {counted}" if counted else ""
+                found.blame(
+                    f"account {account}, spent by {kind} {subject} on {format_instant(day_at)[:10]}{toward}",
+                    f"it says {usd(kept.get(place, 0))}, but the usage events make {usd(made.get(place, 0))}",
+                )
+    for row in each(conn, _SPENT_BEYOND):
+        last = "which does not exist" if row.last is None else f"which has come to {row.last}"
+        found.blame(f"writer {row.writer}", f"what was spent has its events through {row.seq}, {last}")
+
+
 CHECKS = (
     Invariant("A4", "Every charge is its quantities at their price, within its hold; roll-ups match", _charges_derive),
     Invariant("C1", "Every charge is in the books exactly once", _posted_once),
     Invariant("C5", "Usage, postings, revenue, roll-ups and invoice lines sum to the same", _sums_agree),
+    Invariant("spent", "What each key and user has spent by the day is what its requests cost", _spent_follows),
 )

@@ -36,9 +36,9 @@ def text(name: str, *, nullable: bool = False, default: str | None = None) -> Co
     return Column(name, Text, nullable=nullable, server_default=default)
 
 
-def few(name: str, where: str) -> Index:
+def few(*names: str, where: str) -> Index:
     """An index on the few rows for which something holds, which are looked for many times a minute."""
-    return Index(None, name, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+    return Index(None, *names, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> Table:

@@ -267,11 +267,13 @@ def list_leasing(conn: Connection, month: str) -> list[str]:
     return [str(row[0]) for row in conn.execute(sa.select(c.account).distinct().where(spare))]
 
 
-def list_windows(conn: Connection, account: str, kind: str) -> list[str]:
-    """The windows for which an account has rows of a kind, oldest first."""
+def list_windows(conn: Connection, account: str, kind: str, subject: str | None = None) -> list[str]:
+    """The windows for which an account has rows of a kind, or one key or user of it has, in their order."""
     c = t.headroom.c
-    found = conn.execute(sa.select(c.window).where(c.account == account, c.kind == kind).order_by(c.window))
-    return [str(row[0]) for row in found]
+    found = sa.select(c.window).where(c.account == account, c.kind == kind).order_by(c.window)
+    if subject is not None:
+        found = found.where(c.window > f"{subject}/", c.window < f"{subject}0")  # "0" is next to "/"
+    return [str(row[0]) for row in conn.execute(found)]
 
 
 def set_refused(conn: Connection, key: RowKey, refused: bool) -> None:

@@ -24,7 +24,8 @@ outbox = sealed(
     CheckConstraint("state IN ('pending', 'sent', 'given up')", name="state"),
     Index(None, "account", "fact", unique=True),
     Index(None, "account", "target"),
-    few("due_at", "state = 'pending'"),
+    few("kind", "due_at", "id", "account", where="state = 'pending'"),
+    few("written_at", where="state <> 'pending'"),
 )
 
 webhook_endpoints = sealed(

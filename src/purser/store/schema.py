@@ -16,8 +16,19 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
+from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
-__all__ = ["alerts", "metadata", "notifications", "outbox", "webhook_endpoints"]
+__all__ = [
+    "alerts",
+    "metadata",
+    "notifications",
+    "outbox",
+    "rollups",
+    "spent",
+    "spent_through",
+    "usage_events",
+    "webhook_endpoints",
+]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))
@@ -152,7 +163,7 @@ causes = _sealed(
     _key("since_at", Int),
     _text("why"),
     _int("until_at", nullable=True),
-    _few("cause", "until_at IS NULL"),
+    _few("cause", where="until_at IS NULL"),
 )
 
 # What each act changed (see audit_log): `account` is whose rows they are, `actor` who did it.
@@ -195,7 +206,7 @@ headroom = _sealed(
     _int("refused", default=0),
     CheckConstraint("taken >= 0 AND used >= 0 AND over >= 0", name="signs"),
     CheckConstraint("enforced = 0 OR taken <= amount + over", name="a1"),
-    _few("wanted_at", "wanted_at IS NOT NULL"),
+    _few("wanted_at", where="wanted_at IS NOT NULL"),
 )
 
 leases = _table(
@@ -227,52 +238,6 @@ holds = _sealed(
 )
 
 claims = _table("claims", _key("account"), _key("id"), _int("writer"))
-
-# ── usage ────────────────────────────────────────────────────────────────────────────────────────────────────────
-usage_events = _table(
-    "usage_events",
-    _key("account"),
-    _key("source"),
-    _key("id"),
-    _text("model"),
-    _text("user", nullable=True),
-    _text("key", nullable=True),
-    _int("occurred_at"),
-    _int("recorded_at"),
-    _text("month"),
-    _text("bill_month"),
-    _int("version"),
-    _text("quantities"),
-    _int("cost"),
-    _int("held"),
-    _int("clamped", default=0),
-    _int("estimated", default=0),
-    _text("state", default="settled"),
-    Column("digest", Blob, nullable=False),
-    _text("txn", nullable=True),
-    _int("writer"),
-    _int("seq"),
-    _text("budgets", nullable=True),
-    Index(None, "account", "bill_month", "model"),
-    Index(None, "account", "occurred_at"),
-    Index(None, "writer", "seq"),
-)
-
-rollups = _table(
-    "rollups",
-    _key("account"),
-    _key("bill_month"),
-    _key("month"),
-    _key("hour_at", Int),
-    _key("model"),
-    _key("unit"),
-    _key("version", Int),
-    _key("writer", Int),
-    _int("quantity"),
-    _int("amount"),
-    _int("events"),
-    Index(None, "bill_month"),
-)
 
 # ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────
 transactions = _table(
@@ -349,7 +314,7 @@ invoices = _sealed(
     _text("payment", nullable=True),
     Index(None, "account", "number", unique=True),
     Index(None, "next_attempt_at"),
-    _few("issued_at", "state = 'FAILED'"),
+    _few("issued_at", where="state = 'FAILED'"),
     Index(None, "account", "type", "month"),
 )
 

@@ -264,44 +264,6 @@ def list_events(conn: Connection, account: str, limit: int = 100) -> list[Row]:
     )
 
 
-def sum_uncounted(
-    conn: Connection, account: str, subject: str, start_at: int, end_at: int, counted: str, *, of_user: bool = False
-) -> int:
-    """What a key's, or a user's, requests of a span of time cost, nano-dollars, but for those that a budget counts.
-
-    What was reported after the fact is nobody's request.
-    """
-    c = t.usage_events.c
-    others = sa.or_(c.budgets.is_(None), sa.func.replace(c.budgets, counted, "") == c.budgets)
-    spent = sa.select(sa.func.coalesce(sa.func.sum(c.cost), 0)).where(
-        c.account == account,
-        (c.user if of_user else c.key) == subject,
-        c.key.is_not(None),
-        c.occurred_at >= start_at,
-        c.occurred_at < end_at,
-        c.state == SETTLED,
-        others,
-    )
-    return int(conn.execute(spent).scalar_one())
-
-
-def sum_by_user(conn: Connection, account: str, start_at: int, end_at: int) -> dict[str, list[tuple[str, int]]]:
-    """What each user's requests of a span of time cost, in parts: the budgets that count them, and nano-dollars."""
-    c = t.usage_events.c
-    query = sa.select(c.user, c.budgets, sa.func.sum(c.cost)).where(
-        c.account == account,
-        c.user.is_not(None),
-        c.key.is_not(None),
-        c.occurred_at >= start_at,
-        c.occurred_at < end_at,
-        c.state == SETTLED,
-    )
-    parts: dict[str, list[tuple[str, int]]] = {}
-    for user, counted, cost in conn.execute(query.group_by(c.user, c.budgets)):
-        parts.setdefault(str(user), []).append((str(counted or ""), int(cost)))
-    return parts
-
-
 def decode_quantities(text: str) -> Quantities:
     """Quantities as stored."""
     return msgspec.json.decode(text, type=dict[str, int])

@@ -1,0 +1,119 @@
+"""What each user and key has spent: a roll-up by the day that follows the usage events, and the events beyond it.
+
+The hot path does not write it, nor need processes of an older version know of it: whoever does what is due adds the
+events that it has not got yet. What is asked is that and the few events beyond it, in one statement: always exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from purser.core.budget import span
+from purser.core.lease import KEY, USER
+from purser.core.period import DAY
+from purser.store import schema as t
+from purser.store.bulk import INT, TEXT, Insert
+from purser.store.db import Connection
+from purser.store.headroom import RowKey, mark
+from purser.store.presence import SPENT, lock_one
+
+MANY = 1_000  # events beyond the roll-up from which on they are worth a commit
+_AT_ONCE = 5_000  # events of one commit
+_REQUESTS = "e.state = 'settled' AND e.key IS NOT NULL"  # what was reported after the fact is nobody's request
+
+# The planner must go by the writers, of which few have events beyond, and never through an account's whole history.
+_BEYOND = f"""
+SELECT e.account, e."user", e.key, e.occurred_at, e.cost, e.budgets
+FROM writers w LEFT JOIN spent_through s ON s.writer = w.id CROSS JOIN usage_events e
+WHERE w.seq > COALESCE(s.seq, 0) AND e.writer = w.id AND e.seq > COALESCE(s.seq, 0) AND e.seq <= w.seq AND {_REQUESTS}
+"""
+_SUM = """
+WITH beyond AS MATERIALIZED ({beyond})
+SELECT COALESCE((
+    SELECT SUM(amount) FROM spent WHERE account = :account AND kind = :kind AND subject = :subject
+    AND day_at >= :start AND day_at < :end AND counted <> :mark
+), 0) + COALESCE((
+    SELECT SUM(cost) FROM beyond WHERE account = :account AND {subject} = :subject
+    AND occurred_at >= :start AND occurred_at < :end
+    AND (budgets IS NULL OR replace(budgets || ' ', :mark || ' ', '') = budgets || ' ')
+), 0)
+"""
+_SUMS = {
+    KEY: sa.text(_SUM.format(beyond=_BEYOND, subject="key")),
+    USER: sa.text(_SUM.format(beyond=_BEYOND, subject='"user"')),
+}
+_COUNT_BEYOND = sa.text(f"SELECT COUNT(*) FROM ({_BEYOND} LIMIT :most) b")
+_BEHIND = sa.text(
+    "SELECT w.id, COALESCE(s.seq, 0), w.seq FROM writers w LEFT JOIN spent_through s ON s.writer = w.id "
+    "WHERE w.seq > COALESCE(s.seq, 0) AND (w.state = 'closed' OR EXISTS ("
+    "SELECT 1 FROM usage_events e WHERE e.writer = w.id AND e.seq > COALESCE(s.seq, 0))) ORDER BY w.id"
+)
+_STEP = sa.text(
+    "SELECT seq FROM usage_events WHERE writer = :writer AND seq > :after ORDER BY seq LIMIT 1 OFFSET :offset"
+)
+_PARTS = sa.text(
+    f'SELECT e.account, e."user", e.key, e.occurred_at - e.occurred_at % {DAY} AS day_at, e.budgets, SUM(e.cost), '
+    f"COUNT(*) FROM usage_events e WHERE e.writer = :writer AND e.seq > :after AND e.seq <= :upto AND {_REQUESTS} "
+    'GROUP BY e.account, e."user", e.key, day_at, e.budgets'
+)
+_KEY = ("account", "kind", "subject", "day_at", "counted")
+_ADD = Insert(
+    "spent",
+    dict(zip(_KEY, (TEXT, TEXT, TEXT, INT, TEXT), strict=True)) | {"amount": INT},
+    key=_KEY,
+    adding=("amount",),
+)
+
+Place = tuple[str, str, str, int, str]  # account, kind (key or user), subject, day, and the budget that counts it
+
+
+def sum_uncounted(conn: Connection, row: RowKey) -> int:
+    """What a key's, or a user's, requests of a budget's period cost, nano-dollars, but for those that it counts."""
+    subject, _, window = row.window.partition("/")
+    start, end = span(window)
+    kind = KEY if row.kind == KEY else USER
+    values = {"account": row.account, "kind": kind, "subject": subject, "start": start, "end": end, "mark": mark(row)}
+    return int(conn.execute(_SUMS[kind], values).scalar_one())
+
+
+def is_behind(conn: Connection) -> bool:
+    """Whether so many events are beyond the roll-up that it is to follow now."""
+    return int(conn.execute(_COUNT_BEYOND, {"most": MANY}).scalar_one()) >= MANY
+
+
+def follow(conn: Connection) -> bool:
+    """Add to the roll-up what it has not got yet, a bounded part of it; answers whether there is more to add."""
+    lock_one(conn, SPENT)
+    room, sums, more = _AT_ONCE, dict[Place, int](), False
+    for writer, after, tip in conn.execute(_BEHIND).all():
+        last = conn.execute(_STEP, {"writer": writer, "after": after, "offset": room - 1}).scalar()
+        upto = tip if last is None else int(last)
+        parts = conn.execute(_PARTS, {"writer": writer, "after": after, "upto": upto}).all()
+        add(sums, [part[:-1] for part in parts])
+        _go_on(conn, writer, upto)
+        room -= sum(int(part[-1]) for part in parts)
+        more = last is not None or room <= 0
+        if more:
+            break
+    _ADD.run(conn, [(*place, amount) for place, amount in sorted(sums.items()) if amount])
+    return more
+
+
+def _go_on(conn: Connection, writer: int, seq: int) -> None:
+    c = t.spent_through.c
+    if not conn.execute(sa.update(t.spent_through).where(c.writer == writer).values(seq=seq)).rowcount:
+        conn.execute(sa.insert(t.spent_through).values(writer=writer, seq=seq))
+
+
+def add(sums: dict[Place, int], parts: Iterable[Sequence[Any]]) -> None:
+    """Add events, in parts of (account, user, key, day, budgets, cost), to the sums of their keys and users."""
+    for account, user, key, day, budgets, cost in parts:
+        marks = str(budgets or "").split()
+        of_key = "".join(each for each in marks if each.startswith(f"{KEY}:"))
+        of_user = "".join(each for each in marks if not each.startswith(f"{KEY}:"))
+        for place in ((account, KEY, key, day, of_key), (account, USER, user, day, of_user)):
+            if place[2] is not None:
+                sums[place] = sums.get(place, 0) + int(cost)
