@@ -155,3 +155,22 @@ def test_the_audit_finds_a_budget_that_counts_what_it_should_not(rig: Rig, key: 
     change(rig.db, f"UPDATE usage_events SET budgets = 'key:{key.id}/MONTHLY/2026-03'")
     with rig.db.read() as conn:
         assert audit.audit(conn).violations == ()
+
+
+@pytest.mark.parametrize("period", ["DAILY", "MONTHLY"])
+def test_a_budget_that_is_changed_by_a_slower_clock_holds_in_the_period_that_has_begun_for_others(
+    rig: Rig, period: str
+) -> None:
+    """Clocks differ a little: a row of the new period may be there when the budget changes in the old one."""
+    key = Key(rig, "1.00", period)
+    turn = parse_instant("2026-04-01T00:00:00Z")
+    rig.world.at = turn
+    assert key.ask(max_tokens=24).status == 200
+    rig.world.at = turn - 1
+    key.limit("0.00", period)
+    rig.world.at = turn
+    assert rig.eventually(lambda: key.ask(max_tokens=24).status == 402)
+    rig.world.at = turn - 1
+    key.limit(None)
+    rig.world.at = turn
+    assert rig.eventually(lambda: key.ask(max_tokens=24).status == 200)

@@ -11,6 +11,7 @@ from purser.core.money import parse_usd
 from purser.core.period import parse_instant
 from purser.flows import access, audit, reports, usage_limits
 from purser.flows.budgets import set_budget
+from purser.store import headroom
 from purser.store.headroom import list_windows
 from tests.gateway.rig import Answered, Rig
 
@@ -185,3 +186,40 @@ def test_a_quote_knows_the_cap(rig: Rig) -> None:
         told = rig.send("/v1/quote", {"path": "/v1/chat/completions", "body": inner}, key=eve.secret).json
         assert parse_usd(told["headroomUsd"]) == parse_usd("0.01") - eve.cost()
         assert eve.ask(max_tokens=24).status == 200
+
+
+@pytest.mark.parametrize("kind", ["USER", "GROUP"])
+def test_a_cap_that_is_changed_by_a_slower_clock_holds_in_the_month_that_has_begun_for_others(
+    rig: Rig, kind: str
+) -> None:
+    """Clocks differ a little: a row of the new month may be there when the cap changes in the old one."""
+    eve = Person(rig, "eve")
+    if kind == "USER":
+        eve.limit("1.00")
+    else:
+        set_group(rig, "research", "1.00")
+        eve.limit(None, "research")
+    turn = parse_instant("2026-04-01T00:00:00Z")
+    rig.world.at = turn
+    assert eve.ask(max_tokens=24).status == 200
+    rig.world.at = turn - 1
+    if kind == "USER":
+        eve.limit("0.00")
+    else:
+        rig.write(lambda tx: usage_limits.update_tier(tx, "ada", "research", 0))
+    rig.world.at = turn
+    assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 402)
+    assert eve.ask(max_tokens=24).error["cause"] == kind
+    check(rig)
+
+
+def test_a_cap_that_is_changed_leaves_months_that_are_over_as_they_were(rig: Rig) -> None:
+    eve = Person(rig, "eve")
+    eve.limit("1.00")
+    assert eve.ask(max_tokens=24).status == 200
+    rig.world.at = parse_instant("2026-04-01T00:00:00Z")
+    eve.limit("0.00")
+    with rig.db.read() as conn:
+        row = headroom.get_row(conn, headroom.RowKey("ada", "user", "eve/MONTHLY/2026-03"))
+    assert row is not None
+    assert row.amount == parse_usd("1.00")

@@ -39,7 +39,7 @@ def upgrade() -> None:
     pending, ended = sa.text("state = 'pending'"), sa.text("state <> 'pending'")
     op.drop_index(op.f("ix_outbox_due_at"), "outbox")
     op.create_index(
-        op.f("ix_outbox_kind"),
+        op.f("ix_outbox_kind_due_at_id_account"),
         "outbox",
         ["kind", "due_at", "id", "account"],
         sqlite_where=pending,
