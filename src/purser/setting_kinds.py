@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
 
+from purser.core.address import is_email
 from purser.core.errors import Invalid
 from purser.core.money import NANOS_PER_USD, parse_usd
 from purser.core.period import parse_instant
@@ -229,11 +229,13 @@ def _mail_url(value: object, field: str) -> str:
     return str(value)
 
 
+_NAMED = re.compile(r'(?:"[^"\\<>]+"|[^"\\<>()\[\]@,;:]+) <([^<>]+)>')
+
+
 def _sender(value: object, field: str) -> str:
     words = 'an address, such as "billing@example.com" or "Billing <billing@example.com>"'
-    address = parseaddr(value)[1] if isinstance(value, str) and value.isprintable() else ""
-    name, at, domain = address.partition("@")
-    if not (name and at and domain) or " " in address:
+    named = _NAMED.fullmatch(value) if isinstance(value, str) and value.isprintable() else None
+    if not is_email(named[1] if named else value):
         raise _wrong(field, words, value)
     return str(value)
 

@@ -160,3 +160,17 @@ def test_lists_are_paged(house: House) -> None:
     rest = ada.get(f"/v1/accounts/ada/users?pageSize=3&pageToken={first['nextPageToken']}").json
     assert (len(first["users"]), len(rest["users"]), rest["nextPageToken"]) == (3, 1, "")
     assert first["totalSize"] == 4
+
+
+@pytest.mark.parametrize("wrong", ["a@[", "a@b,victim@example.com", "Ada <ada@example.com>", "ada@bücher.example"])
+def test_an_address_is_one_address_whichever_way_it_comes_in(house: House, wrong: str) -> None:
+    house.open("ada")
+    calls = [
+        house.operator.post("/operator/v1/accounts", {"id": "bob", "email": wrong}),
+        house.operator.post("/v1/accounts/ada/users", {"userId": "bot", "role": "user", "email": wrong}),
+        house.operator.patch("/v1/accounts/ada/users/owner", {"email": wrong}),
+    ]
+    for answer in calls:
+        assert answer.status == 400
+        assert "must be one e-mail address" in answer.json["detail"]
+    assert house.operator.get("/v1/accounts/ada/users/owner").json["email"] == "ada@example.com"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from purser.core.address import check_email
 from purser.core.budget import Bound
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
@@ -84,6 +85,8 @@ def create_user(
     check_name(user, "userId")
     _check_role(role)
     _check_scopes(scopes, service_account)
+    if email:
+        check_email(email)
     if accounts.get_user(tx.conn, account, user) is not None:
         raise Conflict(f"account {account} has a user {user} already", field="userId")
     accounts.insert_user(
@@ -117,6 +120,8 @@ def update_user(
     if row is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
     values: dict[str, object] = {"display_name": display_name, "email": email, "role": role}
+    if email:
+        check_email(email)
     if role is not None:
         _check_role(role)
         if row.role == ADMIN and role != ADMIN and accounts.count_admins(tx.conn, account) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from purser.core import lease
+from purser.core.address import check_email
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.explain import explain_cause
 from purser.core.ids import check_account_id
@@ -68,14 +69,6 @@ def open_account(
         credits.give_credit(tx, account, gift, source="sign-up")
     standing.refresh(tx, account)
     return Opened(account, "owner", key.id, key.secret)
-
-
-def check_email(value: object, field: str = "email") -> str:
-    """An e-mail address, loosely: something, an @, a domain; raises Invalid."""
-    name, at, domain = value.partition("@") if isinstance(value, str) else ("", "", "")
-    if not (name and at and domain) or len(str(value)) > 254 or any(c.isspace() or ord(c) < 32 for c in str(value)):
-        raise Invalid(f"{field} must be an e-mail address, not {value!r:.60}", field=field)
-    return str(value)
 
 
 def set_limit(tx: Tx, account: str, value: object) -> int | None:

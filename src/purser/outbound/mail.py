@@ -6,13 +6,14 @@ import logging
 import smtplib
 import ssl
 from collections.abc import Callable
-from email.errors import MessageError
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from purser.core.address import is_email
 from purser.core.message import MAIL
 from purser.core.period import moment
 from purser.outbound.messages import Message, Sender, Undelivered
@@ -24,15 +25,20 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 def compose(message: Message, sender: str) -> EmailMessage:
     """The mail, the same at every attempt, its Message-ID too; raises Undelivered where it cannot be one."""
+    if not is_email(message.target):
+        raise Undelivered(f"{message.target!r:.70} is not one mail address", final=True)
     mail = EmailMessage(policy=SMTP)
     try:
-        mail["From"], mail["To"], mail["Subject"] = sender, message.target, message.subject
+        name, address = parseaddr(sender)
+        mail["From"], mail["To"] = Address(name, addr_spec=address), Address(addr_spec=message.target)
+        mail["Subject"] = message.subject
         mail["Date"] = format_datetime(moment(message.written_at))
-        mail["Message-ID"] = f"<{message.id}@{parseaddr(sender)[1].rpartition('@')[2]}>"
+        mail["Message-ID"] = f"<{message.id}@{address.rpartition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.body)
-    except (ValueError, MessageError) as error:
-        raise Undelivered(f"no mail can be made of it: {error}", final=True) from None
+        mail.as_bytes()  # what cannot be written out is found here
+    except Exception as error:  # the library raises whatever it stumbles over
+        raise Undelivered(f"no mail can be made of it: {error}", final=True) from error
     return mail
 
 

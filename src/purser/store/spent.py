@@ -21,7 +21,7 @@ from purser.store.headroom import RowKey, mark
 from purser.store.presence import SPENT, lock_one
 
 MANY = 1_000  # events beyond the roll-up from which on they are worth a commit
-_AT_ONCE = 5_000  # events of one commit
+_AT_ONCE = 2_000  # events of one commit
 _REQUESTS = "e.state = 'settled' AND e.key IS NOT NULL"  # what was reported after the fact is nobody's request
 
 # The planner must go by the writers, of which few have events beyond, and never through an account's whole history.

@@ -11,7 +11,6 @@ from litestar.params import JSONBody, QueryParameter
 from purser.core.errors import Forbidden, Invalid, NotFound
 from purser.core.period import format_instant
 from purser.flows import access
-from purser.flows.accounts import check_email
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
@@ -119,8 +118,6 @@ def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: 
     id_ = user_id if user_id is not None else data.user_id
     if id_ is None:
         raise Invalid("userId is missing: give it in the query, such as ?userId=bot", field="userId")
-    if data.email:
-        check_email(data.email)
     _check_grant(request, data.scopes, ())
 
     def create(tx: Tx) -> UserView:
@@ -149,8 +146,6 @@ def get_user(request: Call, account: Name, user: Name) -> UserView:
 @patch(_PATH + "/{user:str}", ADMIN)
 def update_user(request: Call, account: Name, user: Name, data: JSONBody[ChangedUser]) -> Response[UserView]:
     """Change a user's role, display name, e-mail address or scopes. An account keeps at least one admin."""
-    if data.email:
-        check_email(data.email)
 
     def change(tx: Tx) -> UserView:
         row = require(tx.conn, account, user)
