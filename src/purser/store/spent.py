@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from purser.core.budget import span
 from purser.core.lease import KEY, USER
-from purser.core.period import DAY
+from purser.core.period import DAY, NEVER
 from purser.store import schema as t
 from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection
@@ -26,12 +26,15 @@ _REQUESTS = "e.state = 'settled' AND e.key IS NOT NULL"  # what was reported aft
 
 # The planner must go by the writers, of which few have events beyond, and never through an account's whole history.
 _BEYOND = f"""
-SELECT e.account, e."user", e.key, e.occurred_at, e.cost, e.budgets
-FROM writers w LEFT JOIN spent_through s ON s.writer = w.id CROSS JOIN usage_events e
-WHERE w.seq > COALESCE(s.seq, 0) AND e.writer = w.id AND e.seq > COALESCE(s.seq, 0) AND e.seq <= w.seq AND {_REQUESTS}
+WITH writing AS MATERIALIZED (
+    SELECT w.id, COALESCE(s.seq, 0) AS after, w.seq AS tip FROM writers w LEFT JOIN spent_through s ON s.writer = w.id
+    WHERE w.seq > COALESCE(s.seq, 0)
+), beyond AS MATERIALIZED (
+    SELECT e.account, e."user", e.key, e.occurred_at, e.cost, e.budgets FROM writing CROSS JOIN usage_events e
+    WHERE e.writer = writing.id AND e.seq > writing.after AND e.seq <= writing.tip AND {_REQUESTS} LIMIT :most
+)
 """
 _SUM = """
-WITH beyond AS MATERIALIZED ({beyond})
 SELECT COALESCE((
     SELECT SUM(amount) FROM spent WHERE account = :account AND kind = :kind AND subject = :subject
     AND day_at >= :start AND day_at < :end AND counted <> :mark
@@ -42,10 +45,10 @@ SELECT COALESCE((
 ), 0)
 """
 _SUMS = {
-    KEY: sa.text(_SUM.format(beyond=_BEYOND, subject="key")),
-    USER: sa.text(_SUM.format(beyond=_BEYOND, subject='"user"')),
+    KEY: sa.text(_BEYOND + _SUM.format(subject="key")),
+    USER: sa.text(_BEYOND + _SUM.format(subject='"user"')),
 }
-_COUNT_BEYOND = sa.text(f"SELECT COUNT(*) FROM ({_BEYOND} LIMIT :most) b")
+_COUNT_BEYOND = sa.text(f"{_BEYOND} SELECT COUNT(*) FROM beyond")
 _BEHIND = sa.text(
     "SELECT w.id, COALESCE(s.seq, 0), w.seq FROM writers w LEFT JOIN spent_through s ON s.writer = w.id "
     "WHERE w.seq > COALESCE(s.seq, 0) AND (w.state = 'closed' OR EXISTS ("
@@ -75,8 +78,8 @@ def sum_uncounted(conn: Connection, row: RowKey) -> int:
     subject, _, window = row.window.partition("/")
     start, end = span(window)
     kind = KEY if row.kind == KEY else USER
-    values = {"account": row.account, "kind": kind, "subject": subject, "start": start, "end": end, "mark": mark(row)}
-    return int(conn.execute(_SUMS[kind], values).scalar_one())
+    values = {"account": row.account, "kind": kind, "subject": subject, "start": start, "end": end}
+    return int(conn.execute(_SUMS[kind], {**values, "mark": mark(row), "most": NEVER}).scalar_one())
 
 
 def is_behind(conn: Connection) -> bool:
