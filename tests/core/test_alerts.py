@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from purser.core.alerts import FORECAST, SPEND, Alert, Spend, Wish, list_due, reached_at, share_of
+from purser.core.alerts import FORECAST, MOST_A_MONTH, SPEND, Alert, Spend, Wish, list_due, reached_at, share_of
 from purser.core.message import WAITS, next_attempt_at
 from purser.core.money import NANOS_PER_USD as USD
 from purser.core.period import DAY, MINUTE, SECOND, parse_instant
@@ -88,3 +88,13 @@ def test_a_limit_that_is_not_reached_this_month_has_no_date() -> None:
     far = Spend("2026-03", USD // 10, 50_000 * USD, START, START + 20 * DAY)
     assert reached_at(far) is None
     assert reached_at(spend(40_000, 50_000, days=20)) == START + 25 * DAY
+
+
+def test_a_month_has_at_most_so_many_alerts_however_often_wishes_and_limits_change() -> None:
+    told: list[Alert] = []
+    for n in range(10):
+        wish = Wish(tuple((100 * n + each + 1) * USD for each in range(20)))
+        told += list_due(spend(5_000, 1_000 + n), wish, told)
+    assert len(told) == MOST_A_MONTH == 40
+    assert len(set(told)) == 40
+    assert list_due(spend(5_000, 6_000), Wish((4_000 * USD,)), told) == []

@@ -9,20 +9,24 @@ from typing import Any
 
 import pytest
 
+from purser.core.alerts import FORECAST, Alert
 from purser.core.letters import Letter
-from purser.core.message import CLAIM, GIVEN_UP, LATE, MAIL, PENDING, SENT, WAITS
+from purser.core.message import ALERT, CLAIM, GIVEN_UP, KEPT, LATE, MAIL, PENDING, SENT, WAITS, WEBHOOK
 from purser.core.period import DAY, MINUTE, SECOND
 from purser.core.policy import Policy
 from purser.flows import accounts, audit, outbox, setup
 from purser.inbound.courier import Courier
 from purser.outbound.mail import FolderMail, SmtpMail, mail_by
 from purser.outbound.messages import Message, Undelivered
+from purser.store import alerts as alert_rows
 from purser.store import outbox as rows
+from purser.store import schema as t
 from purser.store.db import Database, Row
 from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.flows.books import World
 from tests.mailserver import MailServer, mail_server
+from tests.store.small_books import change
 
 ADA = "ada@example.com"
 
@@ -313,3 +317,126 @@ def test_mail_may_go_into_a_folder(tmp_path: Path) -> None:
     (path,) = (tmp_path / "mail").iterdir()
     assert "Subject: Hello" in path.read_text()
     assert "Hello, Ada." in path.read_text()
+
+
+# ── what nobody sends, and what is over ──────────────────────────────────────────────────────────────────────────
+def tidied(post: Post) -> int:
+    """Tidy to the end; answers in how many parts."""
+    parts = 1
+    while post.run(outbox.tidy):
+        parts += 1
+    return parts
+
+
+def test_mail_that_nobody_sends_is_given_up_after_three_days(post: Post) -> None:
+    """Without mail_url there is no courier: whoever does what is due says so of each message."""
+    post.write("old")
+    post.later(LATE)
+    post.write("new")
+    tidied(post)
+    assert [post.row(each).state for each in ("old", "new")] == [PENDING, PENDING], "not three days yet"
+    post.later(SECOND)
+    tidied(post)
+    row = post.row("old")
+    assert (row.state, row.due_at) == (GIVEN_UP, None)
+    assert "too late" in row.failure
+    assert post.row("new").state == PENDING
+    assert post.courier().deliver() == 1, "what is not late goes out once there is a way"
+
+
+def test_what_was_tried_and_then_left_lying_is_given_up_too(post: Post) -> None:
+    post.server.says_to_mail = "451 try again later"
+    post.write("one")
+    post.courier().deliver()
+    post.later(WAITS[0] + LATE + SECOND)
+    tidied(post)
+    assert post.row("one").state == GIVEN_UP
+
+
+def test_what_is_private_is_forgotten_when_it_is_given_up_late(post: Post) -> None:
+    post.write("link", private=True)
+    post.later(LATE + SECOND)
+    tidied(post)
+    assert (post.row("link").state, post.row("link").body) == (GIVEN_UP, "")
+
+
+def test_what_has_ended_is_forgotten_after_ninety_days_in_bounded_parts(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_AT_ONCE", 10)
+    courier = post.courier()
+    for n in range(25):
+        post.write(f"sent {n}")
+    while courier.deliver():
+        continue
+    post.write("given up")
+    post.later(LATE + SECOND)
+    tidied(post)
+    post.later(KEPT - LATE - SECOND)
+    post.write("pending")
+    assert tidied(post) == 1
+    with post.db.read() as conn:
+        assert rows.count(conn) == {(MAIL, SENT): 25, (MAIL, GIVEN_UP): 1, (MAIL, PENDING): 1}
+    post.later(1)
+    assert tidied(post) == 3
+    with post.db.read() as conn:
+        assert rows.count(conn) == {(MAIL, PENDING): 1}
+
+
+def test_the_audit_misses_no_mail_of_an_alert_that_was_forgotten_and_misses_one_that_was_not(post: Post) -> None:
+    def alert(amount: int) -> None:
+        def tell(tx: Tx) -> None:
+            assert alert_rows.insert_once(tx.conn, "ada", "2026-03", Alert(FORECAST, amount), 0, tx.now)
+            fact = f"alert/2026-03/forecast/{amount}"
+            outbox.tell(tx, "ada", ALERT, fact, {}, Letter("Soon", "Soon.\n"))
+
+        post.run(tell)
+
+    def violations() -> list[str]:
+        with post.db.read() as conn:
+            return [each.message for each in audit.audit(conn).violations]
+
+    alert(1)
+    courier = post.courier()
+    courier.deliver()
+    post.later(KEPT + 1)
+    alert(2)
+    tidied(post)
+    with post.db.read() as conn:
+        assert rows.count(conn) == {(MAIL, PENDING): 1}
+    assert violations() == []
+    change(post.db, "DELETE FROM outbox")
+    (missing,) = violations()
+    assert "with 0 mails" in missing
+    change(post.db, "DELETE FROM alerts WHERE amount = 2")
+
+
+def test_among_many_accounts_the_longest_due_go_first_and_each_has_its_share(post: Post) -> None:
+    """Also where whole parts of what is due are of accounts that have their share."""
+    for n in range(450):
+        post.write(f"ada's {n}")
+    post.later(SECOND)
+    for name in ("bob", "cyd", "dan"):
+        post.run(lambda tx, name=name: accounts.open_account(tx, name, f"{name}@example.com"))
+        for n in range(3):
+            told = (name, "test", f"{n}", "x@example.com", Letter("One", "one\n"))
+            post.run(lambda tx, told=told: outbox.write_mail(tx, *told))
+        post.later(SECOND)
+    wall = post.world.wall()
+    with post.db.read() as conn:
+        assert rows.is_due(conn, MAIL, wall)
+        assert not rows.is_due(conn, WEBHOOK, wall)
+        assert not rows.is_due(conn, MAIL, 0)
+        due = [account for account, _ in rows.list_due(conn, MAIL, wall, 10, 2)]
+        assert due == ["ada", "ada", "bob", "bob", "cyd", "cyd", "dan", "dan"]
+        assert [account for account, _ in rows.list_due(conn, MAIL, wall, 3, 2)] == ["ada", "ada", "bob"]
+        assert len(rows.list_due(conn, MAIL, wall, 500, 500)) == 459
+
+
+@pytest.mark.sqlite  # PostgreSQL plans by how much there is
+def test_what_is_due_is_found_in_an_index_of_its_kind(post: Post) -> None:
+    with post.db.read() as conn:
+        for query in (rows._due(MAIL, 1), rows._due(MAIL, 1).where(t.outbox.c.account.not_in(["ada"]))):
+            spelt = query.compile(conn, compile_kwargs={"literal_binds": True})
+            (step,) = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {spelt}").all()
+            assert "USING COVERING INDEX ix_outbox_kind_due_at_id_account (kind=? AND due_at<?)" in step[3]

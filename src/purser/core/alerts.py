@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from purser.core.period import DAY, month_end, month_start
 
 SPEND, FORECAST = "spend", "forecast"
+MOST_A_MONTH = 40  # alerts of one account, however often it changes what it wants to be told, or its limit
 _SHARE_PERCENT = 80
 _LEAST_SPAN = 2 * DAY  # an hour's pace says nothing of a month
 
@@ -63,7 +64,8 @@ def list_due(spend: Spend, wish: Wish, told: Collection[Alert]) -> list[Alert]:
     """What is to be told now and was not told of this month, smallest first.
 
     With a limit of $1,000 and thresholds of $500 and $800, $800 used is told twice: the share and $800 coincide (S43).
-    A higher limit has a higher share, which is told anew; a lower one says nothing that was not told.
+    A higher limit has a higher share, which is told anew; a lower one says nothing that was not told. Of one month
+    at most MOST_A_MONTH are told, by all that changes meanwhile.
     """
     known = {(alert.kind, alert.amount_nanos) for alert in told}
     highest = max((alert.amount_nanos for alert in told if alert.kind == SPEND and alert.limit_nanos), default=0)
@@ -75,4 +77,5 @@ def list_due(spend: Spend, wish: Wish, told: Collection[Alert]) -> list[Alert]:
     forecast = wish.forecast and share is not None and spend.used_nanos < share
     if forecast and reached_at(spend) is not None:
         due.append(Alert(FORECAST, spend.limit_nanos or 0, spend.limit_nanos))
-    return [alert for alert in due if (alert.kind, alert.amount_nanos) not in known]
+    new = [alert for alert in due if (alert.kind, alert.amount_nanos) not in known]
+    return new[: max(0, MOST_A_MONTH - len(told))]

@@ -15,6 +15,7 @@ TOPICS = (SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, 
 
 CLAIM = 5 * MINUTE  # for so long a message is whose claimed it; afterwards anybody sends it again
 LATE = 3 * DAY  # what could not be tried by then says nothing any more
+KEPT = 90 * DAY  # from when it was written; of what has ended nothing is kept for longer
 WAITS = (5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY)
 
 

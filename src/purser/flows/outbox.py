@@ -21,6 +21,7 @@ from purser.core.message import (
     CLAIM,
     GIVEN_UP,
     INVOICE_ISSUED,
+    KEPT,
     LATE,
     MAIL,
     PENDING,
@@ -35,6 +36,8 @@ from purser.store import accounts, endpoints, invoices, outbox
 from purser.store.db import Row
 from purser.store.writers import Tx
 
+_AT_ONCE = 500  # messages that one commit tidies
+_TOO_LATE = "too late: it could not be sent for three days"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -139,8 +142,8 @@ def claim_due(tx: Tx, kind: str, most: int, each: int) -> list[Claimed]:
             continue
         if not outbox.claim(tx.conn, row, wall + CLAIM):
             continue
-        if not row.attempts and wall - row.written_at > LATE:
-            _give_up(tx, row, None, "too late: it could not be sent for three days")
+        if wall - row.due_at > LATE:
+            _give_up(tx, row, None, _TOO_LATE)
             continue
         if row.attempts > len(WAITS):
             _give_up(tx, row, None, "none of its attempts came to an end")
@@ -192,6 +195,22 @@ def record_failure(tx: Tx, message: Claimed, why: str, status: int | None = None
         outbox.end_attempt(tx.conn, row.account, row.id, row.attempts, due_at=again, status=status, failure=why)
     if status == 410 and message.endpoint is not None:
         endpoints.update_endpoint(tx.conn, row.account, message.endpoint, disabled_at=tx.now)
+
+
+def tidy(tx: Tx) -> bool:
+    """Give up what could not be tried for three days, and forget what ended long ago; answers whether there is more.
+
+    The first is what becomes of mail where nothing says by which way it goes.
+    """
+    wall = tx.world.wall()
+    late = outbox.list_late(tx.conn, wall - LATE, _AT_ONCE)
+    for row in late:
+        _give_up(tx, row, None, _TOO_LATE)
+    gone = outbox.prune(tx.conn, wall - KEPT, _AT_ONCE)
+    if gone:  # the audit looks for the mails of alerts that came after these
+        before = accounts.get_meta(tx.conn, outbox.PRUNED)
+        accounts.set_meta(tx.conn, outbox.PRUNED, str(max(*gone, int(before or 0))))
+    return _AT_ONCE in (len(late), len(gone))
 
 
 def _give_up(tx: Tx, row: Row, status: int | None, why: str) -> None:

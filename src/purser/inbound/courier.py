@@ -51,7 +51,7 @@ class Courier:
         """Send what is due now; answers how many messages were claimed."""
         sender, wall = self._sender, self._world.wall()
         with self._db.read() as conn:
-            if not rows.list_due(conn, sender.kind, wall, 1, 1):
+            if not rows.is_due(conn, sender.kind, wall):
                 return 0
         began = self._monotonic()
         claimed = self.write(lambda tx: outbox.claim_due(tx, sender.kind, _MOST, _EACH))

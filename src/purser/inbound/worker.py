@@ -17,13 +17,14 @@ from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
 from purser.flows import credits, holds, invoicing, payments, standing
 from purser.flows.audit_log import acting
-from purser.flows.closing import Watch, close_silent, tidy
+from purser.flows.closing import Watch, close_silent
 from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.inbound.alarms import Alarms
+from purser.inbound.tidying import Tidying
 from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
-from purser.store import accounts, invoices, spent
+from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
@@ -35,7 +36,6 @@ log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
 _JUDGE_EVERY_SECONDS = 0.5
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
-_TIDY_EVERY_SECONDS = 60
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
 
@@ -70,7 +70,7 @@ class Worker:
         self.clock.is_off()  # from here on
         self._frozen = False
         self._watch, self._alarms = Watch(), Alarms()
-        self._tidied_at = monotonic()
+        self._tidying = Tidying(db, self.write, monotonic, self._judge_meanwhile)
 
     def write(self, work: Callable[[Tx], T]) -> T:
         """One transaction, waited for."""
@@ -186,15 +186,7 @@ class Worker:
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
             self._attempt("sending payments", self._send_payments)
-            self._attempt("summing what was spent", self._sum_spent)
-
-    def _sum_spent(self) -> None:
-        """Where there has been much usage: what little there was is summed with the tidying."""
-        with self.db.read() as conn:
-            behind = spent.is_behind(conn)
-        while behind and not self._stop:
-            behind = self.write(lambda tx: spent.follow(tx.conn))
-            self._judge_meanwhile()
+            self._attempt("summing what was spent", self._tidying.sum_spent)
 
     def _look_for_alarms(self) -> None:
         self._alarms.look(self.db, self.clock.now(), self._write, self._attempt)
@@ -359,11 +351,6 @@ class Worker:
             self._watch.start_over()
             raise
 
-    def _tidy(self) -> None:
-        if self._monotonic() - self._tidied_at >= _TIDY_EVERY_SECONDS:
-            self._tidied_at = self._monotonic()
-            self._attempt("tidying", lambda: self.write(tidy))
-
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────
     def poke(self) -> None:
         """Something may be due: look now."""
@@ -388,7 +375,7 @@ class Worker:
             self._close_silent()  # whoever leads may be the one that fell silent
             if self._lead.take():
                 self.run_due()
-                self._tidy()
+                self._tidying.run(self._attempt)
         except (Broken, Fenced):
             raise
         except PurserError as error:

@@ -14,8 +14,9 @@ SELECT * FROM (
     ), 0) AS now, (
         SELECT COUNT(*) FROM outbox o WHERE o.account = a.account
         AND o.fact = 'alert/' || a.month || '/' || a.kind || '/' || a.amount || '@mail'
-    ) AS mails FROM alerts a
-) s WHERE used > now OR (kind = 'spend' AND used < amount) OR mails = 0
+    ) AS mails, a.at <= COALESCE((SELECT CAST(m.value AS BIGINT) FROM meta m WHERE m.name = 'outbox_pruned'), 0)
+        AS pruned FROM alerts a
+) s WHERE used > now OR (kind = 'spend' AND used < amount) OR (mails = 0 AND NOT pruned)
 """
 _MESSAGES = """
 SELECT account, id, state FROM outbox WHERE CASE state

@@ -24,8 +24,8 @@ outbox = sealed(
     CheckConstraint("state IN ('pending', 'sent', 'given up')", name="state"),
     Index(None, "account", "fact", unique=True),
     Index(None, "account", "target"),
-    few("kind", "due_at", "id", "account", where="state = 'pending'"),
-    few("written_at", where="state <> 'pending'"),
+    few("kind", "due_at", "id", "account", where="due_at IS NOT NULL"),
+    few("written_at", where="due_at IS NULL"),
 )
 
 webhook_endpoints = sealed(

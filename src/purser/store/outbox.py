@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.message import PENDING
+from purser.core.message import MAIL, PENDING, WEBHOOK
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
 
 c = t.outbox.c
+_ENDED = c.due_at.is_(None)  # what is pending, and nothing else, is due some time
+PRUNED = "outbox_pruned"  # of what is deleted by now, when the newest was made
+_PAGE = 20  # for each message that is wanted, so many are looked through at a time
 
 
 def insert_once(conn: Connection, **values: Any) -> bool:
@@ -24,15 +28,33 @@ def get(conn: Connection, account: str, id_: str) -> Row | None:
     return conn.execute(sa.select(t.outbox).where(c.account == account, c.id == id_)).first()
 
 
+def is_due(conn: Connection, kind: str, now: int) -> bool:
+    """Whether there is a message of a kind to send now."""
+    return conn.execute(_due(kind, now).limit(1)).first() is not None
+
+
 def list_due(conn: Connection, kind: str, now: int, most: int, each: int) -> list[tuple[str, str]]:
-    """Messages of a kind to send now, the longest due first: (account, id), at most `each` for one account."""
-    turn = sa.func.row_number().over(partition_by=c.account, order_by=(c.due_at, c.id)).label("turn")
-    due = sa.select(c.account, c.id, c.due_at, turn).where(c.state == PENDING, c.kind == kind, c.due_at <= now)
-    of = due.subquery()
-    found = conn.execute(
-        sa.select(of.c.account, of.c.id).where(of.c.turn <= each).order_by(of.c.due_at, of.c.id).limit(most)
-    )
-    return [(str(row[0]), str(row[1])) for row in found]
+    """Messages of a kind to send now, the longest due first: (account, id), at most `each` for one account.
+
+    The longest due are looked through in parts, each without the accounts that have their share by then.
+    """
+    found: dict[tuple[str, str], int] = {}
+    share = Counter[str]()
+    while True:
+        full = [account for account, count in share.items() if count >= each]
+        page = conn.execute(_due(kind, now).where(c.account.not_in(full)).limit(most * _PAGE)).all()
+        for account, id_, due_at in page:
+            if share[account] < each and (account, id_) not in found:
+                share[account] += 1
+                found[account, id_] = due_at
+        if len(found) >= most or len(page) < most * _PAGE:
+            return sorted(found, key=lambda place: (found[place], place[1]))[:most]
+
+
+def _due(kind: str, now: int) -> sa.Select[Any]:
+    """Messages of a kind that are due, the longest due first: account, id, due_at, all of them in one index."""
+    due = sa.select(c.account, c.id, c.due_at).where(c.kind == kind, c.due_at <= now)
+    return due.order_by(c.due_at, c.id)
 
 
 def claim(conn: Connection, row: Row, until: int) -> bool:
@@ -61,6 +83,22 @@ def list_for(conn: Connection, account: str, target: str, most: int, before: str
     if before is not None:
         query = query.where(c.id < before)
     return list(conn.execute(query.order_by(c.id.desc()).limit(most)))
+
+
+def list_late(conn: Connection, before: int, most: int) -> list[Row]:
+    """Messages that were due before an instant and are not sent."""
+    late = [
+        sa.select(t.outbox).where(c.kind == kind, c.due_at < before).order_by(c.due_at, c.id).limit(most)
+        for kind in (MAIL, WEBHOOK)
+    ]
+    return [row for query in late for row in conn.execute(query)][:most]
+
+
+def prune(conn: Connection, before: int, most: int) -> list[int]:
+    """Delete messages that have ended and were written before an instant; answers when each was made."""
+    over = sa.select(c.account, c.id).where(_ENDED, c.written_at < before).order_by(c.written_at).limit(most).subquery()
+    these = sa.tuple_(c.account, c.id).in_(sa.select(over.c.account, over.c.id))
+    return [int(row[0]) for row in conn.execute(sa.delete(t.outbox).where(these, _ENDED).returning(c.created_at))]
 
 
 def count(conn: Connection) -> dict[tuple[str, str], int]:

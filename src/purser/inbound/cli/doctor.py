@@ -212,7 +212,7 @@ def _mail(settings: Settings, messages: Mapping[tuple[str, str], int]) -> Findin
     waiting, given_up = messages.get((MAIL, PENDING), 0), messages.get((MAIL, GIVEN_UP), 0)
     counts = f"{waiting} wait, {given_up} were given up"
     if settings.mail_url is None:
-        then = "Set mail_url and mail_from; what waited for more than three days is not sent any more."
+        then = "Set mail_url and mail_from; what waits for three days is given up, and after 90 forgotten."
         return Finding("mail", OK, f"none goes out, as mail_url is not set: {counts}", then)
     parts = urlsplit(settings.mail_url)
     return Finding("mail", OK, f"through {parts.hostname or parts.path}, from {settings.mail_from}: {counts}")

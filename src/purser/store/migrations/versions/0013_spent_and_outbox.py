@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("writer", name=op.f("pk_spent_through")),
         sqlite_strict=True,
     )
-    pending, ended = sa.text("state = 'pending'"), sa.text("state <> 'pending'")
+    pending, ended = sa.text("due_at IS NOT NULL"), sa.text("due_at IS NULL")
     op.drop_index(op.f("ix_outbox_due_at"), "outbox")
     op.create_index(
         op.f("ix_outbox_kind_due_at_id_account"),
