@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,11 +60,20 @@ class _AnyPort(Controller):
 
 
 @contextmanager
-def mail_server(host: str = "127.0.0.1") -> Iterator[MailServer]:
-    """A server on a free port, until the end."""
+def mail_server(
+    host: str = "127.0.0.1", *, starttls: ssl.SSLContext | None = None, wrapped: ssl.SSLContext | None = None
+) -> Iterator[MailServer]:
+    """A server on a free port, until the end; it offers STARTTLS, or is wrapped in TLS from the start."""
     kept = MailServer()
     running = _AnyPort(
-        kept, hostname=host, port=0, authenticator=kept.authenticate, auth_require_tls=False, auth_required=False
+        kept,
+        hostname=host,
+        port=0,
+        authenticator=kept.authenticate,
+        auth_require_tls=starttls is not None,
+        auth_required=False,
+        tls_context=starttls,
+        ssl_context=wrapped,
     )
     running.start()
     kept.port = running.port

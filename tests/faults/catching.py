@@ -21,6 +21,8 @@ DERIVED = {
     "rollups": dict.fromkeys(
         "account bill_month month hour_at model unit version writer quantity amount events".split(), "A4"
     ),
+    "spent": dict.fromkeys(("account", "kind", "subject", "day_at", "counted", "amount"), "spent"),
+    "spent_through": {"writer": "spent", "seq": "spent"},
     "leases": {"account": "A6", "kind": "A6", "window": "A6", "owner": "C6", "share": "A6", "used": "headroom"},
     "writers": {"id": "B6", "seq": "A7", "n": "B6", "hash": "B6", "state": "C6"},
 }

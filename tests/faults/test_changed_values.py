@@ -28,7 +28,7 @@ ROWS = 3  # of each table, or as many as there are
 # Where only some rows matter, or only some changes: a writer that is closed owns nothing, and steps that wrote nothing
 # into the books are not missed there (but by the process itself, which stops).
 ONLY = {"writers.state": "state = 'open'"}
-BECOMES = {"writers.seq": 0, "writers.state": "closed"}
+BECOMES = {"spent_through.seq": 0, "writers.seq": 0, "writers.state": "closed"}
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -20,43 +16,10 @@ from purser.outbound.messages import Message, Undelivered
 from purser.outbound.testpay import TestProvider
 from purser.outbound.webhook import HttpWebhooks
 from tests.inbound.house import House
+from tests.receiver import receiver
 
 ADA = "/v1/accounts/ada"
 HOOKS = f"{ADA}/webhookEndpoints"
-
-
-class Receiver:
-    """A program of the customer's: what it was posted, and what it answers."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.says = 204
-        self.url = ""
-
-
-@contextmanager
-def receiver() -> Iterator[Receiver]:
-    kept = Receiver()
-
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            kept.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(kept.says)
-            self.send_header("location", kept.url)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}/hooks?from=purser"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield kept
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture

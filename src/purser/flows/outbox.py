@@ -36,7 +36,7 @@ from purser.store import accounts, endpoints, invoices, outbox
 from purser.store.db import Row
 from purser.store.writers import Tx
 
-_AT_ONCE = 500  # messages that one commit tidies
+_AT_ONCE = 100  # messages that one commit tidies
 _TOO_LATE = "too late: it could not be sent for three days"
 _encode = msgspec.json.Encoder().encode
 

@@ -11,7 +11,7 @@ from purser.store.db import Database
 from purser.store.writers import Tx
 
 _EVERY_SECONDS = 60
-_MOST_PARTS = 20  # of the outbox at once, 500 messages each
+_MOST_PARTS = 100  # of the outbox at once, 100 messages each
 Write = Callable[[Callable[[Tx], object]], object]
 
 

@@ -10,10 +10,16 @@ import sqlalchemy as sa
 from purser.core.message import MAIL, PENDING, WEBHOOK
 from purser.store import schema as t
 from purser.store import seals
+from purser.store.bulk import TEXT, ForEach
 from purser.store.db import Connection, Row
 
 c = t.outbox.c
 _ENDED = c.due_at.is_(None)  # what is pending, and nothing else, is due some time
+_DELETE = ForEach(
+    (TEXT, TEXT),
+    sqlite="DELETE FROM outbox WHERE account = ? AND id = ? AND due_at IS NULL",
+    postgresql="DELETE FROM outbox o USING {v} WHERE o.account = v.c1 AND o.id = v.c2 AND o.due_at IS NULL",
+)
 PRUNED = "outbox_pruned"  # of what is deleted by now, when the newest was made
 _PAGE = 20  # for each message that is wanted, so many are looked through at a time
 
@@ -96,9 +102,11 @@ def list_late(conn: Connection, before: int, most: int) -> list[Row]:
 
 def prune(conn: Connection, before: int, most: int) -> list[int]:
     """Delete messages that have ended and were written before an instant; answers when each was made."""
-    over = sa.select(c.account, c.id).where(_ENDED, c.written_at < before).order_by(c.written_at).limit(most).subquery()
-    these = sa.tuple_(c.account, c.id).in_(sa.select(over.c.account, over.c.id))
-    return [int(row[0]) for row in conn.execute(sa.delete(t.outbox).where(these, _ENDED).returning(c.created_at))]
+    over = sa.select(c.account, c.id, c.created_at).where(_ENDED, c.written_at < before)
+    found = conn.execute(over.order_by(c.written_at).limit(most)).all()
+    if found:
+        _DELETE.run(conn, [(account, id_) for account, id_, _ in found])
+    return [int(created_at) for _, _, created_at in found]
 
 
 def count(conn: Connection) -> dict[tuple[str, str], int]:
