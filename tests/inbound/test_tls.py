@@ -21,6 +21,7 @@ from purser.outbound.mail import SmtpMail
 from purser.outbound.messages import Message, Sender, Undelivered
 from purser.outbound.webhook import HttpWebhooks
 from purser.store import outbox as rows
+from purser.store.db import Row
 from tests.inbound.house import House
 from tests.mailserver import MailServer, mail_server
 from tests.receiver import receiver
@@ -162,6 +163,6 @@ def test_what_was_refused_for_a_certificate_goes_out_later_once_it_is_trusted(
         assert {row.state for row in listed(house, target)} == {SENT}
 
 
-def listed(house: House, target: str) -> list[rows.Row]:
+def listed(house: House, target: str) -> list[Row]:
     with house.db.read() as conn:
         return rows.list_for(conn, "ada", target, 100)
