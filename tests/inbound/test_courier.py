@@ -440,3 +440,9 @@ def test_what_is_due_is_found_in_an_index_of_its_kind(post: Post) -> None:
             spelt = query.compile(conn, compile_kwargs={"literal_binds": True})
             (step,) = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {spelt}").all()
             assert "USING COVERING INDEX ix_outbox_kind_due_at_id_account (kind=? AND due_at<?)" in step[3]
+
+
+def test_what_is_pending_is_never_deleted_however_old(post: Post) -> None:
+    post.write("one")
+    assert post.run(lambda tx: rows.prune(tx.conn, post.world.wall() + 100 * DAY, 10)) == []
+    assert post.row("one").state == PENDING
