@@ -21,7 +21,7 @@ from purser.outbound.messages import Message, Undelivered
 from purser.store import alerts as alert_rows
 from purser.store import outbox as rows
 from purser.store import schema as t
-from purser.store.db import Database, Row
+from purser.store.db import Connection, Database, Row
 from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.flows.books import World
@@ -446,3 +446,19 @@ def test_what_is_pending_is_never_deleted_however_old(post: Post) -> None:
     post.write("one")
     assert post.run(lambda tx: rows.prune(tx.conn, post.world.wall() + 100 * DAY, 10)) == []
     assert post.row("one").state == PENDING
+
+
+def test_what_is_being_sent_is_not_given_up_meanwhile(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may claim a late message between the look at it and the giving up."""
+    post.write("one")
+    post.later(LATE + SECOND)
+    true = rows.list_late
+
+    def claimed_meanwhile(conn: Connection, before: int, most: int) -> list[Row]:
+        late = true(conn, before, most)
+        assert all(rows.claim(conn, row, post.world.wall() + CLAIM) for row in late)
+        return late
+
+    monkeypatch.setattr(rows, "list_late", claimed_meanwhile)
+    tidied(post)
+    assert (post.row("one").state, post.row("one").attempts) == (PENDING, 1)

@@ -88,7 +88,11 @@ def blamed(books: Books) -> list[str]:
         return [violation.where for violation in search(conn, FOLLOWS).violations()]
 
 
-def test_the_sums_are_those_of_the_events_however_far_the_roll_up_has_come(books: Books) -> None:
+@pytest.mark.parametrize("far", [10_000, 60, 0])
+def test_the_sums_are_those_of_the_events_however_far_the_roll_up_has_come(
+    books: Books, far: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spent, "FAR", far)
     chance = random.Random(11)
     rows = {
         row

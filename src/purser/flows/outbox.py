@@ -205,7 +205,7 @@ def tidy(tx: Tx) -> bool:
     wall = tx.world.wall()
     late = outbox.list_late(tx.conn, wall - LATE, _AT_ONCE)
     for row in late:
-        _give_up(tx, row, None, _TOO_LATE)
+        _give_up(tx, row, None, _TOO_LATE, attempts=row.attempts)  # unless an attempt has begun meanwhile
     gone = outbox.prune(tx.conn, wall - KEPT, _AT_ONCE)
     if gone:  # the audit looks for the mails of alerts that came after these
         before = accounts.get_meta(tx.conn, outbox.PRUNED)
@@ -213,9 +213,9 @@ def tidy(tx: Tx) -> bool:
     return _AT_ONCE in (len(late), len(gone))
 
 
-def _give_up(tx: Tx, row: Row, status: int | None, why: str) -> None:
+def _give_up(tx: Tx, row: Row, status: int | None, why: str, *, attempts: int | None = None) -> None:
     ended = {"state": GIVEN_UP, "due_at": None, "status": status, "failure": why}
-    outbox.end_attempt(tx.conn, row.account, row.id, None, **ended, **_forgotten(row))
+    outbox.end_attempt(tx.conn, row.account, row.id, attempts, **ended, **_forgotten(row))
 
 
 def _forgotten(row: Row) -> dict[str, str]:

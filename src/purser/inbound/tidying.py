@@ -12,6 +12,7 @@ from purser.store.writers import Tx
 
 _EVERY_SECONDS = 60
 _MOST_PARTS = 100  # of the outbox at once, 100 messages each
+_MOST_SUMMED = 50  # parts of the usage at once, 2,000 events each
 Write = Callable[[Callable[[Tx], object]], object]
 
 
@@ -26,8 +27,9 @@ class Tidying:
         """Bring the sums of what was spent up to where there has been much usage; the rest comes with the tidying."""
         with self._db.read() as conn:
             behind = spent.is_behind(conn)
-        while behind:
-            behind = bool(self._write(lambda tx: spent.follow(tx.conn)))
+        for _ in range(_MOST_SUMMED if behind else 0):
+            if not self._write(lambda tx: spent.follow(tx.conn)):
+                return
             self._pause()
 
     def run(self, attempt: Callable[..., bool]) -> None:

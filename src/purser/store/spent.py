@@ -21,6 +21,7 @@ from purser.store.headroom import RowKey, mark
 from purser.store.presence import SPENT, lock_one
 
 MANY = 1_000  # events beyond the roll-up from which on they are worth a commit
+FAR = 10_000  # events beyond it from which on a sum does without
 _AT_ONCE = 2_000  # events of one commit
 _REQUESTS = "e.state = 'settled' AND e.key IS NOT NULL"  # what was reported after the fact is nobody's request
 
@@ -44,10 +45,14 @@ SELECT COALESCE((
     AND (budgets IS NULL OR replace(budgets || ' ', :mark || ' ', '') = budgets || ' ')
 ), 0)
 """
-_SUMS = {
-    KEY: sa.text(_BEYOND + _SUM.format(subject="key")),
-    USER: sa.text(_BEYOND + _SUM.format(subject='"user"')),
-}
+_SUM_EVENTS = f"""
+SELECT COALESCE(SUM(e.cost), 0) FROM usage_events e
+WHERE e.account = :account AND e.{{subject}} = :subject AND e.occurred_at >= :start AND e.occurred_at < :end
+AND {_REQUESTS} AND (e.budgets IS NULL OR replace(e.budgets || ' ', :mark || ' ', '') = e.budgets || ' ')
+"""
+_COLUMN = {KEY: "key", USER: '"user"'}
+_SUMS = {kind: sa.text(_BEYOND + _SUM.format(subject=column)) for kind, column in _COLUMN.items()}
+_SUMS_OF_EVENTS = {kind: sa.text(_SUM_EVENTS.format(subject=column)) for kind, column in _COLUMN.items()}
 _COUNT_BEYOND = sa.text(f"{_BEYOND} SELECT COUNT(*) FROM beyond")
 _BEHIND = sa.text(
     "SELECT w.id, COALESCE(s.seq, 0), w.seq FROM writers w LEFT JOIN spent_through s ON s.writer = w.id "
@@ -74,17 +79,27 @@ Place = tuple[str, str, str, int, str]  # account, kind (key or user), subject, 
 
 
 def sum_uncounted(conn: Connection, row: RowKey) -> int:
-    """What a key's, or a user's, requests of a budget's period cost, nano-dollars, but for those that it counts."""
+    """What a key's, or a user's, requests of a budget's period cost, nano-dollars, but for those that it counts.
+
+    While the roll-up is far behind, as after an upgrade, the period's events are summed themselves.
+    """
     subject, _, window = row.window.partition("/")
     start, end = span(window)
     kind = KEY if row.kind == KEY else USER
     values = {"account": row.account, "kind": kind, "subject": subject, "start": start, "end": end}
-    return int(conn.execute(_SUMS[kind], {**values, "mark": mark(row), "most": NEVER}).scalar_one())
+    values["mark"] = mark(row)
+    if _count_beyond(conn, FAR) >= FAR:
+        return int(conn.execute(_SUMS_OF_EVENTS[kind], values).scalar_one())
+    return int(conn.execute(_SUMS[kind], {**values, "most": NEVER}).scalar_one())
 
 
 def is_behind(conn: Connection) -> bool:
     """Whether so many events are beyond the roll-up that it is to follow now."""
-    return int(conn.execute(_COUNT_BEYOND, {"most": MANY}).scalar_one()) >= MANY
+    return _count_beyond(conn, MANY) >= MANY
+
+
+def _count_beyond(conn: Connection, most: int) -> int:
+    return int(conn.execute(_COUNT_BEYOND, {"most": most}).scalar_one())
 
 
 def follow(conn: Connection) -> bool:
