@@ -160,7 +160,7 @@ def test_what_was_spent_before_there_was_a_cap_counts_whatever_limits_then(rig: 
     assert eve.spend().error["cause"] == "GROUP"
     assert parse_usd("0.006") < eve.cost() <= parse_usd("0.012")
     with rig.db.read() as conn:
-        assert usage_limits.get_spent(conn, "ada", "eve", rig.world.now()) == eve.cost()
+        assert usage_limits.list_spent(conn, "ada", ["eve"], rig.world.now()) == {"eve": eve.cost()}
     check(rig)
 
 

@@ -165,7 +165,7 @@ def what_a_key_spent_before_its_budget_does_not_count(patch: pytest.MonkeyPatch)
 
 @fault(4)
 def a_changed_budget_waits_for_the_next_period(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(budgets, "apply", lambda tx, key, budget: None)
+    patch.setattr(budgets, "apply", lambda tx, key, budget, uncounted=None: None)
 
 
 REFUSED_BY_THE_DATABASE = (IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError)

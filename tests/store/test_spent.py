@@ -93,6 +93,7 @@ def test_the_sums_are_those_of_the_events_however_far_the_roll_up_has_come(
     books: Books, far: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spent, "FAR", far)
+    monkeypatch.setattr(spent, "_FEW", 3)
     chance = random.Random(11)
     rows = {
         row

@@ -51,14 +51,19 @@ def list_live(tx: Tx, account: str, kind: str, subject: str | None = None) -> li
     return [RowKey(account, kind, window) for window in windows if span(window.partition("/")[2])[1] > tx.now]
 
 
-def apply(tx: Tx, key: RowKey, budget: Budget | None) -> None:
-    """Set what a row allows; nothing limits it where the budget is None, or goes by other periods."""
+def apply(tx: Tx, key: RowKey, budget: Budget | None, uncounted: int | None = None) -> None:
+    """Set what a row allows; nothing limits it where the budget is None, or goes by other periods.
+
+    What does not count on it is summed here where it is not given.
+    """
     row = headroom.lock_row(tx.conn, key)
     if row is None:
         return
     if budget is not None and key.window.split("/")[1] != budget.period:
         budget = None
-    amount = 0 if budget is None else _room(tx.conn, key, budget.nanos)
+    if budget is not None and uncounted is None:
+        uncounted = spent.sum_uncounted(tx.conn, key)
+    amount = 0 if budget is None else max(0, budget.nanos - (uncounted or 0))
     headroom.put_row(tx.conn, key, lease.change(row, amount, budget is not None))
     if budget is not None and row.taken > amount:
         headroom.set_wanted(tx.conn, key, tx.now)
@@ -70,7 +75,7 @@ def ensure_row(tx: Tx, key: RowKey) -> None:
         return
     standing.lock(tx, key.account)
     budget = _in_force(tx.conn, key)
-    room = 0 if budget is None else _room(tx.conn, key, budget.nanos)
+    room = 0 if budget is None else max(0, budget.nanos - spent.sum_uncounted(tx.conn, key))
     headroom.insert_row(tx.conn, key, Headroom(room, budget is not None))
 
 
@@ -86,11 +91,6 @@ def _in_force(conn: Connection, key: RowKey) -> Budget | None:
         bound = caps.get_bound(conn, key.account, subject)
         budget = bound.budget if bound is not None and bound.kind == key.kind else None
     return budget if budget is not None and window.partition("/")[0] == budget.period else None
-
-
-def _room(conn: Connection, key: RowKey, nanos: int) -> int:
-    """What a budget allows of what counts on its row: usage from before there was the row is taken off."""
-    return max(0, nanos - spent.sum_uncounted(conn, key))
 
 
 def get_spent(conn: Connection, account: str, subject: str, budget: Budget, at: int, *, kind: str = KEY) -> int:

@@ -11,15 +11,19 @@ from purser.core.ids import check_name
 from purser.core.lease import GROUP, USER
 from purser.flows import budgets, standing
 from purser.flows.caps import get_bound
-from purser.store import accounts, caps
+from purser.store import accounts, caps, headroom, spent
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
 
-def get_spent(conn: Connection, account: str, user: str, at: int) -> int:
-    """What a user's requests of the month of this instant cost, settled, nano-dollars."""
-    bound = get_bound(conn, account, user) or Bound(USER, user, Budget(0, MONTHLY))
-    return budgets.get_spent(conn, account, user, bound.budget, at, kind=bound.kind)
+def list_spent(conn: Connection, account: str, users: Sequence[str], at: int) -> dict[str, int]:
+    """What these users' requests of the month of this instant cost, settled, nano-dollars."""
+    rows = {}
+    for user in users:
+        bound = get_bound(conn, account, user) or Bound(USER, user, Budget(0, MONTHLY))
+        rows[user] = budgets.row_key(account, user, bound.budget, at, kind=bound.kind)
+    uncounted = spent.sum_each(conn, list(rows.values()))
+    return {user: uncounted[row] + headroom.get_used(conn, row) for user, row in rows.items()}
 
 
 def set_default(tx: Tx, account: str, nanos: int | None, *, by_operator: bool = False) -> None:
@@ -108,10 +112,13 @@ def _apply(tx: Tx, account: str, user: str | None) -> None:
     """What a user, or every one, may spend is in force at once; what is held already as L5 has it."""
     bounds: dict[str, Bound | None] = {}
     for kind in (GROUP, USER):  # rows are locked in their order everywhere
-        for live in budgets.list_live(tx, account, kind, user):
+        rows = budgets.list_live(tx, account, kind, user)
+        uncounted = spent.sum_each(tx.conn, rows)
+        for live in rows:
             subject = live.window.partition("/")[0]
             if subject not in bounds:
                 bounds[subject] = get_bound(tx.conn, account, subject)
             bound = bounds[subject]
-            budgets.apply(tx, live, bound.budget if bound is not None and bound.kind == kind else None)
+            budget = bound.budget if bound is not None and bound.kind == kind else None
+            budgets.apply(tx, live, budget, uncounted[live])
     tx.touch(account)

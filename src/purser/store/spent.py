@@ -7,6 +7,7 @@ events that it has not got yet. What is asked is that and the few events beyond 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from purser.store.presence import SPENT, lock_one
 
 MANY = 1_000  # events beyond the roll-up from which on they are worth a commit
 FAR = 10_000  # events beyond it from which on a sum does without
+_FEW = 8  # rows that are summed one by one
 _AT_ONCE = 2_000  # events of one commit
 _REQUESTS = "e.state = 'settled' AND e.key IS NOT NULL"  # what was reported after the fact is nobody's request
 
@@ -50,8 +52,17 @@ SELECT COALESCE(SUM(e.cost), 0) FROM usage_events e
 WHERE e.account = :account AND e.{{subject}} = :subject AND e.occurred_at >= :start AND e.occurred_at < :end
 AND {_REQUESTS} AND (e.budgets IS NULL OR replace(e.budgets || ' ', :mark || ' ', '') = e.budgets || ' ')
 """
+_EACH = """
+SELECT subject, counted, SUM(amount) FROM spent
+WHERE account = :account AND kind = :kind AND day_at >= :start AND day_at < :end GROUP BY subject, counted
+UNION ALL
+SELECT {subject}, budgets, SUM(cost) FROM beyond
+WHERE account = :account AND {subject} IS NOT NULL AND occurred_at >= :start AND occurred_at < :end
+GROUP BY {subject}, budgets
+"""
 _COLUMN = {KEY: "key", USER: '"user"'}
 _SUMS = {kind: sa.text(_BEYOND + _SUM.format(subject=column)) for kind, column in _COLUMN.items()}
+_SUM_EACH = {kind: sa.text(_BEYOND + _EACH.format(subject=column)) for kind, column in _COLUMN.items()}
 _SUMS_OF_EVENTS = {kind: sa.text(_SUM_EVENTS.format(subject=column)) for kind, column in _COLUMN.items()}
 _COUNT_BEYOND = sa.text(f"{_BEYOND} SELECT COUNT(*) FROM beyond")
 _BEHIND = sa.text(
@@ -91,6 +102,28 @@ def sum_uncounted(conn: Connection, row: RowKey) -> int:
     if _count_beyond(conn, FAR) >= FAR:
         return int(conn.execute(_SUMS_OF_EVENTS[kind], values).scalar_one())
     return int(conn.execute(_SUMS[kind], {**values, "most": NEVER}).scalar_one())
+
+
+def sum_each(conn: Connection, rows: Sequence[RowKey]) -> dict[RowKey, int]:
+    """As `sum_uncounted` for many rows of one account, all of its keys or all of its users, with a statement for each period of theirs."""
+    if len(rows) <= _FEW or _count_beyond(conn, FAR) >= FAR:
+        return {row: sum_uncounted(conn, row) for row in rows}
+    sums: dict[RowKey, int] = {}
+    for period, same in groupby(sorted(rows, key=_period), _period):
+        start, end = span(period)
+        kind = KEY if rows[0].kind == KEY else USER
+        values = {"account": rows[0].account, "kind": kind, "start": start, "end": end, "most": NEVER}
+        parts: dict[str, list[tuple[list[str], int]]] = {}
+        for subject, marks, amount in conn.execute(_SUM_EACH[kind], values):
+            parts.setdefault(str(subject), []).append((str(marks or "").split(), int(amount)))
+        for row in same:
+            of_subject = parts.get(row.window.partition("/")[0], ())
+            sums[row] = sum(amount for marks, amount in of_subject if mark(row) not in marks)
+    return sums
+
+
+def _period(row: RowKey) -> str:
+    return row.window.partition("/")[2]
 
 
 def is_behind(conn: Connection) -> bool:

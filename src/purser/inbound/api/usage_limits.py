@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 from litestar import Response
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
+from purser.core.cap import Cap
 from purser.core.errors import Invalid
 from purser.core.money import NANOS_PER_USD
 from purser.core.period import format_instant, month_end, month_of
@@ -154,9 +156,16 @@ def _view(row: Row) -> LimitsView:
 
 
 def _view_user(conn: Connection, row: Row, now: int) -> UserLimitsView:
-    cap = caps.get_cap(conn, row.account, row.id)
-    used = usage_limits.get_spent(conn, row.account, row.id, now)
-    limited = {group.id for group in rows.list_groups(conn, row.account) if group.tier is not None}
+    return _view_users(conn, row.account, [row], now)[0]
+
+
+def _view_users(conn: Connection, account: str, found: Sequence[Row], now: int) -> list[UserLimitsView]:
+    used = usage_limits.list_spent(conn, account, [row.id for row in found], now)
+    limited = {group.id for group in rows.list_groups(conn, account) if group.tier is not None}
+    return [_view_limits(row, caps.get_cap(conn, account, row.id), used[row.id], limited, now) for row in found]
+
+
+def _view_limits(row: Row, cap: Cap | None, used: int, limited: Collection[str], now: int) -> UserLimitsView:
     groups = row.member_of.split()
     spent = cap is not None and used >= cap.nanos
     return UserLimitsView(
@@ -227,7 +236,7 @@ def list_user_usage_limits(
         found = accounts.list_users(conn, account)
         some, more = page(found, page_size, page_token)
         now = request.desk.clock.now()
-        return UserLimitsList([_view_user(conn, row, now) for row in some], more, len(found))
+        return UserLimitsList(_view_users(conn, account, some, now), more, len(found))
 
 
 @get(f"{_ACCOUNT}/users/{{user:str}}/usageLimits", SELF)
