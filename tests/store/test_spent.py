@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Iterator
@@ -113,6 +114,9 @@ def test_the_sums_are_those_of_the_events_however_far_the_roll_up_has_come(
             assert {row: spent.sum_uncounted(conn, row) for row in rows} == {
                 row: uncounted(events, row) for row in rows
             }
+            for account, kinds in itertools.product(("ada", "bob"), ([KEY], [USER, GROUP])):
+                same = [row for row in rows if row.account == account and row.kind in kinds]
+                assert spent.sum_each(conn, same) == {row: uncounted(events, row) for row in same}
         assert blamed(books) == []
     assert sum(uncounted(events, row) > 0 for row in rows) > len(rows) // 2
 

@@ -105,7 +105,7 @@ def sum_uncounted(conn: Connection, row: RowKey) -> int:
 
 
 def sum_each(conn: Connection, rows: Sequence[RowKey]) -> dict[RowKey, int]:
-    """As `sum_uncounted` for many rows of one account, all of its keys or all of its users, with a statement for each period of theirs."""
+    """As `sum_uncounted` for many rows of an account's keys, or of its users, with a statement for each period."""
     if len(rows) <= _FEW or _count_beyond(conn, FAR) >= FAR:
         return {row: sum_uncounted(conn, row) for row in rows}
     sums: dict[RowKey, int] = {}
