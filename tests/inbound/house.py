@@ -13,7 +13,7 @@ from typing import Any
 
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
-from purser.flows import setup
+from purser.flows import rates, setup
 from purser.flows.queue import WriteQueue
 from purser.http.asgi import answer_with
 from purser.http.problem import refuse_in_problem
@@ -115,9 +115,11 @@ class House:
         self.operator = Client(self._server.port, OPERATOR_KEY)
         self.nobody = Client(self._server.port)
 
-    def _count(self, account: str) -> int:
+    async def _count(self, account: str) -> tuple[int, int, int]:
         self.counted.append(account)
-        return self.wait_seconds
+        with self.db.read() as conn:
+            most = rates.requests_per_minute(conn, account, Policy(), self.world.now())
+        return self.wait_seconds, most, 0
 
     async def _start(self) -> Server:
         server = Server(answer_with(create_app(self.desk)), refuse=refuse_in_problem)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from purser.core import ratelimit
 from purser.core.admission import FIT, Held, hold_nanos
 from purser.core.errors import PurserError
 from purser.core.money import format_usd
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _LINES = (
     b"%bx-request-id: %b\r\nx-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+    b'ratelimit-policy: "requests";q=%d;w=60\r\nratelimit: "requests";r=%d\r\n'
     b"x-purser-headroom-usd: %b\r\nx-purser-cost-usd: %b\r\n"
     b"fireworks-prompt-tokens: %d\r\nfireworks-cached-prompt-tokens: %d\r\n"
 )
@@ -156,8 +158,8 @@ class Express:
             return None
         journey = None
         try:
-            wait, remaining = gateway.directory.count_request(caller.standing)
-            if not wait:
+            remaining = gateway.limiter.count_at_once(account)
+            if remaining >= 0:
                 journey = Journey(
                     gateway,
                     exchange,
@@ -343,6 +345,8 @@ class Journey(Struct, eq=False):
             self.id,
             self.most,
             self.remaining,
+            self.most,
+            self.remaining,
             b"unlimited" if left is None else format_usd(left).encode(),
             format_usd(self.cost_nanos).encode(),
             prompt,
@@ -367,11 +371,7 @@ class Journey(Struct, eq=False):
 
     # ── the general way, from here ───────────────────────────────────────────────────────────────────────────────
     def _headers(self) -> Headers:
-        return [
-            (b"x-request-id", self.id),
-            (b"x-ratelimit-limit-requests", b"%d" % self.most),
-            (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
-        ]
+        return [(b"x-request-id", self.id), *ratelimit.headers(self.most, self.remaining)]
 
     def _go_on(self) -> None:
         """Carry the request on as any other, with its hold and with the answer that is under way."""

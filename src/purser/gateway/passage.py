@@ -39,10 +39,10 @@ _NOT_SENT = frozenset(
 )
 _NOT_PASSED = frozenset(
     b"connection content-length transfer-encoding keep-alive set-cookie server date x-request-id "
-    b"x-ratelimit-limit-requests x-ratelimit-remaining-requests alt-svc strict-transport-security".split()
+    b"alt-svc strict-transport-security".split()
 )
 
-_OURS = (b"x-purser-", b"fireworks-")  # what an upstream says of money is not this gateway's word
+_OURS = (b"x-purser-", b"fireworks-", b"x-ratelimit-", b"ratelimit")  # what is ours to say, and no upstream's
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
+from purser.store.rate_tables import rate_shares, rate_windows
 
-__all__ = ["alerts", "metadata", "notifications", "outbox", "webhook_endpoints"]
+__all__ = ["alerts", "metadata", "notifications", "outbox", "rate_shares", "rate_windows", "webhook_endpoints"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))
@@ -371,9 +372,7 @@ payment_methods = _sealed(
     "payment_methods",
     _key("account"),
     _key("id"),
-    _text("token"),
-    _text("brand"),
-    _text("last4"),
+    *map(_text, ("token", "brand", "last4")),
     _int("exp_month"),
     _int("exp_year"),
     _text("fingerprint"),
