@@ -162,6 +162,14 @@ def ask(scene: Scene, words: Words) -> Outcome:
     return Outcome(name, request=request)
 
 
+def calls(scene: Scene, words: Words) -> Outcome:
+    """`calls NAME N`: so many requests of any kind arrive within the minute, until one is refused."""
+    name, times = words
+    for _ in range(number(times)):
+        scene.gateway.call(name)
+    return Outcome(name)
+
+
 def slice_(scene: Scene, words: Words) -> Outcome:
     """`slice ID`: a stream asks for its next slice."""
     request = scene.requests.get(words[0])
@@ -295,6 +303,7 @@ COMMANDS: Mapping[str, Command] = {
     "reinstate": reinstate,
     "show": show,
     "ask": ask,
+    "calls": calls,
     "slice": slice_,
     "done": done,
     "void": void,

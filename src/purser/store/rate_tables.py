@@ -17,6 +17,16 @@ rate_windows = table(
     few("wanted_at", "wanted_at IS NOT NULL"),
 )
 
+# How many tokens a minute an account may use of a model (see core's adaptive): `samples` as JSON, instants of billing.
+token_limits = table(
+    "token_limits",
+    key("account"),
+    key("model"),
+    key("metric"),
+    *map(integer, ("tokens", "changed_at", "known_since", "traffic_at", "minute_at", "used")),
+    text("samples", default="[]"),
+)
+
 # What a writer may let through in any minute. `free_at` is when the share of a closed one counts no more.
 rate_shares = table(
     "rate_shares",

@@ -91,7 +91,10 @@ def lock_rate(tx: Tx, bucket: Bucket) -> tuple[Rate, int]:
     latest = now + longest(tx)
     _SET_BACK.run(tx.conn, latest, *bucket, latest)  # that clock may begin anew when its machine does
     _DROP.run(tx.conn, *bucket, now)
-    return _rate(tx.conn, row[0], bucket, now), now
+    rate = _rate(tx.conn, row[0], bucket, now)
+    if _encode(rate.seen) != row[0]:
+        put_seen(tx.conn, bucket, rate.seen)
+    return rate, now
 
 
 def get_rate(conn: Connection, bucket: Bucket, monotonic: int) -> Rate:
@@ -107,7 +110,11 @@ def _rate(conn: Connection, seen: str, bucket: Bucket, now: int) -> Rate:
 
 def put_seen(conn: Connection, bucket: Bucket, seen: Sequence[int]) -> None:
     """Write the instants that the store counts itself."""
-    _PUT_SEEN.run(conn, msgspec.json.encode(seen).decode(), *bucket)
+    _PUT_SEEN.run(conn, _encode(seen), *bucket)
+
+
+def _encode(seen: Sequence[int]) -> str:
+    return msgspec.json.encode(seen).decode()
 
 
 def add_share(conn: Connection, bucket: Bucket, writer: int, more: int) -> None:

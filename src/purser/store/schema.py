@@ -16,9 +16,10 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
-from purser.store.rate_tables import rate_shares, rate_windows
+from purser.store.rate_tables import rate_shares, rate_windows, token_limits
 
-__all__ = ["alerts", "metadata", "notifications", "outbox", "rate_shares", "rate_windows", "webhook_endpoints"]
+__all__ = ["alerts", "metadata", "notifications", "outbox", "webhook_endpoints"]
+__all__ += ["rate_shares", "rate_windows", "token_limits"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))

@@ -1,4 +1,4 @@
-"""Request rates: what the store counts itself, and the shares of writers.
+"""Rates: what the store counts itself, the shares of writers, and the token limits of accounts.
 
 Revision ID: 0014
 Revises: 0012
@@ -49,3 +49,18 @@ def upgrade() -> None:
         sqlite_strict=True,
     )
     op.create_index(op.f("ix_rate_shares_writer"), "rate_shares", ["writer"])
+    op.create_table(
+        "token_limits",
+        sa.Column("account", TEXT, autoincrement=False, nullable=False),
+        sa.Column("model", TEXT, autoincrement=False, nullable=False),
+        sa.Column("metric", TEXT, autoincrement=False, nullable=False),
+        sa.Column("tokens", INT, nullable=False),
+        sa.Column("changed_at", INT, nullable=False),
+        sa.Column("known_since", INT, nullable=False),
+        sa.Column("traffic_at", INT, nullable=False),
+        sa.Column("minute_at", INT, nullable=False),
+        sa.Column("used", INT, nullable=False),
+        sa.Column("samples", TEXT, server_default="[]", nullable=False),
+        sa.PrimaryKeyConstraint("account", "model", "metric", name=op.f("pk_token_limits")),
+        sqlite_strict=True,
+    )
