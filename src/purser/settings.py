@@ -51,6 +51,7 @@ class ModelSettings:
     tokens_per_byte: int = 1
     fit: str = "fit"
     timeout_seconds: int = 600
+    size: str = "large"
     upstream_key: str | None = field(default=None, repr=False)
     price: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,6 +91,9 @@ class Settings:
     drain_seconds: int
     requests_per_minute: int
     requests_per_minute_unverified: int
+    prompt_tokens_per_minute: int | None
+    uncached_prompt_tokens_per_minute: int | None
+    generated_tokens_per_minute: int | None
     tiers: tuple[Tier, ...]
     models: tuple[ModelSettings, ...]
 
@@ -97,6 +101,11 @@ class Settings:
         """The operator's rules among the settings."""
         same = [each.name for each in fields(Policy) if each.name != "default_mode"]
         return Policy(default_mode=self.billing_mode, **{name: getattr(self, name) for name in same})
+
+    @property
+    def model_sizes(self) -> dict[str, str]:
+        """The sizes of models, by which their token limits grow."""
+        return {model.name: model.size for model in self.models}
 
     def prices(self) -> dict[str, dict[str, str]]:
         """The configured prices by model, with which the first price book is seeded."""

@@ -77,7 +77,7 @@ def test_large_rates_are_shared_out(two: tuple[Writer, Writer, World]) -> None:
     """S40."""
     first, second, _ = two
     add_card(first)
-    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(100, False, 1_500), 1_600)
+    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(100, False, 1_500), 1_600, False)
     assert ask(second) == Given(100, False, 1_400)
     assert ask(second) == Given(100, False, 1_300)
     assert parts(first) == [Part(first.id, 100), Part(second.id, 200)]
@@ -141,7 +141,7 @@ def test_a_lower_rate_counts_what_was_shared_out(two: tuple[Writer, Writer, Worl
     method = first.run(lambda tx: payments.add_method(tx, "ada", VISA))
     ask(first)
     first.run(lambda tx: payments.remove_method(tx, "ada", method))
-    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(0, False, 0, over=True), 3)
+    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(0, False, 0, over=True), 3, False)
     first.run(lambda tx: rates.give_back(tx, [(ADA, 98)]))
     assert ask(second) == Given(0, True, 0), "two of the share are used, this one is the third"
     assert not ask(second).admitted

@@ -120,7 +120,7 @@ class Gateway:
         share, window = self._shares.get(account, (0, SlidingWindow()))
         if window.admit(now, share) == 0:
             return
-        given, most = self.run(lambda tx: request_rates.ask(tx, account))
+        given, most, _ = self.run(lambda tx: request_rates.ask(tx, account))
         share = 0 if given.over else share + given.share
         self._shares[account] = share, window
         if not given.counted and (not given.share or window.admit(now, share)):

@@ -52,6 +52,39 @@ class SlidingWindow:
             seen.popleft()
 
 
+@dataclass(slots=True)
+class Tokens:
+    """A share of so many tokens a minute: what of it is held by running requests, and used in the last minute.
+
+    What was used is kept by the second, and counts until its whole second is a minute old.
+    """
+
+    share: int = 0
+    usable: int = 0  # of the share
+    held: int = 0
+    used: int = 0
+    seconds: deque[tuple[int, int]] = field(default_factory=deque)
+
+    @property
+    def spare(self) -> int:
+        """What can be held."""
+        return self.usable - self.held - self.used
+
+    def use(self, second: int, tokens: int) -> None:
+        """Tokens were used in a second of any monotonic clock."""
+        if not tokens:
+            return
+        self.used += tokens
+        if self.seconds and self.seconds[-1][0] == second:
+            tokens += self.seconds.pop()[1]
+        self.seconds.append((second, tokens))
+
+    def forget_old(self, second: int) -> None:
+        """What is a minute old counts no more."""
+        while self.seconds and self.seconds[0][0] < second - WINDOW_SECONDS:
+            self.used -= self.seconds.popleft()[1]
+
+
 def whole_seconds(micros: int) -> int:
     """A wait in whole seconds, at least 1: what is asked again then is not too early."""
     return max(1, -(-micros // 1_000_000))
@@ -80,6 +113,10 @@ class Rate:
     def taken(self) -> int:
         """All that counts against the rate."""
         return len(self.seen) + sum(part.share for part in self.parts)
+
+    def is_shared_with(self, writer: int) -> bool:
+        """Whether other open writers than this one have shares."""
+        return any(part.free_at is None and part.writer != writer for part in self.parts)
 
 
 def current(seen: Iterable[int], parts: Iterable[Part], now: int) -> Rate:
@@ -112,12 +149,15 @@ class Given:
         return self.counted or self.share > 0
 
 
-def ask(rate: Rate, most: int, now: int, least: int = 1) -> Given:
-    """What a writer gets that needs at least `least` more of a rate of `most` a minute (1 where it is small)."""
-    left = most - rate.taken
+def ask(rate: Rate, most: int, now: int, least: int | None = None) -> Given:
+    """What a writer gets that needs at least `least` more of a rate of `most` a minute.
+
+    Without `least` it needs one, which is counted in the store where the rate is small.
+    """
+    left, counts, least = most - rate.taken, least is None and most <= SMALL, 1 if least is None else least
     if left < least:
         return Given(0, False, max(0, left), _wait(rate, least - left, now), over=left < 0)
-    if most <= SMALL:
+    if counts:
         return Given(0, True, left - 1)
     share = max(least, min(left // _OF_REST, most // _OF_RATE))
     return Given(share, False, left - share)

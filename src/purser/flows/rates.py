@@ -23,11 +23,11 @@ def requests_per_minute(conn: Connection, account: str, policy: Policy, now: int
     return policy.requests_per_minute if verified else policy.requests_per_minute_unverified
 
 
-def ask(tx: Tx, account: str) -> tuple[Given, int]:
+def ask(tx: Tx, account: str) -> tuple[Given, int, bool]:
     """One more request than this writer's share allows: a larger share, or this one counted, or neither.
 
-    Answers also the rate in force. Falling short asks the other writers to give back what they do not need. Raises
-    NotFound.
+    Answers also the rate in force, and whether other writers have shares of it: falling short asks them to give back
+    what they do not need. Raises NotFound.
     """
     bucket = requests_of(account)
     rate, now = rates.lock_rate(tx, bucket)
@@ -37,9 +37,10 @@ def ask(tx: Tx, account: str) -> tuple[Given, int]:
         rates.put_seen(tx.conn, bucket, (*rate.seen, now))
     elif given.share:
         rates.add_share(tx.conn, bucket, tx.writer, given.share)
-    elif any(part.free_at is None and part.writer != tx.writer for part in rate.parts):
+    others = rate.is_shared_with(tx.writer)
+    if others and not given.admitted:
         rates.set_wanted(tx.conn, bucket, tx.now)
-    return given, most
+    return given, most, others
 
 
 def give_back(tx: Tx, returns: Sequence[tuple[Bucket, int]]) -> None:

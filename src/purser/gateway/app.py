@@ -17,7 +17,7 @@ from purser.core.ids import is_request_id, make_id
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
-from purser.flows import requests
+from purser.flows import requests, token_limits
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
@@ -29,6 +29,7 @@ from purser.gateway.directory import Directory, Standing
 from purser.gateway.express import Express
 from purser.gateway.heartbeat import Heartbeat
 from purser.gateway.limiter import Counted, Limiter
+from purser.gateway.meter import Meter, Reserved
 from purser.gateway.models import MOST_RUNNING, Served, list_models, origins_of
 from purser.gateway.passage import Admitted, Counters, Passage
 from purser.gateway.paths import POSTS, QUOTES, is_data_plane
@@ -70,6 +71,7 @@ class Gateway:
         self.remaining = Remaining(db, self.cashier.lessee, queue.writer, self._monotonic)
         self.claims = Claims(self.cashier)
         self.limiter = Limiter(self.cashier)
+        self.meter = Meter(self.cashier, policy) if token_limits.starts(policy) else None
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
@@ -86,6 +88,7 @@ class Gateway:
             self.cashier,
             self.claims,
             self.limiter,
+            self.meter,
             self.remaining,
             on_changes=self._forget,
             reload_clock=reload_clock,
@@ -169,13 +172,22 @@ class Gateway:
             raise refusals.no_model(body.model)
         policy = request.header(b"x-purser-fit")
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
-        claim = await self.claims.take(principal.account, request_id) if named else None
+        claim, tokens = None, None
         try:
+            if self.meter is not None:
+                most = ask.cap * ask.choices
+                tokens = await self.meter.hold(principal.account, body.model, ask.input_tokens, most)
+                headers += tokens.headers()
+            claim = await self.claims.take(principal.account, request_id) if named else None
             admitted = self._hold_at_once(principal, body, ask, book, request_id)
             if admitted is None:
                 admitted = await self._admit(request, principal, body, ask, book, request_id)
-            await relay(self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim))
+            await relay(
+                self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim, tokens)
+            )
         finally:
+            if self.meter is not None:
+                self.meter.release(tokens)
             if claim is not None:
                 await self._end_claim(claim, exchange)
 
@@ -240,6 +252,7 @@ class Gateway:
         request_id: str,
         headers: Headers,
         claim: Claim | None = None,
+        tokens: Reserved | None = None,
     ) -> Passage:
         """An admitted request as it is carried through."""
         cap = admitted.held.cap
@@ -265,6 +278,8 @@ class Gateway:
             room=self._room,
             slice_tokens=self.policy.slice_tokens,
         )
+        if self.meter is not None and tokens is not None:
+            passage.meter, passage.tokens = self.meter, tokens
         if claim is not None:
             passage.free = partial(self.claims.free, claim)
         return passage

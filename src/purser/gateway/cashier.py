@@ -79,7 +79,7 @@ class Cashier:
         self._on_loop = Deliveries(queue.give_up).on_loop
         self._settling: set[_Settling] = set()
         self._due: list[_Settling] = []  # of these, what this turn of the loop has settled
-        self.when_anew: Callable[[], None] = lambda: None  # told when the leases of this process are void
+        self.when_anew: list[Callable[[], None]] = []  # told when the leases of this process are void
         queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -350,7 +350,8 @@ class Cashier:
     def _start_anew(self) -> None:
         """Another process closed this one's writer: what it had set aside is void, and so are the requests on it."""
         lost = self.lessee.drop()
-        self.when_anew()
+        for tell in self.when_anew:
+            tell()
         log.error("%d running requests end unbilled: another process closed this one's writer", len(lost))
         for hold in lost:
             _call_off(hold)

@@ -16,6 +16,7 @@ from purser.flows.queue import WriteQueue
 from purser.gateway.cashier import Cashier
 from purser.gateway.claims import Claims
 from purser.gateway.limiter import Limiter
+from purser.gateway.meter import Meter
 from purser.gateway.remaining import Remaining
 from purser.store import accounts, headroom, rates
 from purser.store.db import Database
@@ -54,13 +55,15 @@ class Heartbeat:
         cashier: Cashier,
         claims: Claims,
         limiter: Limiter,
+        meter: Meter | None,
         remaining: Remaining,
         *,
         on_changes: Callable[[set[str] | None], None],
         reload_clock: Callable[[], None],
     ) -> None:
         self._db, self._queue, self._world, self._cashier = db, queue, world, cashier
-        self._claims, self._limiter, self._remaining, self._policy = claims, limiter, remaining, policy
+        self._claims, self._limiter, self._meter = claims, limiter, meter
+        self._remaining, self._policy = remaining, policy
         self._on_changes, self._reload_clock = on_changes, reload_clock
         self._loop = asyncio.get_running_loop()
         self._last_commit = 0.0
@@ -111,6 +114,8 @@ class Heartbeat:
         quiet_before = int(self._loop.time() * SECOND) - _QUIET_MICROSECONDS
         await self._cashier.give_back(month_of(self._world.now()), quiet_before, heard.wanted)
         await self._limiter.give_back(heard.wanted_rates)
+        if self._meter is not None:
+            await self._meter.beat(heard.wanted_rates)
         await self._claims.free_ended()
         if self._ended_writers:
             await self._claims.tidy()

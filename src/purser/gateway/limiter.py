@@ -58,7 +58,7 @@ class Limiter:
         self._cashier = cashier
         self._loop = asyncio.get_running_loop()
         self._own: dict[str, _Own] = {}
-        cashier.when_anew = self.drop
+        cashier.when_anew.append(self.drop)
 
     # ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────
     def count_at_once(self, account: str) -> int:
@@ -90,26 +90,26 @@ class Limiter:
             own = self._own.setdefault(account, _Own())
             if self._now() < own.refused_until:
                 return Counted(self._wait(own), most, 0)
-            given, most = await self._ask(account, own)
+            given, most, others = await self._ask(account, own)
             if given.counted:
                 return Counted(0, most, given.left)
             if given.admitted:
                 continue  # unless others were quicker
-            if given.wait is not None or self._now() >= until:
+            if not others or self._now() >= until:
                 self._refuse(own, given)
                 return Counted(self._wait(own), most, 0)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _ask(self, account: str, own: _Own) -> tuple[Given, int]:
+    async def _ask(self, account: str, own: _Own) -> tuple[Given, int, bool]:
         own.asking += 1
 
         def done(answer: Any, error: BaseException | None) -> None:
             own.asking -= 1
             if error is None and self._own.get(account) is own:
-                self._take_in(own, *answer)
+                self._take_in(own, answer[0], answer[1])
 
         order, work = requests_of(account), partial(rates.ask, account=account)
-        found: tuple[Given, int] = await self._cashier.share(order, work, done)
+        found: tuple[Given, int, bool] = await self._cashier.share(order, work, done)
         return found
 
     def _take_in(self, own: _Own, given: Given, most: int) -> None:

@@ -96,6 +96,16 @@ def too_many(wait_seconds: int, most: int) -> Refusal:
     return Refusal(429, "rate_limit_exceeded", message, headers=headers)
 
 
+def too_many_tokens(wait_seconds: int, most: int, metric: str, model: str) -> Refusal:
+    """429: over the account's tokens per minute with a model (Q2)."""
+    what = {"prompt": "prompt tokens", "uncached": "uncached prompt tokens", "generated": "generated tokens"}[metric]
+    message = (
+        f"Over {most} {what} per minute with the model {model} for this account, running requests included; "
+        f"try again in {wait_seconds} s."
+    )
+    return Refusal(429, "rate_limit_exceeded", message, headers=[(b"retry-after", b"%d" % wait_seconds)])
+
+
 def no_model(model: str) -> Refusal:
     """404: no such model."""
     message = f"The model {model[:200]!r} does not exist here; GET /v1/models lists those that do."
