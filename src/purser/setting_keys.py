@@ -135,6 +135,16 @@ KEYS = (
 )
 
 
+SAMPLES: dict[str, object] = {  # of keys without a default
+    "clock_start": "2026-03-01T00:00:00Z",
+    "prepaid_from": "2026-03-01T00:00:00Z",
+    "mail_url": "smtp://127.0.0.1:25",
+    "prompt_tokens_per_minute": 3_600_000,
+    "uncached_prompt_tokens_per_minute": 900_000,
+    "generated_tokens_per_minute": 36_000,
+}
+
+
 def keys_of(table: str) -> dict[str, Key]:
     """The keys of one table by name; "" is the top of the file."""
     return {key.name: key for key in KEYS if key.table == table}

@@ -97,17 +97,18 @@ class Client:
 class House:
     """Database, writer, worker and control plane of one process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: Policy = Policy()) -> None:  # noqa: B008 - it is frozen
         self.counted: list[str] = []
+        self.policy = policy
         self.wait_seconds = 0
         self.world = ManualWorld(parse_instant("2026-03-01T09:00:00Z"))
         self.db = Database(databases.at(folder / "purser.db"))
         upgrade(self.db)
-        self.writer = Writer(self.db, self.world, Policy(), host="here", pid=1)
+        self.writer = Writer(self.db, self.world, policy, host="here", pid=1)
         self.queue = WriteQueue(self.writer)
         self.queue.run(lambda tx: setup.prepare(tx, PRICES, OPERATOR_KEY))
         worker = Worker(self.db, self.queue.run, self.world, TestProvider())
-        self.desk = Desk(self.db, self.queue, self.world, Policy(), worker, count_request=self._count)
+        self.desk = Desk(self.db, self.queue, self.world, policy, worker, count_request=self._count)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -118,7 +119,7 @@ class House:
     async def _count(self, account: str) -> tuple[int, int, int]:
         self.counted.append(account)
         with self.db.read() as conn:
-            most = rates.requests_per_minute(conn, account, Policy(), self.world.now())
+            most = rates.requests_per_minute(conn, account, self.policy, self.world.now())
         return self.wait_seconds, most, 0
 
     async def _start(self) -> Server:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from purser.core.period import SECOND
-from purser.core.ratelimit import WINDOW, Given, too_much_spare, whole_seconds
+from purser.core.ratelimit import SMALL, WINDOW, Given, too_much_spare, whole_seconds
 from purser.flows import rates
 from purser.gateway.cashier import Cashier
 from purser.store.rates import Bucket, requests_of
@@ -48,6 +48,7 @@ class _Own:
     refused_until: int = 0  # the store has said no, for so long
     free_at: int = 0  # when something comes free, as it said then; 0: it did not
     asking: int = 0
+    question: asyncio.Future[Any] | None = None  # to the store, for others to wait for
     used_at: int = 0
 
 
@@ -90,10 +91,13 @@ class Limiter:
             own = self._own.setdefault(account, _Own())
             if self._now() < own.refused_until:
                 return Counted(self._wait(own), most, 0)
+            if own.question is not None and most > SMALL:  # one at a time: a share is for many
+                await asyncio.wait([own.question])
+                continue
             given, most, others = await self._ask(account, own)
             if given.counted:
                 return Counted(0, most, given.left)
-            if given.admitted:
+            if given.admitted or own.usable > len(own.seen):
                 continue  # unless others were quicker
             if not others or self._now() >= until:
                 self._refuse(own, given)
@@ -109,7 +113,12 @@ class Limiter:
                 self._take_in(own, answer[0], answer[1])
 
         order, work = requests_of(account), partial(rates.ask, account=account)
-        found: tuple[Given, int, bool] = await self._cashier.share(order, work, done)
+        own.question = asking = asyncio.ensure_future(self._cashier.share(order, work, done))
+        try:
+            found: tuple[Given, int, bool] = await asyncio.shield(asking)
+        finally:
+            if own.question is asking:
+                own.question = None
         return found
 
     def _take_in(self, own: _Own, given: Given, most: int) -> None:

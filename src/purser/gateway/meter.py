@@ -43,6 +43,7 @@ class _Own:
     metrics: tuple[_Metric | None, ...]
     noted: list[int] = field(default_factory=lambda: [0] * len(METRICS))  # used, and not yet told the store
     asking: int = 0
+    question: asyncio.Future[Any] | None = None  # to the store, for others to wait for
     used_at: float = 0.0
 
     def limited(self) -> list[tuple[str, _Metric]]:
@@ -119,9 +120,15 @@ class Meter:
             refused = next(((n, m) for n, m in own.limited() if now < m.refused_until), None)
             if refused is not None:
                 raise self._refusal(own, *refused)
+            if own.question is not None:  # one at a time: then look again at what there is
+                await asyncio.wait([own.question])
+                continue
             short = await self._ask(own, (prompt, prompt, generated))
+            held = self.hold_at_once(account, model, prompt, generated)
+            if held is not None:
+                return held
             if short is None:
-                continue  # unless others were quicker
+                continue  # others were quicker
             name, metric, others = short
             if now >= until or not others:
                 raise self._refusal(own, name, metric)
@@ -172,7 +179,12 @@ class Meter:
                 short.extend(self._take_in(own, found))
 
         work: Any = partial(token_limits.ask, account=own.account, model=own.model, needed=needed)
-        await self._cashier.share((own.account, own.model), work, done)
+        own.question = asking = asyncio.ensure_future(self._cashier.share((own.account, own.model), work, done))
+        try:
+            await asyncio.shield(asking)
+        finally:
+            if own.question is asking:
+                own.question = None
         return short[0] if short else None
 
     def _take_in(self, own: _Own, found: dict[str, tuple[Given, int, bool]]) -> list[tuple[str, _Metric, bool]]:
