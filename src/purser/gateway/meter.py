@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from purser.core.adaptive import GENERATED, METRICS, PROMPT, UNCACHED
 from purser.core.policy import Policy
-from purser.core.ratelimit import WINDOW_SECONDS, Given, Tokens
+from purser.core.ratelimit import WINDOW_SECONDS, Given, Tokens, too_much_spare
 from purser.flows import rates, token_limits
 from purser.gateway.cashier import Cashier
 from purser.gateway.refusals import Headers, too_many_tokens
@@ -226,7 +226,8 @@ class Meter:
             for name, metric in own.limited():
                 bucket, spare = LimitKey(own.account, own.model, name).bucket, metric.share - metric.held - metric.used
                 back = quiet or bucket in wanted or metric.usable < metric.share
-                if back and spare > 0 and not own.asking:
+                spare = spare if back else too_much_spare(spare, metric.limit)
+                if spare > 0 and not own.asking:
                     metric.share -= spare
                     metric.usable = min(metric.usable, metric.share)
                     returns.append((metric, bucket, spare))
