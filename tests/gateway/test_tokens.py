@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from purser.flows import token_limits
+from purser.http.head import header_lines
 from purser.store.db import Database
 from purser.store.rates import get_rate
 from purser.store.token_limits import LimitKey
@@ -141,3 +142,14 @@ def test_an_upstream_that_fails_uses_nothing(tmp_path: Path) -> None:
     with running(tmp_path, FEW, models=(nobody,)) as rig:
         for _ in range(3):
             assert say(rig, 100, 100).status == 502
+
+
+def test_both_ways_tell_the_same_of_the_limits(tmp_path: Path) -> None:
+    policy = replace(FEW, prompt_tokens_per_minute=10_000, uncached_prompt_tokens_per_minute=9_000)
+    with running(tmp_path, policy) as rig:
+        meter: Any = rig.gateway.meter
+        held = rig.run_on_loop(meter.hold("ada", "tiny", 500, 60))
+        assert rig.on_loop(lambda: header_lines(held.headers())) == rig.on_loop(held.lines)
+        assert b"x-ratelimit-remaining-tokens-generated: 40\r\n" in held.lines()
+        assert b'ratelimit: "tokens-prompt";r=9500\r\n' in held.lines()
+        rig.on_loop(lambda: meter.release(held))

@@ -277,7 +277,7 @@ class Journey(Struct, eq=False):
         gateway.counters.settled += 1
         if self.tokens is not None and gateway.meter is not None:
             gateway.meter.settle(self.tokens, prompt, prompt - cached, output)
-            self.lines += header_lines(self.tokens.headers())
+            self.lines += self.tokens.lines()
         event = Event(
             principal.account,
             "gateway",

@@ -45,6 +45,7 @@ class _Own:
     asking: int = 0
     question: asyncio.Future[Any] | None = None  # to the store, for others to wait for
     used_at: float = 0.0
+    lines: bytes | None = None  # of the limits as answers tell them, once they are known
 
     def limited(self) -> list[tuple[str, _Metric]]:
         """The metrics that are limited."""
@@ -67,6 +68,31 @@ class Reserved(Struct, eq=False):
             told.append((b"ratelimit-policy", b'"%b";q=%d;w=%d' % (short, metric.limit, WINDOW_SECONDS)))
             told.append((b"ratelimit", b'"%b";r=%d' % (short, left)))
         return told
+
+    def lines(self) -> bytes:
+        """The same as lines, for the express way."""
+        own = self.own
+        if own.lines is None:
+            own.lines = b"".join(map(_line, own.limited()))
+        lefts: list[int] = []
+        for metric in own.metrics:
+            if metric is not None:
+                left = metric.left + metric.usable - metric.held - metric.used
+                left = left if left > 0 else 0
+                lefts += (left, left)
+        return own.lines % tuple(lefts)
+
+
+def _line(limited: tuple[str, _Metric]) -> bytes:
+    """The lines of one limit, with what is left of it to be filled in twice."""
+    short, most = _TOLD[limited[0]], limited[1].limit
+    told = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %%d\r\n" % (short, most, short)
+    return told + b'ratelimit-policy: "%b";q=%d;w=%d\r\nratelimit: "%b";r=%%d\r\n' % (
+        short,
+        most,
+        WINDOW_SECONDS,
+        short,
+    )
 
 
 class Meter:
@@ -189,7 +215,7 @@ class Meter:
 
     def _take_in(self, own: _Own, found: dict[str, tuple[Given, int, bool]]) -> list[tuple[str, _Metric, bool]]:
         short = []
-        own.used_at = self._loop.time()
+        own.used_at, own.lines = self._loop.time(), None
         for name, metric in own.limited():
             if name not in found:
                 continue
