@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from purser.core.policy import Policy
 from purser.core.ratelimit import Given, Part
@@ -105,6 +106,8 @@ def test_whoever_falls_short_asks_the_others(two: tuple[Writer, Writer, World]) 
     assert ask(second).share == 100
     first.run(lambda tx: rates.give_back(tx, [(ADA, 1_200)]))
     assert parts(first) == [Part(second.id, 100)], "a share of nothing is none"
+    second.run(lambda tx: rates.give_back(tx, [(ADA, 50)]))
+    assert parts(first) == [Part(second.id, 50)], "half of it goes back, half of it stays"
 
 
 def test_a_closed_writers_share_counts_for_another_minute(two: tuple[Writer, Writer, World], clock: Clock) -> None:
@@ -121,6 +124,16 @@ def test_a_closed_writers_share_counts_for_another_minute(two: tuple[Writer, Wri
     clock.now += 1
     assert ask(second).left == 1_400, "100 came back, 100 were given"
     assert parts(second) == [Part(second.id, 200)]
+
+
+def test_a_writer_that_an_older_version_closed_is_noticed(two: tuple[Writer, Writer, World], clock: Clock) -> None:
+    first, second, _ = two
+    add_card(first)
+    ask(first)
+    second.run(lambda tx: tx.conn.execute(sa.text(f"UPDATE writers SET state = 'closed' WHERE id = {first.id}")))
+    assert ask(second).left == 1_400
+    clock.now += (60 + POLICY.ttl_seconds) * SECOND
+    assert ask(second).left == 1_400, "100 came back, 100 were given"
 
 
 def test_a_clock_that_begins_anew_holds_nothing_back_for_long(two: tuple[Writer, Writer, World], clock: Clock) -> None:

@@ -59,6 +59,11 @@ _END = ForEach(
     "WHERE s.account = v.c1 AND s.bucket = v.c2 AND s.writer = v.c3 AND s.share = v.c4",
 )
 _FREE_LATER = Statement("UPDATE rate_shares SET free_at = ? WHERE writer = ? AND free_at IS NULL")
+# Whoever closed a writer may have known nothing of shares: a process of an older version.
+_NOTICE_CLOSED = Statement(
+    "UPDATE rate_shares SET free_at = ? WHERE account = ? AND bucket = ? AND free_at IS NULL "
+    "AND NOT EXISTS (SELECT 1 FROM writers w WHERE w.id = rate_shares.writer AND w.state = 'open')"
+)
 _DROP = Statement("DELETE FROM rate_shares WHERE account = ? AND bucket = ? AND free_at <= ?")
 _SET_BACK = Statement("UPDATE rate_shares SET free_at = ? WHERE account = ? AND bucket = ? AND free_at > ?")
 _WANTED = Statement(
@@ -90,6 +95,7 @@ def lock_rate(tx: Tx, bucket: Bucket) -> tuple[Rate, int]:
     now = clock(tx.conn, tx.monotonic)
     latest = now + longest(tx)
     _SET_BACK.run(tx.conn, latest, *bucket, latest)  # that clock may begin anew when its machine does
+    _NOTICE_CLOSED.run(tx.conn, latest, *bucket)
     _DROP.run(tx.conn, *bucket, now)
     rate = _rate(tx.conn, row[0], bucket, now)
     if _encode(rate.seen) != row[0]:
@@ -135,8 +141,8 @@ def list_wanted(conn: Connection, writer: int) -> list[Bucket]:
 def give_back(conn: Connection, writer: int, returns: Iterable[tuple[Bucket, int]]) -> None:
     """Take back of a writer's shares what it has not used for a minute; whoever still wants more asks again."""
     rows = sorted(returns)
+    _END.run(conn, [(*bucket, writer, less) for bucket, less in rows])  # before others are made as small
     _LESS.run(conn, [(less, *bucket, writer, less) for bucket, less in rows])
-    _END.run(conn, [(*bucket, writer, less) for bucket, less in rows])
     _ENOUGH.run(conn, [tuple(bucket) for bucket, _ in rows])
 
 
