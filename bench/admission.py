@@ -53,6 +53,7 @@ async def _measure(config: Any, operator_key: str, raw: bytes) -> list[list[str]
     rates, terms = book.models["bench"], gateway.served["bench"].terms
     ask = bodies.ask(bodies.read(bodies.CHAT, raw), terms)
     month = month_of(gateway.world.now())
+    await gateway.limiter.count(ACCOUNT, loaded.requests_per_minute)
     first = await cashier.hold("first", ACCOUNT, month, book.version, rates, ask)
     cashier.void(first[0])  # type: ignore[index]
     holds: list[Hold] = []
@@ -62,7 +63,8 @@ async def _measure(config: Any, operator_key: str, raw: bytes) -> list[list[str]
         _known(directory.known_principal(secret))
 
     def stand() -> None:
-        directory.count_request(_known(directory.known_standing(ACCOUNT)))
+        if gateway.limiter.count_at_once(_known(directory.known_standing(ACCOUNT)).account) < 0:
+            raise RuntimeError("the rate's share at hand is used up")
 
     def price() -> None:
         now = gateway.world.now()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from purser.core.limits import DEFAULT_TIERS, Tier
 from purser.core.money import NANOS_PER_USD
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
-from purser.setting_keys import KEYS, REPEATED, keys_of, reference
+from purser.setting_keys import KEYS, REPEATED, SAMPLES, keys_of, reference
 from purser.settings import ModelSettings, Settings, SettingsError, find_config, load, render_default
 from purser.toml_lines import Unquoted, read
 
@@ -134,6 +135,9 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         "cached_is_input": True,
         "rate_limits.requests_per_minute": 9,
         "rate_limits.requests_per_minute_unverified": 8,
+        "rate_limits.prompt_tokens_per_minute": 13,
+        "rate_limits.uncached_prompt_tokens_per_minute": 14,
+        "rate_limits.generated_tokens_per_minute": 15,
         "slice_tokens": 80,
         "lease_usd": "5",
         "ttl_seconds": 11,
@@ -151,6 +155,9 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         cached_is_input=True,
         requests_per_minute=9,
         requests_per_minute_unverified=8,
+        prompt_tokens_per_minute=13,
+        uncached_prompt_tokens_per_minute=14,
+        generated_tokens_per_minute=15,
         slice_tokens=80,
         lease_nanos=5 * NANOS_PER_USD,
         ttl_seconds=11,
@@ -211,6 +218,9 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "drain_seconds": ("3600", 3600),
     "requests_per_minute": ("60", 60),
     "requests_per_minute_unverified": ("6000", 6000),
+    "prompt_tokens_per_minute": ("3600000", 3_600_000),
+    "uncached_prompt_tokens_per_minute": ("900000", 900_000),
+    "generated_tokens_per_minute": ("36000", 36_000),
 }
 FIELDS = {"clock_start": "clock_start_at", "prepaid_from": "prepaid_from_at"}
 
@@ -569,8 +579,9 @@ def test_the_starter_file_shows_every_default_as_it_is(tmp_path: Path) -> None:
     shown = settings(tmp_path, uncommented, {"VLLM_KEY": SECRET}, {"clock": "manual"}, serving=True)
     assert shown.models[0].upstream_key == SECRET
     assert shown.clock_start_at is not None
+    limits: Any = dict.fromkeys(name for name in SAMPLES if name.endswith("_per_minute"))
     assert dataclasses.replace(
-        shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None, mail_url=None
+        shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None, mail_url=None, **limits
     ) == (dataclasses.replace(as_written, models=()))
     for key in KEYS:
         if key.table not in REPEATED and key.in_file:

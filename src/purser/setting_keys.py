@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from purser.core.adaptive import LARGE, MEDIUM, SMALL
 from purser.core.admission import FIT, REFUSE
 from purser.core.limits import MODES, POSTPAID
 from purser.core.money import format_usd
@@ -75,6 +76,7 @@ def _usd(name: str, nanos: int, least: str, meaning: str) -> Key:
 # ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────
 _RULES = Policy()
 _UNVERIFIED = _RULES.requests_per_minute_unverified
+_STARTS, _NONE, _RATE = "starts, for each account", "no limit", whole(1, 10**12)
 KEYS = (
     Key("database_url", DATABASE_URL, "sqlite:///purser.db", "the books; a relative file lies beside purser.toml"),
     Key("host", HOST, "127.0.0.1", "address to listen on; `0.0.0.0` takes all of IPv4"),
@@ -109,6 +111,13 @@ KEYS = (
     Key("drain_seconds", whole(1, 3_600), _RULES.drain_seconds, "and after so much longer it ends what still runs"),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),
     Key("requests_per_minute_unverified", RATE, _UNVERIFIED, "of an account without one", RATE_LIMITS),
+    Key(
+        "prompt_tokens_per_minute", _RATE, None, f"where a model's limit of prompt tokens {_STARTS}", RATE_LIMITS, _NONE
+    ),
+    Key(
+        "uncached_prompt_tokens_per_minute", _RATE, None, f"of those not read from cache {_STARTS}", RATE_LIMITS, _NONE
+    ),
+    Key("generated_tokens_per_minute", _RATE, None, f"of generated tokens {_STARTS}", RATE_LIMITS, _NONE),
     Key("spend_usd", usd("0", _MOST_USD), REQUIRED, "past spend the tier holds from; the first's is 0", TIERS),
     Key("limit_usd", usd("0", "999999999", whole_dollars=True), REQUIRED, "most a month may cost in this tier", TIERS),
     Key("name", text(200), REQUIRED, "what customers call the model", MODELS),
@@ -121,8 +130,19 @@ KEYS = (
     Key("tokens_per_byte", whole(1, 16), 1, "most tokens one byte of a prompt can become", MODELS),
     Key("fit", choice(FIT, REFUSE), FIT, "an answer too long for the money left is capped, or refused", MODELS),
     Key("timeout_seconds", whole(1, 86_400), None, "its longest silence", MODELS, "`upstream_timeout_seconds`"),
+    Key("size", choice(SMALL, MEDIUM, LARGE), LARGE, "its token limits grow to 60, 12 or 6 times their start", MODELS),
     Key("price", PRICE, None, "dollars per million tokens, until `purser prices` changes them", MODELS, "none"),
 )
+
+
+SAMPLES: dict[str, object] = {  # of keys without a default
+    "clock_start": "2026-03-01T00:00:00Z",
+    "prepaid_from": "2026-03-01T00:00:00Z",
+    "mail_url": "smtp://127.0.0.1:25",
+    "prompt_tokens_per_minute": 3_600_000,
+    "uncached_prompt_tokens_per_minute": 900_000,
+    "generated_tokens_per_minute": 36_000,
+}
 
 
 def keys_of(table: str) -> dict[str, Key]:

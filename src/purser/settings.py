@@ -20,6 +20,7 @@ from purser.setting_keys import (
     RATE_LIMITS,
     REPEATED,
     REQUIRED,
+    SAMPLES,
     TIERS,
     Key,
     keys_of,
@@ -51,6 +52,7 @@ class ModelSettings:
     tokens_per_byte: int = 1
     fit: str = "fit"
     timeout_seconds: int = 600
+    size: str = "large"
     upstream_key: str | None = field(default=None, repr=False)
     price: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,6 +92,9 @@ class Settings:
     drain_seconds: int
     requests_per_minute: int
     requests_per_minute_unverified: int
+    prompt_tokens_per_minute: int | None
+    uncached_prompt_tokens_per_minute: int | None
+    generated_tokens_per_minute: int | None
     tiers: tuple[Tier, ...]
     models: tuple[ModelSettings, ...]
 
@@ -97,6 +102,11 @@ class Settings:
         """The operator's rules among the settings."""
         same = [each.name for each in fields(Policy) if each.name != "default_mode"]
         return Policy(default_mode=self.billing_mode, **{name: getattr(self, name) for name in same})
+
+    @property
+    def model_sizes(self) -> dict[str, str]:
+        """The sizes of models, by which their token limits grow."""
+        return {model.name: model.size for model in self.models}
 
     def prices(self) -> dict[str, dict[str, str]]:
         """The configured prices by model, with which the first price book is seeded."""
@@ -353,11 +363,6 @@ def _heading(table: str) -> str:
     return f"[[{table}]]" if table in REPEATED else f"[{table}]"
 
 
-_SAMPLES = {  # of keys without a default
-    "clock_start": "2026-03-01T00:00:00Z",
-    "prepaid_from": "2026-03-01T00:00:00Z",
-    "mail_url": "smtp://127.0.0.1:25",
-}
 _EXAMPLE = """\
 # A model that vLLM serves on this machine: vllm serve Qwen/Qwen3-8B --port 8000
 [[models]]
@@ -381,7 +386,7 @@ def render_default(*, database_url: str = "sqlite:///purser.db", port: int = 808
         for key in keys_of(table).values():
             if key.in_file:
                 value = chosen.get(key.name, key.default)
-                line = f"{key.name} = " + setting_kinds.written(_SAMPLES.get(key.name) if value is None else value)
+                line = f"{key.name} = " + setting_kinds.written(SAMPLES.get(key.name) if value is None else value)
                 lines.append(f"{'' if key.name in chosen else '# '}{line}".ljust(42) + f" # {key.meaning}")
         lines.append("")
     return "\n".join(lines) + "\n" + _EXAMPLE

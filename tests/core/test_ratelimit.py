@@ -1,12 +1,23 @@
-"""A sliding window of requests per minute, against a plain count (Q1, S39–S41)."""
+"""Sliding windows of requests per minute against a plain count, and a rate shared out to many writers (Q1, S39–S41)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purser.core.ratelimit import SlidingWindow
+from purser.core.ratelimit import (
+    SMALL,
+    Given,
+    Part,
+    SlidingWindow,
+    ask,
+    current,
+    headers,
+    too_much_spare,
+)
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -74,3 +85,112 @@ def test_the_window_agrees_with_a_plain_count(steps: list[tuple[int, int, bool]]
             assert open_at(now + wait * SECOND, most), "after the wait it would be let through"
             assert not open_at(now + wait * SECOND - SECOND, most), "and not a second sooner"
         assert window.remaining(now, most) == max(0, most - count - (wait == 0))
+
+
+# ── one rate shared out ──────────────────────────────────────────────────────────────────────────────────────────
+def test_a_small_rate_is_counted_in_the_store() -> None:
+    """S39: the tenth is the last, and the eleventh hears when the first is a minute old."""
+    seen: tuple[int, ...] = ()
+    for n in range(10):
+        rate = current(seen, (), n * SECOND)
+        given = ask(rate, 10, n * SECOND)
+        assert (given.counted, given.share, given.left) == (True, 0, 9 - n)
+        seen = (*rate.seen, n * SECOND)
+    assert ask(current(seen, (), 9 * SECOND), 10, 9 * SECOND) == Given(0, False, 0, wait=51 * SECOND)
+    assert ask(current(seen, (), 60 * SECOND - 1), 10, 60 * SECOND - 1).wait == 1
+    assert ask(current(seen, (), 60 * SECOND), 10, 60 * SECOND).counted, "Q1"
+
+
+def test_a_large_rate_is_shared_out_to_the_last() -> None:
+    """S40: shares become smaller toward the end, and together they are the rate."""
+    shares = [0, 0, 0, 0]
+    for n in range(1000):
+        rate = current((), [Part(writer, share) for writer, share in enumerate(shares) if share], 0)
+        given = ask(rate, 6_000, 0)
+        if not given.admitted:
+            break
+        assert given.share <= 375, "others find some"
+        shares[n % 4] += given.share
+    assert sum(shares) == 6_000
+    assert given == Given(0, False, 0, wait=None)
+
+
+# (seen at these seconds, parts, rate, now in seconds, what is given)
+LEFT = [
+    ([], [], 6_000, 0, Given(375, False, 5_625)),
+    ([], [Part(1, 5_990)], 6_000, 0, Given(2, False, 8)),
+    ([], [Part(1, 5_999)], 6_000, 0, Given(1, False, 0)),
+    ([], [Part(1, 6_000)], 6_000, 0, Given(0, False, 0, wait=None)),
+    ([1, 2], [Part(1, 5_998)], 6_000, 30, Given(0, False, 0, wait=None)),
+    ([1, 2], [Part(1, 5_998)], 6_000, 61, Given(1, False, 0)),
+    ([], [Part(1, 300)], 10, 0, Given(0, False, 0, wait=None, over=True)),
+    ([], [Part(1, 300, 70 * SECOND)], 10, 5, Given(0, False, 0, wait=65 * SECOND, over=True)),
+    ([], [Part(1, 300, 70 * SECOND)], 10, 70, Given(0, True, 9)),
+    ([3], [Part(1, 9, 70 * SECOND)], 10, 5, Given(0, False, 0, wait=58 * SECOND)),
+    ([], [], 61, 0, Given(3, False, 58)),
+    ([], [], 60, 0, Given(0, True, 59)),
+    ([90], [], 1, 30, Given(0, False, 0, wait=60 * SECOND)),
+]
+
+
+@pytest.mark.parametrize("seen, parts, most, now, given", LEFT)
+def test_what_a_writer_gets(seen: list[int], parts: list[Part], most: int, now: int, given: Given) -> None:
+    at = now * SECOND
+    assert ask(current([second * SECOND for second in seen], parts, at), most, at) == given, "Q1"
+
+
+@dataclass
+class _Writer:
+    """A writer as the gateway has it: its share, and what it let through by it."""
+
+    share: int = 0
+    window: SlidingWindow = field(default_factory=SlidingWindow)
+
+
+STEPS = st.tuples(st.integers(0, 3), st.sampled_from(["call"] * 12 + ["return", "close"]), st.integers(0, 20 * SECOND))
+
+
+@given(st.sampled_from([7, 60, 61, 100]), st.lists(STEPS, max_size=60), st.booleans())
+def test_never_more_than_the_rate_in_any_minute(most: int, steps: list[tuple[int, str, int]], bursts: bool) -> None:
+    """Q1: whatever writers do, whoever of them dies, and whenever they give back."""
+    now, passed, seen = 0, list[int](), tuple[int, ...]()
+    writers, dead = [_Writer() for _ in range(4)], list[Part]()
+    for n, what, gap in steps:
+        now += gap
+        writer = writers[n]
+        if what == "close":
+            if writer.share:
+                dead.append(Part(n, writer.share, now + MINUTE))
+            writers[n] = _Writer()
+        elif what == "return":
+            writer.share -= writer.window.remaining(now, writer.share)
+        for _ in range(25 if bursts else 1) if what == "call" else ():
+            parts = [*dead, *(Part(i, each.share) for i, each in enumerate(writers) if each.share)]
+            rate = current(seen, parts, now)
+            free = most - sum(now - MINUTE < at <= now for at in passed)
+            if writer.window.admit(now, writer.share) == 0:
+                passed.append(now)
+            elif (given := ask(rate, most, now)).counted:
+                passed.append(now)
+                seen = (*rate.seen, now)
+            elif given.share:
+                writer.share += given.share
+                assert writer.window.admit(now, writer.share) == 0
+                passed.append(now)
+            elif most <= SMALL and free:
+                raise AssertionError("a small rate is there to the last")
+            assert sum(now - MINUTE < at <= now for at in passed) <= most
+
+
+def test_headers_in_both_styles() -> None:
+    assert headers(6_000, 5_999) == [
+        (b"x-ratelimit-limit-requests", b"6000"),
+        (b"x-ratelimit-remaining-requests", b"5999"),
+        (b"ratelimit-policy", b'"requests";q=6000;w=60'),
+        (b"ratelimit", b'"requests";r=5999'),
+    ]
+    assert headers(10, 0, 7)[-1] == (b"ratelimit", b'"requests";r=0;t=7')
+
+
+def test_what_is_given_back_unasked() -> None:
+    assert [too_much_spare(spare, 6_000) for spare in (0, 375, 750, 751, 5_000)] == [0, 0, 0, 376, 4_625]

@@ -18,7 +18,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from purser.store import usage
+from purser.core.ratelimit import Rate
+from purser.store import rates, usage
 from purser.store.db import Database
 from tests import databases
 
@@ -172,6 +173,15 @@ class Program:
         costs = {event.id: event.cost * NANOS for event in events}
         assert len(costs) == len(events)
         return costs
+
+    def rate(self, account: str) -> Rate:
+        """What counts against an account's requests per minute, read from the database."""
+        db = Database(self.database_url)
+        try:
+            with db.read() as conn:
+                return rates.get_rate(conn, rates.requests_of(account), time.monotonic_ns() // 1_000)
+        finally:
+            db.dispose()
 
     def workers(self) -> list[int]:
         """The processes that serve: this one, or its workers."""

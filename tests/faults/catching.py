@@ -38,6 +38,12 @@ NO_MONEY = {
         "wanted_at refused",
         "asks others to give spare back, and remembers a refusal with nearly nothing left, until the next change",
     ),
+    "rate_shares": ("account bucket writer share free_at", "who may let how much through, for a minute after it ends"),
+    "rate_windows": ("account bucket seen wanted_at", "what was let through in the last minute, and who wants more"),
+    "token_limits": (
+        "account model metric tokens changed_at known_since traffic_at minute_at used samples",
+        "how many tokens a minute may bring, which moves with use; what they cost is held and billed all the same",
+    ),
     "writers": (
         "host pid heard_at unbilled seals",
         "for people to read; what was left unbilled stands in headroom, sealed; `seals` is read as a program of an "

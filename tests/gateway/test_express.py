@@ -21,8 +21,8 @@ from purser.core.policy import Policy
 from purser.core.rating import rate
 from purser.flows import access, accounts, pricing, requests
 from purser.gateway import express
-from purser.gateway.directory import Directory
 from purser.gateway.express import Journey
+from purser.gateway.limiter import Limiter
 from purser.http.client import Origin
 from purser.http.exchange import Exchange
 from purser.store.writers import Tx
@@ -400,7 +400,7 @@ def explode(*_: Any, **__: Any) -> Any:
         (Origin, "send_at_once"),
         (express, "read_chat"),
         (express, "read_answer"),
-        (Directory, "count_request"),
+        (Limiter, "count_at_once"),
         (Exchange, "answer_lines"),
         (Journey, "_go_on"),
     ],

@@ -16,7 +16,7 @@ from litestar.datastructures import State
 
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
-from purser.flows import setup
+from purser.flows import rates, setup
 from purser.flows.queue import WriteQueue
 from purser.http.asgi import answer_with
 from purser.http.problem import refuse_in_problem
@@ -104,16 +104,17 @@ _spare: list[Litestar] = []  # making the routes takes longer than most tests: h
 class House:
     """Database, writer, worker and control plane of one process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, policy: Policy = Policy()) -> None:  # noqa: B008 - it is frozen
         self.counted: list[str] = []
+        self.policy = policy
         self.wait_seconds = 0
         self.world = ManualWorld(parse_instant("2026-03-01T09:00:00Z"))
         self.db = Database(databases.at(folder / "purser.db"))
-        self.writer = Writer(self.db, self.world, Policy(), host="here", pid=1)
+        self.writer = Writer(self.db, self.world, policy, host="here", pid=1)
         self.queue = WriteQueue(self.writer)
         self.queue.run(lambda tx: setup.prepare(tx, PRICES, OPERATOR_KEY))
         worker = Worker(self.db, self.queue.run, self.world, TestProvider())
-        self.desk = Desk(self.db, self.queue, self.world, Policy(), worker, count_request=self._count)
+        self.desk = Desk(self.db, self.queue, self.world, policy, worker, count_request=self._count)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -121,9 +122,11 @@ class House:
         self.operator = Client(self._server.port, OPERATOR_KEY)
         self.nobody = Client(self._server.port)
 
-    def _count(self, account: str) -> int:
+    async def _count(self, account: str) -> tuple[int, int, int]:
         self.counted.append(account)
-        return self.wait_seconds
+        with self.db.read() as conn:
+            most = rates.requests_per_minute(conn, account, self.policy, self.world.now())
+        return self.wait_seconds, most, 0
 
     async def _start(self) -> Server:
         self._routes = _spare.pop() if _spare else create_routes(State())

@@ -13,7 +13,7 @@ from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.core.usage import Quantities, in_batch, quantities
-from purser.flows import accounts, alerts, credits, metering, payments
+from purser.flows import accounts, alerts, credits, metering, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -52,6 +52,13 @@ _POLICIES: Mapping[str, Callable[[Policy, Words], Policy]] = {
     "tiers": lambda given, values: replace(given, tiers=_read_tiers(values)),
     "dunning-days": lambda given, values: replace(given, dunning_days=tuple(number(day) for day in values)),
     "grace-days": lambda given, values: replace(given, payment_grace_days=number(values[0])),
+    "tokens-per-minute": lambda given, values: replace(
+        given,
+        prompt_tokens_per_minute=number(values[0]),
+        uncached_prompt_tokens_per_minute=number(values[1]),
+        generated_tokens_per_minute=number(values[2]),
+    ),
+    "size": lambda given, values: replace(given, model_sizes={**given.model_sizes, values[0]: values[1]}),
     "slice-tokens": lambda given, values: replace(given, slice_tokens=number(values[0])),
 }
 
@@ -160,6 +167,24 @@ def ask(scene: Scene, words: Words) -> Outcome:
         more["stream"] = True
     request = scene.ask(id_, name, model, count(given, "bytes"), more, given.get("fit", given.get("refuse")))
     return Outcome(name, request=request)
+
+
+def calls(scene: Scene, words: Words) -> Outcome:
+    """`calls NAME N`: so many requests of any kind arrive within the minute, until one is refused."""
+    name, times = words
+    for _ in range(number(times)):
+        scene.gateway.call(name)
+    return Outcome(name)
+
+
+def minute(scene: Scene, words: Words) -> Outcome:
+    """`minute NAME MODEL in N out N [cached N]`: so many tokens of a model were used in the minute under way."""
+    name, model = words[:2]
+    given = options(words[2:], ("in", "out", "cached"))
+    prompt, cached = count(given, "in"), count(given, "cached")
+    used = (prompt, prompt - cached, count(given, "out"))
+    scene.write(lambda tx: token_limits.note(tx, name, model, used))
+    return Outcome(name)
 
 
 def slice_(scene: Scene, words: Words) -> Outcome:
@@ -295,6 +320,8 @@ COMMANDS: Mapping[str, Command] = {
     "reinstate": reinstate,
     "show": show,
     "ask": ask,
+    "calls": calls,
+    "minute": minute,
     "slice": slice_,
     "done": done,
     "void": void,

@@ -14,7 +14,7 @@ from purser.core.money import format_usd
 from purser.core.payment import Allocation
 from purser.core.period import format_instant, month_of
 from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
-from purser.flows import reports
+from purser.flows import reports, token_limits
 from purser.flows.reports import AccountView, Balance
 from purser.store import accounts, invoices, ledger, outbox, usage
 from purser.store.db import Connection, Row
@@ -149,6 +149,14 @@ def _alerts(seen: Seen) -> str:
     return " ".join(words for _, _, words in sorted(told)) or "none"
 
 
+def _tokens(seen: Seen) -> list[str]:
+    """The limits of tokens a minute by model, in the order of the metrics."""
+    limits: dict[str, list[int]] = {}
+    for each in token_limits.list_in_force(seen.conn, seen.account, seen.scene.policy, seen.scene.world.now()):
+        limits.setdefault(each.key.model, []).append(each.limit.tokens)
+    return [" ".join(map(str, (model, *tokens))) for model, tokens in limits.items()]
+
+
 AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
     "credit": lambda seen: _usd(seen.balance.credit),
     "owes": lambda seen: _usd(seen.balance.outstanding),
@@ -189,7 +197,7 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "duplicate": lambda seen: "" if seen.outcome.fresh is False else "billed",
     "cut": lambda seen: "" if seen.outcome.cut else "goes on",
 }
-LISTS: Mapping[str, Callable[[Seen], list[str]]] = {"line": _lines, "allocated": _allocations}
+LISTS: Mapping[str, Callable[[Seen], list[str]]] = {"line": _lines, "allocated": _allocations, "tokens": _tokens}
 ON_COMMANDS = ("refused", "unchanged")
 
 

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from purser.core.admission import Ask, affordable_tokens, fit, hold_nanos, least_nanos, wanted_nanos
-from purser.core.errors import Insufficient
+from purser.core.errors import Insufficient, TooMany
 from purser.core.explain import CREDIT, LIMIT, insufficient_message
 from purser.core.lease import CREDIT as CREDIT_KIND
 from purser.core.lease import KEY
 from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
+from purser.core.ratelimit import SlidingWindow
 from purser.core.rating import Charge, rate
 from purser.core.usage import Inconsistent, Measured, normalise
+from purser.flows import rates as request_rates
 from purser.flows import requests, standing
 from purser.flows.lessee import Hold, Lessee
 from purser.flows.requests import Need
@@ -59,6 +61,7 @@ class Gateway:
         self._beat, self._told = beat, told
         self.writer = Writer(db, world, policy, host="story", pid=1)
         self.lessee = Lessee()
+        self._shares: dict[str, tuple[int, SlidingWindow]] = {}  # of accounts' rates, and what was let through
 
     def run(self, work: Callable[[Tx], T]) -> T:
         """One transaction of this gateway's writer; every gateway hears of the accounts that it changed."""
@@ -110,6 +113,18 @@ class Gateway:
             self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
         constraint = CREDIT if short.kind == CREDIT_KIND else LIMIT
         return Insufficient(insufficient_message(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left))))
+
+    def call(self, account: str) -> None:
+        """Count a request toward its account's rate (Q1); raises TooMany. A minute is one of the machine's here."""
+        now = int(self.writer.monotonic() * SECOND)
+        share, window = self._shares.get(account, (0, SlidingWindow()))
+        if window.admit(now, share) == 0:
+            return
+        given, most, _ = self.run(lambda tx: request_rates.ask(tx, account))
+        share = 0 if given.over else share + given.share
+        self._shares[account] = share, window
+        if not given.counted and (not given.share or window.admit(now, share)):
+            raise TooMany(f"over {most} requests per minute for this account")
 
     def next_slice(self, request: Request) -> bool:
         """Hold a stream's next slice, or what of it is affordable; False where the stream is cut (H5)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from purser.core.limits import DEFAULT_TIERS, POSTPAID, PREPAID, Tier
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD
@@ -24,6 +25,10 @@ class Policy:
     cached_is_input: bool = False
     requests_per_minute: int = 6_000
     requests_per_minute_unverified: int = 10
+    prompt_tokens_per_minute: int | None = None
+    uncached_prompt_tokens_per_minute: int | None = None
+    generated_tokens_per_minute: int | None = None
+    model_sizes: Mapping[str, str] = field(default_factory=dict)  # of those that are not large
     slice_tokens: int = 1_024
     lease_nanos: int = 100 * NANOS_PER_CENT
     ttl_seconds: int = 10

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
+from purser.core import ratelimit
 from purser.core.admission import Ask
 from purser.core.errors import Broken, PurserError, Unavailable
 from purser.core.ids import is_request_id, make_id
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
-from purser.flows import requests
+from purser.flows import requests, token_limits
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
@@ -27,6 +28,8 @@ from purser.gateway.claims import Claim, Claims
 from purser.gateway.directory import Directory, Standing
 from purser.gateway.express import Express
 from purser.gateway.heartbeat import Heartbeat
+from purser.gateway.limiter import Counted, Limiter
+from purser.gateway.meter import Meter, Reserved
 from purser.gateway.models import MOST_RUNNING, Served, list_models, origins_of
 from purser.gateway.passage import Admitted, Counters, Passage
 from purser.gateway.paths import POSTS, QUOTES, is_data_plane
@@ -67,6 +70,8 @@ class Gateway:
         self.cashier = Cashier(queue, policy, self._monotonic)
         self.remaining = Remaining(db, self.cashier.lessee, queue.writer, self._monotonic)
         self.claims = Claims(self.cashier)
+        self.limiter = Limiter(self.cashier)
+        self.meter = Meter(self.cashier, policy) if token_limits.starts(policy) else None
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
         self.counters = Counters()
@@ -82,6 +87,8 @@ class Gateway:
             policy,
             self.cashier,
             self.claims,
+            self.limiter,
+            self.meter,
             self.remaining,
             on_changes=self._forget,
             reload_clock=reload_clock,
@@ -156,7 +163,7 @@ class Gateway:
         standing = self.directory.known_standing(principal.account)
         if standing is None or standing.causes:
             standing = await require_good_standing(self.directory, principal)
-        headers += self._count(standing)
+        headers += await self._count(standing)
         body = bodies.read(kind, request.body)
         served = self.served.get(body.model)
         book = self.directory.known_book(self.world.now()) or await self.directory.price_book()
@@ -165,13 +172,22 @@ class Gateway:
             raise refusals.no_model(body.model)
         policy = request.header(b"x-purser-fit")
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
-        claim = await self.claims.take(principal.account, request_id) if named else None
+        claim, tokens = None, None
         try:
+            if self.meter is not None:
+                most = ask.cap * ask.choices
+                tokens = await self.meter.hold(principal.account, body.model, ask.input_tokens, most)
+                headers += tokens.headers()
+            claim = await self.claims.take(principal.account, request_id) if named else None
             admitted = self._hold_at_once(principal, body, ask, book, request_id)
             if admitted is None:
                 admitted = await self._admit(request, principal, body, ask, book, request_id)
-            await relay(self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim))
+            await relay(
+                self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim, tokens)
+            )
         finally:
+            if self.meter is not None:
+                self.meter.release(tokens)
             if claim is not None:
                 await self._end_claim(claim, exchange)
 
@@ -236,6 +252,7 @@ class Gateway:
         request_id: str,
         headers: Headers,
         claim: Claim | None = None,
+        tokens: Reserved | None = None,
     ) -> Passage:
         """An admitted request as it is carried through."""
         cap = admitted.held.cap
@@ -261,6 +278,8 @@ class Gateway:
             room=self._room,
             slice_tokens=self.policy.slice_tokens,
         )
+        if self.meter is not None and tokens is not None:
+            passage.meter, passage.tokens = self.meter, tokens
         if claim is not None:
             passage.free = partial(self.claims.free, claim)
         return passage
@@ -287,14 +306,11 @@ class Gateway:
             self.cashier.void(hold)
             raise
 
-    def _count(self, standing: Standing) -> Headers:
-        wait, remaining = self.directory.count_request(standing)
+    async def _count(self, standing: Standing) -> Headers:
+        wait, most, left = await self.limiter.count(standing.account, standing.requests_per_minute)
         if wait:
-            raise refusals.too_many(wait, standing.requests_per_minute)
-        return [
-            (b"x-ratelimit-limit-requests", b"%d" % standing.requests_per_minute),
-            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-        ]
+            raise refusals.too_many(wait, most)
+        return list(ratelimit.headers(most, left))
 
     # ── the small routes ─────────────────────────────────────────────────────────────────────────────────────────
     async def _answer_small(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
@@ -308,12 +324,12 @@ class Gateway:
         principal = await require_principal(self.directory, request)
         standing = await self.directory.standing(principal.account)
         if path in QUOTES:
-            headers += self._count(standing)
+            headers += await self._count(standing)
             body = await self._quote(request, principal, standing)
         elif path == "/verifyApiKey":
             body = _encode({"account": principal.account, "user": principal.user, "keyId": principal.key})
         else:
-            headers += self._count(standing)
+            headers += await self._count(standing)
             book = await self.directory.price_book()
             body = _encode(list_models(self.served, path, book.models if book is not None else {}))
         exchange.answer(200, [JSON, *headers], body)
@@ -337,17 +353,15 @@ class Gateway:
         """The same, by the month in which each of them began."""
         return self.cashier.lessee.held_by_month(account)
 
-    def count_control_request(self, account: str) -> int:
-        """Count a control-plane request toward an account's requests per minute; the seconds to wait, or 0."""
-        standing = self.directory.known_standing(account)
-        if standing is None:
-            standing = Standing(account, {}, False, self.policy.requests_per_minute_unverified)
-            asyncio.ensure_future(self.directory.standing(account))  # noqa: RUF006 - only warms the cache
-        return self.directory.count_request(standing)[0]
+    async def count_control_request(self, account: str) -> Counted:
+        """Count a control-plane request toward an account's requests per minute; raises Unavailable."""
+        self.cashier.check_in_touch()
+        standing = await self.directory.standing(account)
+        return await self.limiter.count(account, standing.requests_per_minute)
 
     def recent_requests(self, account: str) -> int:
-        """How many of an account's requests the last minute counted."""
-        return self.directory.recent_requests(account)
+        """How many of an account's requests of the last minute this process counted by itself."""
+        return self.limiter.recent(account)
 
     def on_touched(self, touched: set[str]) -> None:
         """Accounts changed in a commit of this process; may be called from any thread."""
@@ -355,6 +369,7 @@ class Gateway:
 
     def _forget(self, touched: set[str] | None) -> None:
         self.directory.forget(touched)
+        self.limiter.forget(touched)
         for account in self.cashier.lessee.accounts() if touched is None else touched:
             self.cashier.lessee.forget_left(account)
 

@@ -79,6 +79,7 @@ class Cashier:
         self._on_loop = Deliveries(queue.give_up).on_loop
         self._settling: set[_Settling] = set()
         self._due: list[_Settling] = []  # of these, what this turn of the loop has settled
+        self.when_anew: list[Callable[[], None]] = []  # told when the leases of this process are void
         queue.on_fenced = self._on_fenced
 
     # ── admission ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,14 +302,19 @@ class Cashier:
         self._queue.submit(work, self._on_loop(done))
         return await asyncio.shield(future)
 
-    async def share(self, order: tuple[str, ...], work: Callable[[Any], Any]) -> Any:
+    async def share(
+        self, order: tuple[str, ...], work: Callable[[Any], Any], ended: Callable[[Any, Any], None] | None = None
+    ) -> Any:
         """A small flow that shares its commit with whatever else is waiting, awaited; `order` as the queue has it.
 
-        Raises Unavailable where it could not be written.
+        `ended` is told its result and error in any case, in the order of commits. Raises Unavailable where it could
+        not be written.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
+            if ended is not None:
+                ended(result, error)
             resolve(future, result, error and _told(error))
 
         self._queue.share(order, work, self._on_loop(done))
@@ -344,6 +350,8 @@ class Cashier:
     def _start_anew(self) -> None:
         """Another process closed this one's writer: what it had set aside is void, and so are the requests on it."""
         lost = self.lessee.drop()
+        for tell in self.when_anew:
+            tell()
         log.error("%d running requests end unbilled: another process closed this one's writer", len(lost))
         for hold in lost:
             _call_off(hold)

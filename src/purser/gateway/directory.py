@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from purser.core.errors import Unauthenticated
-from purser.core.limits import PREPAID
 from purser.core.period import NEVER
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
-from purser.core.ratelimit import WINDOW_SECONDS, SlidingWindow
-from purser.flows import access, reports
+from purser.flows import access, rates, reports
 from purser.flows.access import Principal
 from purser.gateway.cashier import out_of_touch
 from purser.store import prices
@@ -52,7 +50,6 @@ class Directory:
         self._keys_of: dict[str, set[bytes]] = {}
         self._unknown: dict[bytes, float] = {}
         self._standings: OrderedDict[str, Standing] = OrderedDict()
-        self._windows: OrderedDict[str, SlidingWindow] = OrderedDict()
         self._books: list[PriceBook] | None = None
         self._book: tuple[PriceBook | None, int, int] = (
             None,
@@ -132,32 +129,12 @@ class Directory:
     def _read_standing(self, account: str) -> Standing:
         with self._db.read() as conn:
             view = reports.view_account(conn, account, self._policy)
-            verified = view.has_payment_method
-            if view.row.billing_mode == PREPAID:
-                verified = verified and reports.balance(conn, account, self._policy, self._now()).credit > 0
-        most = self._policy.requests_per_minute if verified else self._policy.requests_per_minute_unverified
+            most = rates.requests_per_minute(conn, account, self._policy, self._now())
         return Standing(account, {cause.cause: cause.why for cause in view.causes}, view.prepaid, most)
 
     def known_standing(self, account: str) -> Standing | None:
         """How an account stands, where that is in memory."""
         return self._standings.get(account)
-
-    def count_request(self, standing: Standing) -> tuple[int, int]:
-        """Count a request (Q1): the seconds to wait (0: let through), and how many are left this minute."""
-        window = self._windows.get(standing.account)
-        if window is None:
-            window = self._windows[standing.account] = SlidingWindow()
-            if len(self._windows) > MOST_ACCOUNTS:
-                self._windows.popitem(last=False)
-        now = int(self._loop.time() * 1_000_000)
-        wait = window.admit(now, standing.requests_per_minute)
-        return wait, max(0, standing.requests_per_minute - len(window.seen))
-
-    def recent_requests(self, account: str) -> int:
-        """How many of an account's requests the last minute counted; may be called from any thread."""
-        window = self._windows.get(account)
-        since = int(self._loop.time() * 1_000_000) - WINDOW_SECONDS * 1_000_000
-        return 0 if window is None else sum(at > since for at in list(window.seen))
 
     def known_book(self, now: int) -> PriceBook | None:
         """The price book in force, where that is in memory."""

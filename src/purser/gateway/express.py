@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from purser.core.admission import FIT, Held, hold_nanos
+from purser.core import ratelimit
+from purser.core.admission import FIT, Held
 from purser.core.errors import PurserError
 from purser.core.money import format_usd
 from purser.core.period import month_of
 from purser.core.pricebook import PriceBook
-from purser.core.rating import Charge, rate
-from purser.core.tariff import tariff_of
-from purser.core.usage import Quantities, quantities
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
 from purser.gateway.bodies import CHAT
 from purser.gateway.directory import Standing
-from purser.gateway.models import Served, Target
-from purser.gateway.passage import Admitted, Begun, passed_on, sent_besides, sent_on
+from purser.gateway.meter import Reserved
+from purser.gateway.models import Target
+from purser.gateway.offer import Offer
+from purser.gateway.passage import Admitted, Begun, passed_on, sent_on
 from purser.gateway.paths import POSTS
 from purser.gateway.refusals import Headers
 from purser.gateway.relay import relay
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _LINES = (
     b"%bx-request-id: %b\r\nx-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\n"
+    b'ratelimit-policy: "requests";q=%d;w=60\r\nratelimit: "requests";r=%d\r\n'
     b"x-purser-headroom-usd: %b\r\nx-purser-cost-usd: %b\r\n"
     b"fireworks-prompt-tokens: %d\r\nfireworks-cached-prompt-tokens: %d\r\n"
 )
@@ -64,34 +65,6 @@ class Caller:
         self.secret = secret
         self.generation = -1
         self.heads: dict[Target, bytes] = {}  # how the head for an upstream begins
-
-
-class Offer:
-    """A model as it is sold under one price book."""
-
-    __slots__ = ("besides", "book", "most_tokens", "name", "rates", "served", "tariff", "whole_seconds")
-
-    def __init__(self, served: Served, book: PriceBook) -> None:
-        self.served, self.book = served, book
-        self.rates = book.models[served.name]
-        self.tariff = tariff_of(self.rates)
-        self.name = encode(served.name)
-        self.whole_seconds = served.whole_seconds
-        self.besides = header_lines(sent_besides(served))
-        self.most_tokens = min(served.terms.context_tokens, served.terms.max_output_tokens)
-
-    def hold_nanos(self, input_tokens: int, output_tokens: int) -> int:
-        """The most that these bounds can cost."""
-        if self.tariff is not None:
-            return self.tariff.hold_nanos(input_tokens, output_tokens)
-        return hold_nanos(self.rates, input_tokens, output_tokens)
-
-    def charge(self, prompt: int, cached: int, output: int) -> tuple[Quantities, Charge]:
-        """What was used, and what it costs."""
-        if self.tariff is not None:
-            return self.tariff.charge(prompt - cached, cached, output)
-        used = quantities(prompt, cached, output)
-        return used, rate(used, self.rates)
 
 
 def look(request: Request) -> Caller | bool:
@@ -154,10 +127,14 @@ class Express:
         hold = lessee.hold_at_once(id_, account, month, offer.book.version, amount, budgets)
         if hold is None:
             return None
-        journey = None
+        journey, tokens, meter = None, None, gateway.meter
         try:
-            wait, remaining = gateway.directory.count_request(caller.standing)
-            if not wait:
+            if meter is not None:
+                tokens = meter.hold_at_once(account, offer.served.name, input_tokens, cap)
+                if tokens is None:
+                    return None
+            remaining = gateway.limiter.count_at_once(account)
+            if remaining >= 0:
                 journey = Journey(
                     gateway,
                     exchange,
@@ -172,6 +149,7 @@ class Express:
                     input_tokens,
                     caller.standing.requests_per_minute,
                     remaining,
+                    tokens,
                 )
                 gateway.remaining.watch(hold)
                 hold.bearer = exchange
@@ -180,6 +158,8 @@ class Express:
         finally:
             if journey is None:
                 cashier.void(hold)
+                if meter is not None:
+                    meter.release(tokens)
         return journey
 
     def _know(self, caller: Caller) -> bool:
@@ -218,6 +198,7 @@ class Journey(Struct, eq=False):
     input_tokens: int
     most: int  # requests a minute
     remaining: int  # of these
+    tokens: Reserved | None = None  # what of the account's tokens per minute it may use, where these are limited
     order: Sequence[Target] = ()
     answer: Answer | None = None  # while it is under way
     settling: bool = False
@@ -294,6 +275,9 @@ class Journey(Struct, eq=False):
         self.answer, self.settling = None, True
         gateway, principal = self.gateway, self.principal
         gateway.counters.settled += 1
+        if self.tokens is not None and gateway.meter is not None:
+            gateway.meter.settle(self.tokens, prompt, prompt - cached, output)
+            self.lines += self.tokens.lines()
         event = Event(
             principal.account,
             "gateway",
@@ -343,6 +327,8 @@ class Journey(Struct, eq=False):
             self.id,
             self.most,
             self.remaining,
+            self.most,
+            self.remaining,
             b"unlimited" if left is None else format_usd(left).encode(),
             format_usd(self.cost_nanos).encode(),
             prompt,
@@ -354,6 +340,8 @@ class Journey(Struct, eq=False):
         """A fault of our own: end as an answerer that raises it."""
         if not self.settling:
             self.gateway.cashier.void(self.hold)
+        if self.gateway.meter is not None:
+            self.gateway.meter.release(self.tokens)
         answer, self.answer = self.answer, None
         if answer is not None:
             answer.when_whole(None)
@@ -367,11 +355,8 @@ class Journey(Struct, eq=False):
 
     # ── the general way, from here ───────────────────────────────────────────────────────────────────────────────
     def _headers(self) -> Headers:
-        return [
-            (b"x-request-id", self.id),
-            (b"x-ratelimit-limit-requests", b"%d" % self.most),
-            (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
-        ]
+        told = [] if self.tokens is None else self.tokens.headers()
+        return [(b"x-request-id", self.id), *ratelimit.headers(self.most, self.remaining), *told]
 
     def _go_on(self) -> None:
         """Carry the request on as any other, with its hold and with the answer that is under way."""
@@ -382,7 +367,7 @@ class Journey(Struct, eq=False):
         admitted = Admitted(hold, held, offer.rates, offer.rates, self.at)
         headers = self._headers()
         passage = gateway.passage(
-            exchange, self.principal, offer.served, body, ask, admitted, self.id.decode(), headers
+            exchange, self.principal, offer.served, body, ask, admitted, self.id.decode(), headers, None, self.tokens
         )
         answer, self.answer = self.answer, None
         if answer is not None:

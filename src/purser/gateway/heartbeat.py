@@ -15,8 +15,10 @@ from purser.flows import closing
 from purser.flows.queue import WriteQueue
 from purser.gateway.cashier import Cashier
 from purser.gateway.claims import Claims
+from purser.gateway.limiter import Limiter
+from purser.gateway.meter import Meter
 from purser.gateway.remaining import Remaining
-from purser.store import accounts, headroom
+from purser.store import accounts, headroom, rates
 from purser.store.db import Database
 from purser.store.writers import World
 
@@ -28,12 +30,13 @@ _QUIET_MICROSECONDS = 5 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """Writers that are gone, accounts that changed, rows that others want spare of, and whether there are others."""
+    """Writers that are gone, accounts that changed, rows and rates others want of, and whether there are others."""
 
     gone: list[int]
     changes: list[tuple[int, str]]
     overlooked: bool  # older changes were deleted before this process had seen them
     wanted: list[headroom.RowKey]
+    wanted_rates: list[rates.Bucket]
     shared: bool
 
 
@@ -51,13 +54,16 @@ class Heartbeat:
         policy: Policy,
         cashier: Cashier,
         claims: Claims,
+        limiter: Limiter,
+        meter: Meter | None,
         remaining: Remaining,
         *,
         on_changes: Callable[[set[str] | None], None],
         reload_clock: Callable[[], None],
     ) -> None:
         self._db, self._queue, self._world, self._cashier = db, queue, world, cashier
-        self._claims, self._remaining, self._policy = claims, remaining, policy
+        self._claims, self._limiter, self._meter = claims, limiter, meter
+        self._remaining, self._policy = remaining, policy
         self._on_changes, self._reload_clock = on_changes, reload_clock
         self._loop = asyncio.get_running_loop()
         self._last_commit = 0.0
@@ -107,6 +113,9 @@ class Heartbeat:
             self._on_changes(None if heard.overlooked else {account for _, account in heard.changes})
         quiet_before = int(self._loop.time() * SECOND) - _QUIET_MICROSECONDS
         await self._cashier.give_back(month_of(self._world.now()), quiet_before, heard.wanted)
+        await self._limiter.give_back(heard.wanted_rates)
+        if self._meter is not None:
+            await self._meter.beat(heard.wanted_rates)
         await self._claims.free_ended()
         if self._ended_writers:
             await self._claims.tidy()
@@ -136,5 +145,6 @@ class Heartbeat:
                 accounts.list_changes(conn, self._seen_change),
                 accounts.get_first_change(conn) > self._seen_change + 1,
                 headroom.list_wanted(conn, writer.owner),
+                rates.list_wanted(conn, writer.id),
                 headroom.is_shared(conn, writer.id),
             )

@@ -21,6 +21,7 @@ from purser.gateway import splicing
 from purser.gateway.bodies import EMBEDDINGS, PRIORITY_TIER, Body
 from purser.gateway.cashier import Cashier
 from purser.gateway.clamp import within_bounds, within_hold
+from purser.gateway.meter import Meter, Reserved
 from purser.gateway.models import Served, Target
 from purser.gateway.refusals import Headers, Refusal, unavailable
 from purser.gateway.remaining import Remaining
@@ -39,10 +40,10 @@ _NOT_SENT = frozenset(
 )
 _NOT_PASSED = frozenset(
     b"connection content-length transfer-encoding keep-alive set-cookie server date x-request-id "
-    b"x-ratelimit-limit-requests x-ratelimit-remaining-requests alt-svc strict-transport-security".split()
+    b"alt-svc strict-transport-security".split()
 )
 
-_OURS = (b"x-purser-", b"fireworks-")  # what an upstream says of money is not this gateway's word
+_OURS = (b"x-purser-", b"fireworks-", b"x-ratelimit-", b"ratelimit")  # what is ours to say, and no upstream's
 
 
 @dataclass(slots=True)
@@ -115,6 +116,8 @@ class Passage(msgspec.Struct, eq=False):
     remaining: Remaining
     room: Room
     slice_tokens: int
+    meter: Meter | None = None  # where tokens per minute are limited
+    tokens: Reserved | None = None  # what of them this request may use
     free: Callable[[], Awaitable[None]] = _nothing_to_free  # frees the request's id before a client hears of its end
     opening: bool = True
     sent: bool = False  # an upstream has the request
@@ -148,6 +151,10 @@ class Passage(msgspec.Struct, eq=False):
         if billed is not used:
             self._count_clamped(with_priority(used) if priority else used, charge)
         self.counters.settled += 1
+        if self.meter is not None and self.tokens is not None:
+            counted = Measured(billed, measured.estimated)
+            prompt = counted.prompt_tokens
+            self.meter.settle(self.tokens, prompt, prompt - counted.cached_tokens, counted.output_tokens)
         if measured.estimated:
             self.counters.estimated += 1
         quantities = with_priority(billed) if priority else billed
@@ -164,6 +171,8 @@ class Passage(msgspec.Struct, eq=False):
         """Usage that contradicts itself is kept for review and not billed; the future is done when that is durable."""
         self.counters.quarantined += 1
         log.error("request %s quarantined: %s", self.request_id, why)
+        if self.meter is not None:
+            self.meter.release(self.tokens)
         return self._settle(self._event({}, Charge(0, ()), estimated=False, state=QUARANTINED))
 
     def _settle(self, event: Event) -> asyncio.Future[None]:
@@ -178,6 +187,8 @@ class Passage(msgspec.Struct, eq=False):
             return
         self.ended = True
         self.counters.voided += 1
+        if self.meter is not None:
+            self.meter.release(self.tokens)
         self.cashier.void(self.hold)
 
     def _event(self, quantities: dict[str, int], charge: Charge, *, estimated: bool, state: str) -> Event:

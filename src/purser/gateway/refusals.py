@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from purser.core import ratelimit
 from purser.core.errors import PurserError, Unsettled
 from purser.core.explain import insufficient_message, suspended_message
 from purser.core.money import format_usd
@@ -91,12 +92,18 @@ def suspended(account: str, causes: Mapping[str, str], *, prepaid: bool) -> Refu
 def too_many(wait_seconds: int, most: int) -> Refusal:
     """429: over the account's requests per minute (Q1)."""
     message = f"Over {most} requests per minute for this account; try again in {wait_seconds} s."
-    headers: Headers = [
-        (b"retry-after", b"%d" % wait_seconds),
-        (b"x-ratelimit-limit-requests", b"%d" % most),
-        (b"x-ratelimit-remaining-requests", b"0"),
-    ]
+    headers: Headers = [(b"retry-after", b"%d" % wait_seconds), *ratelimit.headers(most, 0, wait_seconds)]
     return Refusal(429, "rate_limit_exceeded", message, headers=headers)
+
+
+def too_many_tokens(wait_seconds: int, most: int, metric: str, model: str) -> Refusal:
+    """429: over the account's tokens per minute with a model (Q2)."""
+    what = {"prompt": "prompt tokens", "uncached": "uncached prompt tokens", "generated": "generated tokens"}[metric]
+    message = (
+        f"Over {most} {what} per minute with the model {model} for this account, running requests included; "
+        f"try again in {wait_seconds} s."
+    )
+    return Refusal(429, "rate_limit_exceeded", message, headers=[(b"retry-after", b"%d" % wait_seconds)])
 
 
 def no_model(model: str) -> Refusal:

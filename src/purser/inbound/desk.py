@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,6 +21,10 @@ def _none(_account: str) -> int:
     return 0
 
 
+async def _let_through(_account: str) -> tuple[int, int, int]:
+    return 0, 0, 0
+
+
 def _nothing(_account: str) -> Mapping[str, int]:
     return {}
 
@@ -30,8 +34,9 @@ class Desk:
     """One process's way to the books.
 
     `held` answers what an account's running requests hold, nano-dollars by month. `count_request` counts a request of
-    an account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
-    from the event loop. `recent_requests` answers how many of an account's requests the last minute counted.
+    an account toward its requests per minute (Q1) and answers the seconds to wait, 0 where it is let through, the rate
+    and what is left of it; call it from the event loop. `recent_requests` answers how many of an account's requests of
+    the last minute this process counted by its share of the rate; those that the store counts come to these.
     """
 
     db: Database
@@ -40,7 +45,7 @@ class Desk:
     policy: Policy
     worker: Worker
     held: Callable[[str], Mapping[str, int]] = _nothing
-    count_request: Callable[[str], int] = _none
+    count_request: Callable[[str], Awaitable[tuple[int, int, int]]] = _let_through
     recent_requests: Callable[[str], int] = _none
 
     def read(self) -> AbstractContextManager[Connection]:

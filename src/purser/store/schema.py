@@ -16,6 +16,7 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
+from purser.store.rate_tables import rate_shares, rate_windows, token_limits
 from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
 __all__ = [
@@ -23,9 +24,12 @@ __all__ = [
     "metadata",
     "notifications",
     "outbox",
+    "rate_shares",
+    "rate_windows",
     "rollups",
     "spent",
     "spent_through",
+    "token_limits",
     "usage_events",
     "webhook_endpoints",
 ]
@@ -336,9 +340,7 @@ payment_methods = _sealed(
     "payment_methods",
     _key("account"),
     _key("id"),
-    _text("token"),
-    _text("brand"),
-    _text("last4"),
+    *map(_text, ("token", "brand", "last4")),
     _int("exp_month"),
     _int("exp_year"),
     _text("fingerprint"),

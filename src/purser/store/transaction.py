@@ -68,6 +68,7 @@ class Tx:
     world: World
     writer: int
     seq: int
+    monotonic: int = 0  # microseconds of its process's monotonic clock when it began
     facts: list[bytes] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
 

@@ -16,6 +16,7 @@ from purser.core import lease as protocol
 from purser.core.errors import Broken, Unavailable
 from purser.core.policy import Policy
 from purser.store import headroom as rows
+from purser.store import rates
 from purser.store import schema as t
 from purser.store.bulk import TEXT, Insert, Statement
 from purser.store.db import Connection, Database, Row, is_locked, is_lost, may_try_again
@@ -186,8 +187,9 @@ class Writer:
                     raise
 
     def _run_once(self, work: Callable[[Tx], Any]) -> _Made:
-        tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1)
         link, n, began = self.hash, self.n, self.monotonic()
+        micros = int(began * 1_000_000)
+        tx = Tx(self._conn, self.world.now(), self.policy, self.world, self.id, self.seq + 1, micros)
         transaction = self._conn.begin()
         try:
             self._step()
@@ -393,5 +395,6 @@ def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:
         ended.append((key, protocol.close(row, held)))
         tx.touch(key.account)
     rows.end_leases(tx.conn, owner, ended)
+    rates.end_shares(tx, writer)
     tx.conn.execute(sa.update(t.writers).where(c.id == writer).values(unbilled=spare))
     return spare

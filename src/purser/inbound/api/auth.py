@@ -9,14 +9,14 @@ from litestar.concurrency import sync_to_thread
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
+from purser.core import ratelimit
 from purser.core.errors import Forbidden, NotFound, TooMany, Unauthenticated
-from purser.flows import access, reports, standing
+from purser.flows import access, standing
 from purser.flows.access import Principal
 from purser.inbound.api.call import CALLER, HEADERS
 from purser.inbound.api.permissions import check_operator, manages
 from purser.inbound.api.problem import RETRY_AFTER
 from purser.inbound.desk import Desk
-from purser.store.db import Connection
 
 ACCESS, UNCOUNTED = "access", "uncounted"
 PUBLIC = "public"  # no key
@@ -62,31 +62,15 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
         template = str(connection.scope["path_template"]).replace("/:", ":")
         check_operator(caller.operator_role, str(connection.scope["method"]), template)  # type: ignore[typeddict-item]
     if not caller.operator and not route.opt.get(UNCOUNTED):
-        wait = desk.count_request(caller.account)
-        if wait > 0:
-            most = await sync_to_thread(_most_requests, desk, caller.account)
-            connection.scope[HEADERS] = [  # type: ignore[literal-required]
-                (b"x-ratelimit-limit-requests", b"%d" % most),
-                (b"x-ratelimit-remaining-requests", b"0"),
-            ]
+        wait, most, left = await desk.count_request(caller.account)
+        connection.scope[HEADERS] = list(  # type: ignore[literal-required]
+            ratelimit.headers(most, left, wait or None)
+        )
+        if wait:
             refusal = TooMany(f"over {most} requests per minute for this account; try again in {wait} s")
             setattr(refusal, RETRY_AFTER, wait)
             raise refusal
     connection.scope[CALLER] = caller  # type: ignore[literal-required]
-
-
-def _most_requests(desk: Desk, account: str) -> int:
-    with desk.read() as conn:
-        return requests_per_minute(conn, desk, account)
-
-
-def requests_per_minute(conn: Connection, desk: Desk, account: str) -> int:
-    """How many requests an account may send in a minute, as it stands (Q1); raises NotFound."""
-    found = reports.view_account(conn, account, desk.policy)
-    verified = found.has_payment_method
-    if verified and found.prepaid:
-        verified = reports.balance(conn, account, desk.policy, desk.clock.now()).credit > 0
-    return desk.policy.requests_per_minute if verified else desk.policy.requests_per_minute_unverified
 
 
 def _authenticate(desk: Desk, secret: str, account: str | None) -> Principal:

@@ -9,9 +9,9 @@ from msgspec import UNSET, UnsetType
 from purser.core.errors import Forbidden, Invalid, NotFound
 from purser.core.limits import PREPAID
 from purser.core.money import NANOS_PER_USD
-from purser.core.period import format_instant, month_of
-from purser.flows import accounts, reports, standing
-from purser.inbound.api.auth import ADMIN, MEMBER, requests_per_minute
+from purser.core.period import SECOND, format_instant, month_of
+from purser.flows import accounts, rates, reports, standing
+from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import get, patch
@@ -78,12 +78,13 @@ def _spend(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView:
     )
 
 
-def _requests(conn: Connection, desk: Desk, account: str, _now: int) -> QuotaView:
-    most = requests_per_minute(conn, desk, account)
+def _requests(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView:
+    most = rates.requests_per_minute(conn, account, desk.policy, now)
+    counted = rates.get_counted(conn, account, int(desk.queue.writer.monotonic() * SECOND))
     row = standing.require(conn, account)
     return QuotaView(
         name=f"accounts/{account}/quotas/{REQUESTS}",
-        usage=desk.recent_requests(account),
+        usage=counted + desk.recent_requests(account),
         create_time=format_instant(row.created_at),
         update_time=format_instant(row.updated_at),
         value=str(most),

@@ -44,6 +44,7 @@ app["--version"].group = ABOUT
 _NOUNS = (
     (ACCOUNT, "account", "purser.inbound.cli.account:app", "Open, show and list accounts."),
     (ACCOUNT, "quota", "purser.inbound.cli.quota:app", "What an account may use, such as its monthly spend limit."),
+    (ACCOUNT, "rate-limit", "purser.inbound.cli.rate_limit:app", "How many requests and tokens a minute may bring."),
     (ACCOUNT, "alerts", "purser.inbound.cli.alerts:app", "What of a month's spend is told, by mail and webhook."),
     (ACCOUNT, "credits", "purser.inbound.cli.credits:app", "Credit: what there is, buying it, granting it."),
     (

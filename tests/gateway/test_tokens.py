@@ -1,0 +1,155 @@
+"""Tokens per minute by account and model: held, counted, told and refused, over two gateways too (Q2, S92)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from purser.flows import token_limits
+from purser.http.head import header_lines
+from purser.store.db import Database
+from purser.store.rates import get_rate
+from purser.store.token_limits import LimitKey
+from tests.gateway.beside import beside
+from tests.gateway.rig import POLICY, Answered, Rig, model, running
+
+FEW = replace(POLICY, generated_tokens_per_minute=100)
+
+
+def say(rig: Any, tokens: int, cap: int, **more: Any) -> Answered:
+    answered: Answered = rig.chat(f"hello [[tokens={tokens}]]", max_tokens=cap, **more)
+    return answered
+
+
+def quantities(rig: Rig) -> list[dict[str, int]]:
+    return [json.loads(event.quantities) for event in rig.events()]
+
+
+def taken(db: Database, metric: str = "generated", model: str = "tiny") -> int:
+    with db.read() as conn:
+        return get_rate(conn, LimitKey("ada", model, metric).bucket, 0).taken
+
+
+def test_what_is_used_counts_and_what_was_only_held_does_not(tmp_path: Path) -> None:
+    with running(tmp_path, FEW) as rig:
+        for left in (90, 80, 70):
+            told = say(rig, 10, 60)
+            assert told.status == 200
+            assert told.headers["x-ratelimit-limit-tokens-generated"] == "100"
+            assert "x-ratelimit-limit-tokens-prompt" not in told.headers
+            assert int(told.headers["x-ratelimit-remaining-tokens-generated"]) <= left + 10
+        refused = say(rig, 10, 71)
+        assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
+        assert "Over 100 generated tokens per minute with the model tiny" in refused.error["message"]
+        assert 1 <= int(refused.headers["retry-after"]) <= 61
+        assert say(rig, 10, 70).status == 200
+        assert say(rig, 60, 60).status == 200
+        assert say(rig, 1, 1).status == 429
+        assert len(rig.events()) == 5, "nothing of a refused one is held or billed"
+        assert rig.balance().held == 0
+
+
+def test_models_have_limits_of_their_own_and_priority_shares_them(tmp_path: Path) -> None:
+    """S92: a fast variant is a model of its own; what is asked at priority counts with the rest."""
+    with running(tmp_path, FEW) as rig:
+        assert say(rig, 50, 50).status == 200
+        assert say(rig, 50, 50, service_tier="priority").status == 200
+        assert say(rig, 1, 1).status == 429
+        assert say(rig, 1, 1, service_tier="priority").status == 429
+        assert say(rig, 1, 1, model="dear").status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_runs_counts_with_all_that_it_may_still_use(tmp_path: Path, stream: bool) -> None:
+    with running(tmp_path, replace(POLICY, prompt_tokens_per_minute=10_000, generated_tokens_per_minute=100)) as rig:
+        slow = rig.chat("hello [[tokens=5]]", max_tokens=5, stream=stream)
+        assert slow.status == 200
+        assert rig.eventually(lambda: taken(rig.db) >= 5)
+        meter: Any = rig.gateway.meter
+        held = rig.run_on_loop(meter.hold("ada", "tiny", 10, 90))
+        assert say(rig, 1, 10).status == 429
+        rig.on_loop(lambda: meter.release(held))
+        assert rig.eventually(lambda: say(rig, 1, 10).status == 200, 2)
+
+
+def test_a_request_that_could_never_fit_is_served_alone(tmp_path: Path) -> None:
+    with running(tmp_path, FEW) as rig:
+        assert say(rig, 20, 500).status == 200
+        assert say(rig, 20, 500).status == 429, "for it all of the limit must be there"
+        assert say(rig, 20, 80).status == 200
+
+
+def test_one_limit_over_two_gateways(tmp_path: Path) -> None:
+    """Never more than the limit together, and what one does not need the other gets."""
+    with running(tmp_path, replace(POLICY, generated_tokens_per_minute=1_600)) as rig, beside(rig) as other:
+        statuses = [say(rig if n % 2 else other, 10, 10).status for n in range(20)]
+        assert statuses == [200] * 20
+        assert taken(rig.db) <= 1_600
+        served = 200
+        while (answer := say(rig, 50, 50)).status == 200:
+            served += 50
+        assert answer.status == 429
+        assert served == 1_600
+        assert say(other, 50, 50).status == 429
+        assert sum(each["output_tokens"] for each in quantities(rig)) == 1_600
+
+
+def test_what_was_used_is_reported_and_moves_the_limit(tmp_path: Path) -> None:
+    """S88: a limit that is used by more than half grows by a quarter, 15 minutes after it began."""
+    with running(tmp_path, FEW) as rig:
+        assert say(rig, 60, 60).status == 200
+        meter: Any = rig.gateway.meter
+        rig.run_on_loop(meter.report())
+        assert in_force(rig) == 100
+        rig.world.at += 15 * 60 * 1_000_000
+        assert say(rig, 30, 30).status == 200
+        rig.run_on_loop(meter.report())
+        assert in_force(rig) == 100, "a minute with 30 is none above half"
+        assert say(rig, 10, 10).status == 200
+        rig.world.at += 60 * 1_000_000
+        rig.write(lambda tx: token_limits.note(tx, "ada", "tiny", (0, 0, 51)))
+        assert in_force(rig) == 125
+        assert rig.eventually(lambda: say(rig, 20, 20).status == 200)
+
+
+def in_force(rig: Rig) -> int:
+    with rig.db.read() as conn:
+        [found] = token_limits.list_in_force(conn, "ada", rig.policy, rig.world.now())
+    assert found.key == LimitKey("ada", "tiny", "generated")
+    return found.limit.tokens
+
+
+def test_cached_tokens_count_as_prompt_alone(tmp_path: Path) -> None:
+    policy = replace(POLICY, prompt_tokens_per_minute=100_000, uncached_prompt_tokens_per_minute=100_000)
+    with running(tmp_path, policy) as rig:
+        for _ in range(2):
+            assert rig.chat("the same words again and again " * 40, max_tokens=1).status == 200
+        meter: Any = rig.gateway.meter
+        rig.run_on_loop(meter.report())
+        with rig.db.read() as conn:
+            used = {each.key.metric: each.limit.used for each in token_limits.list_in_force(conn, "ada", policy, 0)}
+        assert used["uncached"] == sum(each["input_tokens"] for each in quantities(rig))
+        assert used["prompt"] == used["uncached"] + sum(each.get("cached_input_tokens", 0) for each in quantities(rig))
+        assert used["prompt"] > used["uncached"], "the engine read some of the second from its cache"
+
+
+def test_an_upstream_that_fails_uses_nothing(tmp_path: Path) -> None:
+    nobody = model("tiny", ("http://127.0.0.1:9/v1",))
+    with running(tmp_path, FEW, models=(nobody,)) as rig:
+        for _ in range(3):
+            assert say(rig, 100, 100).status == 502
+
+
+def test_both_ways_tell_the_same_of_the_limits(tmp_path: Path) -> None:
+    policy = replace(FEW, prompt_tokens_per_minute=10_000, uncached_prompt_tokens_per_minute=9_000)
+    with running(tmp_path, policy) as rig:
+        meter: Any = rig.gateway.meter
+        held = rig.run_on_loop(meter.hold("ada", "tiny", 500, 60))
+        assert rig.on_loop(lambda: header_lines(held.headers())) == rig.on_loop(held.lines)
+        assert b"x-ratelimit-remaining-tokens-generated: 40\r\n" in held.lines()
+        assert b'ratelimit: "tokens-prompt";r=9500\r\n' in held.lines()
+        rig.on_loop(lambda: meter.release(held))
