@@ -278,8 +278,8 @@ def test_sums_beyond_64_bits_are_a_finding(spoilt: Database) -> None:
 @pytest.mark.sqlite  # PostgreSQL keeps no text that is not UTF-8
 def test_text_that_is_not_utf_8_is_a_finding(spoilt: Database) -> None:
     change(spoilt, f"UPDATE usage_events SET user = CAST(x'ff' AS TEXT) {_R1}")
-    (violation,) = audited(spoilt).violations
-    assert (violation.check, violation.where) == ("B6", "the database")
+    found = [(violation.check, violation.where) for violation in audited(spoilt).violations]
+    assert found == [("B6", "the database"), ("spent", "the database")]
 
 
 def test_what_cannot_be_checked_is_a_finding_and_keeps_nothing_else_from_being_checked(spoilt: Database) -> None:
