@@ -17,7 +17,7 @@ from purser.store.rates import Bucket, requests_of
 
 _WAIT = SECOND // 4  # how long a request waits for what other writers may give back
 _LOOK_SECONDS = 0.05
-_QUIET = 5 * SECOND
+_QUIET = WINDOW  # what was used comes back no sooner; whoever needs it asks for it
 _SURE = SECOND // 5  # how long the store's no is believed where it cannot say when it will be yes
 _SOMEWHEN = 5  # seconds: something comes free, nobody knows when
 
@@ -40,7 +40,7 @@ class _Own:
     Of the share, `usable` may be used: nothing of it once the account changed, until the store was asked anew.
     """
 
-    most: int = 0  # the rate when last heard
+    most: int = 0  # the rate when last heard; 0 where more of it is taken than there is
     share: int = 0
     usable: int = 0
     left: int = 0  # what the store still had to give when last heard
@@ -89,6 +89,9 @@ class Limiter:
             if left >= 0:
                 return Counted(0, most, left)
             own = self._own.setdefault(account, _Own())
+            if own.usable != own.share and most == own.most:
+                own.usable = own.share  # what changed was not the rate
+                continue
             if self._now() < own.refused_until:
                 return Counted(self._wait(own), most, 0)
             if own.question is not None and most > SMALL:  # one at a time: a share is for many
@@ -122,7 +125,7 @@ class Limiter:
         return found
 
     def _take_in(self, own: _Own, given: Given, most: int) -> None:
-        own.most = most
+        own.most = 0 if given.over else most
         own.share += given.share
         own.left = given.left
         own.usable = 0 if given.over else own.share

@@ -21,7 +21,7 @@ from purser.store.token_limits import LimitKey
 
 _WAIT_SECONDS, _LOOK_SECONDS = 0.25, 0.05  # as long as for money, a request waits for what comes back
 _SURE_SECONDS = 0.2  # so long the store's no is believed
-_QUIET_SECONDS, _REPORT_SECONDS = 5, 5
+_QUIET_SECONDS, _REPORT_SECONDS = WINDOW_SECONDS, 5
 _TOLD = {PROMPT: b"tokens-prompt", UNCACHED: b"tokens-cache-adjusted-prompt", GENERATED: b"tokens-generated"}
 
 
@@ -31,7 +31,8 @@ class _Metric(Tokens):
 
     limit: int = 0
     left: int = 0
-    refused_until: float = 0.0
+    refused_until: float = 0.0  # for whoever needs at least `refused` tokens
+    refused: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -143,9 +144,10 @@ class Meter:
             if held is not None:
                 return held
             now = self._loop.time()
-            refused = next(((n, m) for n, m in own.limited() if now < m.refused_until), None)
-            if refused is not None:
-                raise self._refusal(own, *refused)
+            bounds = dict(zip(METRICS, (prompt, prompt, generated), strict=True))
+            for name, metric in own.limited():
+                if now < metric.refused_until and min(bounds[name], metric.limit) >= metric.refused:
+                    raise self._refusal(own, name, metric, bounds[name])
             if own.question is not None:  # one at a time: then look again at what there is
                 await asyncio.wait([own.question])
                 continue
@@ -157,7 +159,7 @@ class Meter:
                 continue  # others were quicker
             name, metric, others = short
             if now >= until or not others:
-                raise self._refusal(own, name, metric)
+                raise self._refusal(own, name, metric, bounds[name])
             await asyncio.sleep(_LOOK_SECONDS)
 
     def settle(self, reserved: Reserved, prompt: int, uncached: int, generated: int) -> None:
@@ -227,9 +229,10 @@ class Meter:
                 short.append((name, metric, others))
         return short
 
-    def _refusal(self, own: _Own, name: str, metric: _Metric) -> Exception:
+    def _refusal(self, own: _Own, name: str, metric: _Metric, bound: int) -> Exception:
         now = self._loop.time()
-        metric.refused_until = max(metric.refused_until, now + _SURE_SECONDS)
+        if now >= metric.refused_until:
+            metric.refused_until, metric.refused = now + _SURE_SECONDS, min(bound, metric.limit)
         wait = metric.seconds[0][0] + WINDOW_SECONDS + 1 - int(now) if metric.seconds else 1
         return too_many_tokens(max(1, wait), metric.limit, name, own.model)
 
