@@ -25,7 +25,7 @@ VIEWS = [
     "invoices/{invoice}/lines/1/usage",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
-VIEWS += ["alerts", "notificationSettings"]
+VIEWS += ["alerts", "notificationSettings", "billingProfile"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
 VIEWS += ["usageLimits", "groupUsageLimitTiers", "groupUsageLimitTiers/few"]
@@ -41,6 +41,7 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "webhookEndpoints", {"url": "https://example.com/hooks"}),
     ("DELETE", "webhookEndpoints/{endpoint}", None),
     ("POST", "webhookEndpoints/{endpoint}/deliveries/{delivery}:replay", None),
+    ("PATCH", "billingProfile", {"name": "Secret", "address": {"country": "DE"}}),
     ("POST", "paymentMethods", {"token": "pm_card_visa"}),
     ("DELETE", "paymentMethods/{method}", None),
     ("POST", "credits:purchase", {"amountUsd": "5.00"}),
@@ -269,6 +270,7 @@ def test_the_operator_is_told_of_accounts_that_are_not_there(peopled: House) -> 
 
 UNCOUNTED_PATHS = {
     "balance",
+    "billingProfile",
     "explain",
     "paymentMethods",
     "credits",

@@ -89,6 +89,10 @@ WRITES = (
         make=f"{_A}/paymentMethods",
         made_of={"token": "pm_card_jcb"},
     ),
+    Write(
+        *("PATCH", f"{_A}/billingProfile", f"{_A}/billingProfile"),
+        *({"name": "A", "address": {"country": "DE"}}, {"name": "B", "address": {"country": "DE"}}),
+    ),
     Write("POST", f"{_A}/credits:purchase", f"{_A}/credits:purchase", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_A}/invoices/{{invoice}}:pay", f"{_A}/invoices/{{invoice}}:pay", {}, {"paymentMethod": "pm_0"}),
     Write(

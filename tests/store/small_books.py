@@ -37,6 +37,7 @@ from purser.flows import (
     outbox,
     payments,
     pricing,
+    profiles,
     requests,
     setup,
     usage_limits,
@@ -194,6 +195,7 @@ def tell_story(books: Books) -> None:
     run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/hooks", [INVOICE_FAILED, ALERT]))
     gone, _ = run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/gone"))
     run(lambda tx: webhooks.remove_endpoint(tx, "cyd", gone))
+    run(lambda tx: profiles.change(tx, "ada", {"name": "Ada Works", "country": "DE", "tax_id": "DE123456789"}))
     _march(books)
     _april(books)
     _may(books)

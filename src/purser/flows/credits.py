@@ -14,7 +14,7 @@ from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import LARGEST_NANOS, NANOS_PER_CENT, format_usd
 from purser.core.payment import Allocation, Owed, allocate
 from purser.core.period import month_of
-from purser.flows import outbox, standing
+from purser.flows import outbox, profiles, standing
 from purser.store import accounts, headroom, invoices, ledger
 from purser.store import credits as rows
 from purser.store.db import Connection, Row
@@ -228,6 +228,7 @@ def write_receipt(tx: Tx, account: str, amount: int, receipt: str | None = None)
         issued_at=tx.now,
         due_at=tx.now,
         paid_at=tx.now,
+        billed_to=profiles.encode(tx.conn, account),
     )
     outbox.tell_of_invoice(tx, account, receipt, INVOICE_ISSUED)
     return receipt

@@ -24,7 +24,7 @@ from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
 from purser.core.rating import Part, rate, rate_of
-from purser.flows import alerts, credits, outbox, standing
+from purser.flows import alerts, credits, outbox, profiles, standing
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
@@ -128,6 +128,7 @@ def _issue(tx: Tx, row: Row, bill: Bill) -> str:
         due_at=tx.now + (CONTRACT_TERMS_DAYS * DAY if contract else 0),
         paid_at=tx.now if paid else None,
         next_attempt_at=None if paid or contract else tx.now,
+        billed_to=profiles.encode(tx.conn, account),
     )
     if totals.amount_due:
         parts = drain(bill.owed, totals.amount_due)

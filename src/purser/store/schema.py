@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Index
 
+from purser.store.account_tables import billing_profiles, usage_limit_groups, usage_limit_tiers
 from purser.store.columns import Blob, Int, metadata
 from purser.store.columns import few as _few
 from purser.store.columns import integer as _int
@@ -17,7 +18,8 @@ from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
 
-__all__ = ["alerts", "metadata", "notifications", "outbox", "webhook_endpoints"]
+__all__ = ["alerts", "billing_profiles", "metadata", "notifications", "outbox"]
+__all__ += ["usage_limit_groups", "usage_limit_tiers", "webhook_endpoints"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))
@@ -105,17 +107,6 @@ users = _sealed(
     _int("limit_override", nullable=True),
     _text("member_of", default=""),
 )
-
-usage_limit_tiers = _sealed(
-    "usage_limit_tiers",
-    _key("account"),
-    _key("id"),
-    _int("limit_nanos"),
-    _int("created_at"),
-    _int("removed_at", nullable=True),
-)
-
-usage_limit_groups = _sealed("usage_limit_groups", _key("account"), _key("id"), _text("tier", nullable=True))
 
 keys = _sealed(
     "keys",
@@ -347,6 +338,7 @@ invoices = _sealed(
     _int("attempts", default=0),
     _int("next_attempt_at", nullable=True),
     _text("payment", nullable=True),
+    _text("billed_to", default=""),  # the billing profile at issue, as JSON; "" where there was none
     Index(None, "account", "number", unique=True),
     Index(None, "next_attempt_at"),
     _few("issued_at", "state = 'FAILED'"),

@@ -57,6 +57,7 @@ NEEDS: Mapping[str, str] = {
     f"DELETE {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
     f"PATCH {_A}/groups/{{group}}/usageLimits": PEOPLE,
     f"PATCH {_A}/quotas/{{quota}}": MONEY,
+    f"PATCH {_A}/billingProfile": MONEY,
     f"POST {_A}/paymentMethods": MONEY,
     f"DELETE {_A}/paymentMethods/{{method}}": MONEY,
     f"POST {_A}/credits:purchase": MONEY,

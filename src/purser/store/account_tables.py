@@ -1,0 +1,26 @@
+"""The tables of what an account is beside its row: to whom its bills are made out, and its caps."""
+
+from __future__ import annotations
+
+from purser.store.columns import integer, key, sealed, text
+
+# To whom invoices are made out; "" for what is not given.
+billing_profiles = sealed(
+    "billing_profiles",
+    key("account"),
+    *(text(name, default="") for name in ("name", "line1", "line2", "city", "region", "postal_code")),
+    text("country", default=""),
+    text("tax_id", default=""),
+    integer("updated_at"),
+)
+
+usage_limit_tiers = sealed(
+    "usage_limit_tiers",
+    key("account"),
+    key("id"),
+    integer("limit_nanos"),
+    integer("created_at"),
+    integer("removed_at", nullable=True),
+)
+
+usage_limit_groups = sealed("usage_limit_groups", key("account"), key("id"), text("tier", nullable=True))
