@@ -30,7 +30,7 @@ OWNERS_ALONE = (
     "POST /v1/accounts/{account}/apiKeys",
     "POST /v1/accounts/{account}/users/{user}/apiKeys",
 )
-FINANCE = "billingProfile grants credits:purchase invoices paymentMethods quotas prices months".split()
+FINANCE = "billingProfile setBillingMode grants credits:purchase invoices paymentMethods quotas prices months".split()
 
 
 def add(house: House, name: str, role: str) -> Client:

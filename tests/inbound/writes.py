@@ -59,6 +59,10 @@ def _limits(field: str) -> tuple[Any, Any]:
 WRITES = (
     Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
     Write("PATCH", _O, _O, {"unlimited": True}, {"unlimited": False}),
+    Write(
+        *("POST", f"{_O}:setBillingMode", f"{_O}:setBillingMode"),
+        *({"billingMode": "postpaid"}, {"billingMode": "prepaid"}),
+    ),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00", "kind": "purchased"}, {"amountUsd": "5.00"}),
     Write("POST", f"{_O}:suspend", f"{_O}:suspend", {"reason": "one"}, {"reason": "two"}),

@@ -24,7 +24,7 @@ from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
 from purser.core.rating import Part, rate, rate_of
-from purser.flows import alerts, credits, outbox, profiles, standing
+from purser.flows import alerts, credits, modes, outbox, profiles, standing
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
@@ -86,10 +86,11 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     credits.draw_usage(tx, account)
     accounts.update_account(tx.conn, account, closed_through=month)
     invoice = None
-    if row.billing_mode != PREPAID:
+    mode = modes.billed(tx.conn, row, month)
+    if mode != PREPAID:
         bill = draft(tx.conn, account, month, 0 if row.state == "DELETING" else tx.policy.minimum_charge_nanos)
         if bill.lines:
-            invoice = _issue(tx, row, bill)
+            invoice = _issue(tx, row, bill, contract=mode == CONTRACT)
     standing.rejudge(tx, account)
     return invoice
 
@@ -102,10 +103,9 @@ def _list_open_months(conn: Connection, account: str, before: str) -> list[str]:
     return sorted({*billed, *(month for month in begun if headroom.get_spare(conn, month_key(account, month)))})
 
 
-def _issue(tx: Tx, row: Row, bill: Bill) -> str:
+def _issue(tx: Tx, row: Row, bill: Bill, *, contract: bool) -> str:
     account, totals = row.id, bill.totals
     invoice = tx.new_id("inv")
-    contract = row.billing_mode == CONTRACT
     paid = totals.amount_due == 0
     invoices.insert_invoice(
         tx.conn,

@@ -15,7 +15,7 @@ from purser.core.payment import DECLINED
 from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
-from purser.flows import credits, holds, invoicing, payments, standing
+from purser.flows import credits, holds, invoicing, modes, payments, standing
 from purser.flows.audit_log import acting
 from purser.flows.closing import Watch, close_silent, tidy
 from purser.flows.metering import CLOSED_THROUGH
@@ -25,6 +25,7 @@ from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
 from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
+from purser.store import modes as mode_rows
 from purser.store import payments as payment_rows
 from purser.store.db import Database, Row
 from purser.store.presence import Lead
@@ -183,6 +184,7 @@ class Worker:
             if not self._is_frozen():
                 self._attempt("giving back what holds have", self._expire_holds)
                 self._attempt("lapsing credit", self._lapse_credit)
+                self._attempt("changing billing modes", self._change_modes)
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
             self._attempt("sending payments", self._send_payments)
@@ -225,6 +227,12 @@ class Worker:
         for account in due:
             self._attempt(f"lapsing credit of {account}", partial(self.write, partial(credits.expire, account=account)))
             self._judge_meanwhile()
+
+    def _change_modes(self) -> None:
+        with self.db.read() as conn:
+            due = mode_rows.list_due(conn, self.clock.now())
+        for account in due:
+            self._attempt(f"{account}'s new mode", partial(self.write, partial(modes.change_due, account=account)))
 
     def _charge_due(self) -> None:
         for account in self.write(payments.list_due):
@@ -301,7 +309,7 @@ class Worker:
         with self.db.read() as conn:
             closed = accounts.get_meta(conn, CLOSED_THROUGH)
             due = [accounts.get_next_expiry(conn), invoices.get_next_attempt(conn, now)]
-            due.append(hold_rows.get_next_expiry(conn, now))
+            due += [hold_rows.get_next_expiry(conn, now), mode_rows.get_next_due(conn)]
         if closed is not None:
             due.append(month_end(next_month(closed)))
         return min((at for at in due if at is not None and at > now), default=None)

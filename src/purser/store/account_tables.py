@@ -1,8 +1,8 @@
-"""The tables of what an account is beside its row: to whom its bills are made out, and its caps."""
+"""The tables of what an account is beside its row: to whom its bills are made out, how it paid when, and its caps."""
 
 from __future__ import annotations
 
-from purser.store.columns import integer, key, sealed, text
+from purser.store.columns import Int, integer, key, sealed, text
 
 # To whom invoices are made out; "" for what is not given.
 billing_profiles = sealed(
@@ -12,6 +12,16 @@ billing_profiles = sealed(
     text("country", default=""),
     text("tax_id", default=""),
     integer("updated_at"),
+)
+
+# From when on an account paid in another billing mode, and in which one before: `was` up to and within `until_month`,
+# `mode` from within `from_month` on, both the same where the change came in the midst of one.
+mode_changes = sealed(
+    "mode_changes",
+    key("account"),
+    key("n", Int),
+    integer("at"),
+    *map(text, ("until_month", "from_month", "was", "mode")),
 )
 
 usage_limit_tiers = sealed(

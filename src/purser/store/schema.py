@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Index
 
-from purser.store.account_tables import billing_profiles, usage_limit_groups, usage_limit_tiers
+from purser.store.account_tables import billing_profiles, mode_changes, usage_limit_groups, usage_limit_tiers
 from purser.store.columns import Blob, Int, metadata
 from purser.store.columns import few as _few
 from purser.store.columns import integer as _int
@@ -18,7 +18,7 @@ from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
 
-__all__ = ["alerts", "billing_profiles", "metadata", "notifications", "outbox"]
+__all__ = ["alerts", "billing_profiles", "metadata", "mode_changes", "notifications", "outbox"]
 __all__ += ["usage_limit_groups", "usage_limit_tiers", "webhook_endpoints"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,6 +88,9 @@ accounts = _sealed(
     _text("default_payment_method", nullable=True),
     _text("made", default=""),  # an id: sorts by when the row was made, also among those of one instant
     _int("default_user_limit", nullable=True),
+    _text("next_mode", nullable=True),
+    _int("next_mode_at", nullable=True),
+    _few("next_mode_at", "next_mode_at IS NOT NULL"),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )

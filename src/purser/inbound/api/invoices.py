@@ -13,7 +13,7 @@ from purser.core.invoice import DRAFT, POSTPAID_BILLING, UNPAID
 from purser.core.limits import CONTRACT
 from purser.core.money import format_usd, format_usd_exact
 from purser.core.period import format_instant, month_of
-from purser.flows import invoicing, profiles, standing
+from purser.flows import invoicing, modes, profiles, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.billing_profile import ProfileView
 from purser.inbound.api.billing_profile import view as view_profile
@@ -181,7 +181,7 @@ def preview_invoice(request: Call, account: Name) -> InvoiceView:
     desk = request.desk
     month = month_of(desk.clock.now())
     with desk.read() as conn:
-        mode = standing.require(conn, account).billing_mode
+        mode = modes.billed(conn, standing.require(conn, account), month)
         bill = invoicing.draft(conn, account, month, desk.policy.minimum_charge_nanos)
     totals = bill.totals
     return InvoiceView(

@@ -63,6 +63,7 @@ NEEDS: Mapping[str, str] = {
     f"POST {_A}/credits:purchase": MONEY,
     f"POST {_A}/invoices/{{invoice}}:pay": MONEY,
     f"POST {_O}/{{account}}/grants": MONEY,
+    f"POST {_O}/{{account}}:setBillingMode": MONEY,
     "POST /operator/v1/prices": MONEY,
     "POST /operator/v1/months/{month}:close": MONEY,
 }

@@ -1,4 +1,4 @@
-"""Billing profiles.
+"""Billing profiles, and changes of the billing mode.
 
 Revision ID: 0016
 Revises: 0012
@@ -19,7 +19,12 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared 
 
 
 def upgrade() -> None:
-    """Add the column and the table; nobody has said anything yet."""
+    """Add the columns and tables; nobody has said or changed anything yet."""
+    op.add_column("accounts", sa.Column("next_mode", TEXT, nullable=True))
+    op.add_column("accounts", sa.Column("next_mode_at", INT, nullable=True))
+    for column, where in (("next_mode_at", sa.text("next_mode_at IS NOT NULL")),):
+        name = op.f(f"ix_accounts_{column}")
+        op.create_index(name, "accounts", [column], unique=False, sqlite_where=where, postgresql_where=where)
     op.add_column("invoices", sa.Column("billed_to", TEXT, server_default="", nullable=False))
     op.create_table(
         "billing_profiles",
@@ -31,5 +36,15 @@ def upgrade() -> None:
         sa.Column("updated_at", INT, nullable=False),
         sa.Column("seal", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_billing_profiles")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "mode_changes",
+        sa.Column("account", TEXT, autoincrement=False, nullable=False),
+        sa.Column("n", INT, autoincrement=False, nullable=False),
+        sa.Column("at", INT, nullable=False),
+        *(sa.Column(name, TEXT, nullable=False) for name in ("until_month", "from_month", "was", "mode")),
+        sa.Column("seal", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("account", "n", name=op.f("pk_mode_changes")),
         sqlite_strict=True,
     )
