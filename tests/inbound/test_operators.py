@@ -25,6 +25,8 @@ OWNERS_ALONE = (
     "/operator/v1/users",
     "POST /operator/v1/accounts",
     "webhookEndpoints",
+    "accounts/{account}:close",
+    "accounts/{account}:reopen",
     "POST /v1/usage",
     "/v1/holds",
     "POST /v1/accounts/{account}/apiKeys",

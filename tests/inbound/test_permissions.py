@@ -41,6 +41,8 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "webhookEndpoints", {"url": "https://example.com/hooks"}),
     ("DELETE", "webhookEndpoints/{endpoint}", None),
     ("POST", "webhookEndpoints/{endpoint}/deliveries/{delivery}:replay", None),
+    ("POST", ":close", {"giveUpCredit": True}),
+    ("POST", ":reopen", None),
     ("PATCH", "billingProfile", {"name": "Secret", "address": {"country": "DE"}}),
     ("POST", "paymentMethods", {"token": "pm_card_visa"}),
     ("DELETE", "paymentMethods/{method}", None),
@@ -145,7 +147,8 @@ def test_every_role_reads(peopled: House, role: str, path: str) -> None:
 def test_only_an_admin_manages(peopled: House, role: str, method: str, path: str, body: Any) -> None:
     before = peopled.account("ada"), peopled.balance("ada")
     client = somebody(peopled, role)
-    answer = client.call(method, f"/v1/accounts/ada/{filled(peopled, 'ada', path)}", filled(peopled, "ada", body))
+    target = join_verb(f"/v1/accounts/ada/{filled(peopled, 'ada', path)}")
+    answer = client.call(method, target, filled(peopled, "ada", body))
     assert (answer.status, answer.json["code"]) == (403, "PERMISSION_DENIED")
     assert (peopled.account("ada"), peopled.balance("ada")) == before
 
@@ -165,7 +168,7 @@ EVERY += [("POST", "apiKeys:delete", {"keyId": "{key}"})]
 def test_one_accounts_key_does_not_open_another(peopled: House, method: str, path: str, body: Any) -> None:
     before = peopled.account("bob"), peopled.balance("bob"), peopled.invoices("bob")
     ada = owner(peopled, "ada")
-    target = f"/v1/accounts/bob/{filled(peopled, 'bob', path)}".rstrip("/")
+    target = join_verb(f"/v1/accounts/bob/{filled(peopled, 'bob', path)}".rstrip("/"))
     answer = ada.call(method, target, filled(peopled, "bob", body))
     assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND")
     nobody = ada.call(method, target.replace("/bob", "/dan"), filled(peopled, "bob", body))

@@ -63,6 +63,12 @@ WRITES = (
         *("POST", f"{_O}:setBillingMode", f"{_O}:setBillingMode"),
         *({"billingMode": "postpaid"}, {"billingMode": "prepaid"}),
     ),
+    Write(
+        *("POST", f"{_A}:close", f"{_A}:close", {"giveUpCredit": True}, {"giveUpCredit": False}),
+        make=f"{_O}/grants",
+        made_of={"amountUsd": "9.00", "kind": "purchased"},  # what is owed
+    ),
+    Write("POST", f"{_A}:reopen", f"{_A}:reopen", make=f"{_A}:close", made_of={}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00", "kind": "purchased"}, {"amountUsd": "5.00"}),
     Write("POST", f"{_O}:suspend", f"{_O}:suspend", {"reason": "one"}, {"reason": "two"}),

@@ -13,7 +13,7 @@ from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.core.usage import Quantities, in_batch, quantities
-from purser.flows import accounts, alerts, credits, metering, modes, payments
+from purser.flows import accounts, alerts, credits, leaving, metering, modes, payments
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -134,6 +134,20 @@ def mode(scene: Scene, words: Words) -> Outcome:
     given = options(words[2:], ("from",))
     at_ = when([given["from"]]) if "from" in given else None
     scene.write(lambda tx: modes.set_mode(tx, name, to, at_))
+    return Outcome(name)
+
+
+def leave(scene: Scene, words: Words) -> Outcome:
+    """`leave NAME [give-up]`: the account is closed, purchased credit given up; `return NAME` opens it again."""
+    name, give_up = words[0], words[1:] == ("give-up",)
+    scene.write(lambda tx: leaving.close(tx, name, running_nanos=scene.held(name), give_up=give_up))
+    return Outcome(name)
+
+
+def return_(scene: Scene, words: Words) -> Outcome:
+    """`return NAME`: a closed account is opened again."""
+    (name,) = words
+    scene.write(lambda tx: leaving.reopen(tx, name))
     return Outcome(name)
 
 
@@ -301,6 +315,8 @@ COMMANDS: Mapping[str, Command] = {
     "alert": alert,
     "unlimited": unlimited,
     "mode": mode,
+    "leave": leave,
+    "return": return_,
     "suspend": suspend,
     "reinstate": reinstate,
     "show": show,

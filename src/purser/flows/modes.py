@@ -16,7 +16,7 @@ def set_mode(tx: Tx, account: str, mode: str, at: int | None = None) -> None:
 
     What it owes it goes on owing. Raises Invalid for an unknown mode or an instant that has passed, NotFound.
     """
-    row = standing.lock(tx, account)
+    row = standing.lock_open(tx, account)
     check_mode(mode)
     if at is not None and at < tx.now:
         raise Invalid(f"effectiveAt has passed: now it is {format_instant(tx.now)}", field="effectiveAt")

@@ -29,7 +29,8 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         tuple(
             "email display_name state billing_mode account_type unlimited limit_nanos blocked_reason "
-            "default_payment_method default_user_limit next_mode next_mode_at".split()
+            "default_payment_method default_user_limit next_mode next_mode_at "
+            "closing_at closed_at".split()
         ),
     ),
     "users": ("users", tuple("email display_name role service_account scopes limit_override member_of".split())),

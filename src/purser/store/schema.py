@@ -90,7 +90,10 @@ accounts = _sealed(
     _int("default_user_limit", nullable=True),
     _text("next_mode", nullable=True),
     _int("next_mode_at", nullable=True),
+    _int("closing_at", nullable=True),
+    _int("closed_at", nullable=True),
     _few("next_mode_at", "next_mode_at IS NOT NULL"),
+    _few("closing_at", "state = 'DELETING' AND closed_at IS NULL"),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )

@@ -84,6 +84,8 @@ class AccountView(View):
     create_time: str
     update_time: str
     next_billing_mode: NextModeView | None
+    closing_at: str | None
+    closed_at: str | None
 
 
 class AccountList(View):
@@ -134,6 +136,8 @@ def view(conn: Connection, account: str, policy: Policy) -> AccountView:
         create_time=format_instant(row.created_at),
         update_time=format_instant(row.updated_at),
         next_billing_mode=NextModeView(row.next_mode, format_instant(row.next_mode_at)) if row.next_mode else None,
+        closing_at=instant(row.closing_at),
+        closed_at=instant(row.closed_at),
     )
 
 

@@ -22,6 +22,7 @@ from purser.inbound.api import (
     holds,
     invoices,
     keys,
+    leaving,
     metering,
     openapi,
     operator,
@@ -43,6 +44,7 @@ from purser.inbound.desk import Desk
 
 _MODULES = (
     accounts,
+    leaving,
     users,
     usage_limits,
     keys,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.figures import when
+from purser.inbound.cli.leaving import close, reopen
 from purser.inbound.cli.reach import UNSAID, DryRun, Reach
 from purser.inbound.cli.show import (
     ID,
@@ -23,7 +24,9 @@ from purser.inbound.cli.show import (
 )
 from purser.inbound.cli.wire import at
 
-app = App(name="account", help="Open, show, explain and list accounts.")
+app = App(name="account", help="Open, show, explain, change, close and list accounts.")
+app.command(close, name="close")
+app.command(reopen, name="reopen")
 
 _LIST = (
     Column("ACCOUNT", "id", ID),
@@ -39,6 +42,8 @@ _ONE = (
     Column("display name", "displayName"),
     Column("email", "email"),
     Column("state", "state"),
+    Column("closing since (UTC)", "closingAt", WHEN),
+    Column("closed (UTC)", "closedAt", WHEN),
     Column("standing", "suspendState"),
     Column("causes", "causes"),
     Column("billing mode", "billingMode"),

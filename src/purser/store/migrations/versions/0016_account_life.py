@@ -1,4 +1,4 @@
-"""Billing profiles, and changes of the billing mode.
+"""Billing profiles, changes of the billing mode, and accounts that close.
 
 Revision ID: 0016
 Revises: 0012
@@ -21,8 +21,12 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared 
 def upgrade() -> None:
     """Add the columns and tables; nobody has said or changed anything yet."""
     op.add_column("accounts", sa.Column("next_mode", TEXT, nullable=True))
-    op.add_column("accounts", sa.Column("next_mode_at", INT, nullable=True))
-    for column, where in (("next_mode_at", sa.text("next_mode_at IS NOT NULL")),):
+    for column in ("next_mode_at", "closing_at", "closed_at"):
+        op.add_column("accounts", sa.Column(column, INT, nullable=True))
+    for column, where in (
+        ("next_mode_at", sa.text("next_mode_at IS NOT NULL")),
+        ("closing_at", sa.text("state = 'DELETING' AND closed_at IS NULL")),
+    ):
         name = op.f(f"ix_accounts_{column}")
         op.create_index(name, "accounts", [column], unique=False, sqlite_where=where, postgresql_where=where)
     op.add_column("invoices", sa.Column("billed_to", TEXT, server_default="", nullable=False))
