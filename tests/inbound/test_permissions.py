@@ -49,6 +49,7 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "credits:purchase", {"amountUsd": "5.00"}),
     ("POST", "invoices/{invoice}:pay", {}),
     ("GET", "auditLogs", None),
+    ("GET", ":export", None),
     ("GET", "webhookEndpoints", None),
     ("GET", "webhookEndpoints/{endpoint}", None),
     ("GET", "webhookEndpoints/{endpoint}/deliveries", None),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from purser.inbound.cli.dossier import export
 from purser.inbound.cli.figures import when
 from purser.inbound.cli.leaving import close, reopen
 from purser.inbound.cli.reach import UNSAID, DryRun, Reach
@@ -27,6 +28,7 @@ from purser.inbound.cli.wire import at
 app = App(name="account", help="Open, show, explain, change, close and list accounts.")
 app.command(close, name="close")
 app.command(reopen, name="reopen")
+app.command(export, name="export")
 
 _LIST = (
     Column("ACCOUNT", "id", ID),
