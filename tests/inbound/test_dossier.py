@@ -7,6 +7,7 @@ import json
 import tracemalloc
 import zipfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def opened(raw: bytes) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         assert archive.testzip() is None
+        assert archive.infolist()[0].header_offset == 0, "nothing is sent twice"
         for name in archive.namelist():
             lines = archive.read(name).decode().splitlines()
             found.setdefault(name.rpartition("-")[0], []).extend(map(json.loads, lines))
@@ -138,16 +140,17 @@ def test_memory_does_not_grow_with_what_there_is(house: House) -> None:
     fill(house, 10_000)
     large, much = peak()
     assert much > 4 * little
-    assert large < small + 500_000, f"{small:,} bytes with 2,000 events, {large:,} with 12,000, some 5 MB of text"
+    assert large < small + 100_000, f"{small:,} bytes with 2,000 events, {large:,} with 12,000, some 5 MB of text"
 
 
 def fill(house: House, more: int) -> None:
-    """Write usage events behind everybody's back."""
+    """Write usage events behind everybody's back, under ids that no zip makes short."""
+    chance = Random(more)
     with house.db.engine.begin() as conn:
         row = conn.execute(sa.select(t.usage_events).where(t.usage_events.c.id == "first")).one()._asdict()
         have = conn.execute(sa.select(sa.func.count()).select_from(t.usage_events)).scalar_one()
         for start in range(have, have + more, 1_000):
-            some = [{**row, "id": f"event-{n}"} for n in range(start, start + 1_000)]
+            some = [{**row, "id": f"{chance.getrandbits(512):x}"} for n in range(start, start + 1_000)]
             conn.execute(sa.insert(t.usage_events), some)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from purser.core.errors import Conflict
+from purser.flows import invoicing
 from tests.inbound.house import OPERATOR_KEY, Client, House
 from tests.inbound.terminal import Terminal
 
@@ -191,3 +193,10 @@ def test_the_commands(house: House, tmp_path: Path) -> None:
     assert "closed" in operator.run("account", "get", "ada").stdout
     assert operator.json("account", "reopen", "ada", "--dry-run")["state"] == "READY"
     assert operator.json("account", "reopen", "ada")["apiKey"]["key"].startswith("pk_")
+
+
+def test_the_month_of_an_account_that_stays_is_not_billed_before_its_end(house: House) -> None:
+    owing(house)
+    with pytest.raises(Conflict, match="2026-03 has not ended yet"):
+        house.queue.run(lambda tx: invoicing.close_account_month(tx, "ada", "2026-03"))
+    assert house.invoices("ada") == []
