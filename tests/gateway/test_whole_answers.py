@@ -12,7 +12,7 @@ import pytest
 
 from purser.core.money import format_usd
 from purser.core.policy import Policy
-from purser.flows import access, accounts, credits, payments, pricing
+from purser.flows import access, accounts, credits, leaving, payments, pricing
 from purser.flows.payments import Card
 from tests.gateway.rig import Answered, Rig, engine_log, model, running
 
@@ -102,6 +102,18 @@ def test_a_suspended_account_hears_why_before_its_body_is_read(rig: Rig) -> None
     assert answer.headers["x-should-retry"] == "false"
     rig.write(lambda tx: accounts.reinstate(tx, "ada"))
     assert rig.eventually(lambda: rig.chat("hi", max_tokens=1).status == 200, 1)
+
+
+def test_a_closed_account_is_told_so_within_a_second(rig: Rig) -> None:
+    """S79: its keys end, with a plain reason, which is told again and again."""
+    assert rig.chat("hi", max_tokens=1).status == 200
+    rig.write(lambda tx: leaving.close(tx, "ada"))
+    assert rig.eventually(lambda: rig.chat("hi", max_tokens=1).status == 401, 1)
+    for _ in range(2):
+        told = rig.chat("hi", max_tokens=1).error
+        assert told["code"] == "invalid_api_key"
+        assert "account ada of this API key was closed" in told["message"]
+    assert rig.eventually(lambda: rig.write(lambda tx: leaving.finish(tx, "ada"))), "what was leased comes back"
 
 
 def test_a_revoked_key_is_refused_within_a_second(rig: Rig) -> None:

@@ -26,6 +26,9 @@ def test_an_account_as_its_owner_sees_it(house: House) -> None:
         "historicalSpendUsd": "0.00",
         "createTime": "2026-03-01T09:00:00Z",
         "updateTime": "2026-03-01T09:00:00Z",
+        "nextBillingMode": None,
+        "closingAt": None,
+        "closedAt": None,
     }
     assert ada.get("/v1/me").json["role"] == "admin"
     assert house.operator.get("/v1/me").json["operator"] is True

@@ -25,12 +25,14 @@ OWNERS_ALONE = (
     "/operator/v1/users",
     "POST /operator/v1/accounts",
     "webhookEndpoints",
+    "accounts/{account}:close",
+    "accounts/{account}:reopen",
     "POST /v1/usage",
     "/v1/holds",
     "POST /v1/accounts/{account}/apiKeys",
     "POST /v1/accounts/{account}/users/{user}/apiKeys",
 )
-FINANCE = "grants credits:purchase invoices paymentMethods quotas prices months".split()
+FINANCE = "billingProfile setBillingMode grants credits:purchase invoices paymentMethods quotas prices months".split()
 
 
 def add(house: House, name: str, role: str) -> Client:

@@ -59,6 +59,16 @@ def _limits(field: str) -> tuple[Any, Any]:
 WRITES = (
     Write("POST", "/operator/v1/accounts", "/operator/v1/accounts", {"id": "new-{account}", "email": "n@example.com"}),
     Write("PATCH", _O, _O, {"unlimited": True}, {"unlimited": False}),
+    Write(
+        *("POST", f"{_O}:setBillingMode", f"{_O}:setBillingMode"),
+        *({"billingMode": "postpaid"}, {"billingMode": "prepaid"}),
+    ),
+    Write(
+        *("POST", f"{_A}:close", f"{_A}:close", {"giveUpCredit": True}, {"giveUpCredit": False}),
+        make=f"{_O}/grants",
+        made_of={"amountUsd": "9.00", "kind": "purchased"},  # what is owed
+    ),
+    Write("POST", f"{_A}:reopen", f"{_A}:reopen", make=f"{_A}:close", made_of={}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00", "kind": "purchased"}, {"amountUsd": "5.00"}),
     Write("POST", f"{_O}:suspend", f"{_O}:suspend", {"reason": "one"}, {"reason": "two"}),
@@ -88,6 +98,10 @@ WRITES = (
         *("DELETE", f"{_A}/paymentMethods/{{method}}", f"{_A}/paymentMethods/{{made}}"),
         make=f"{_A}/paymentMethods",
         made_of={"token": "pm_card_jcb"},
+    ),
+    Write(
+        *("PATCH", f"{_A}/billingProfile", f"{_A}/billingProfile"),
+        *({"name": "A", "address": {"country": "DE"}}, {"name": "B", "address": {"country": "DE"}}),
     ),
     Write("POST", f"{_A}/credits:purchase", f"{_A}/credits:purchase", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_A}/invoices/{{invoice}}:pay", f"{_A}/invoices/{{invoice}}:pay", {}, {"paymentMethod": "pm_0"}),

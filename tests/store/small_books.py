@@ -16,7 +16,7 @@ from purser.core import rating
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
 from purser.core.lease import GROUP
-from purser.core.limits import CONTRACT, PREPAID
+from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import ALERT, INVOICE_FAILED, MAIL
 from purser.core.money import parse_usd
 from purser.core.period import SECOND, month_of, parse_instant
@@ -34,9 +34,11 @@ from purser.flows import (
     holds,
     invoicing,
     metering,
+    modes,
     outbox,
     payments,
     pricing,
+    profiles,
     requests,
     setup,
     usage_limits,
@@ -194,6 +196,9 @@ def tell_story(books: Books) -> None:
     run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/hooks", [INVOICE_FAILED, ALERT]))
     gone, _ = run(lambda tx: webhooks.add_endpoint(tx, "cyd", "https://example.com/gone"))
     run(lambda tx: webhooks.remove_endpoint(tx, "cyd", gone))
+    run(lambda tx: modes.set_mode(tx, "acme", POSTPAID))
+    run(lambda tx: modes.set_mode(tx, "acme", CONTRACT))
+    run(lambda tx: profiles.change(tx, "ada", {"name": "Ada Works", "country": "DE", "tax_id": "DE123456789"}))
     _march(books)
     _april(books)
     _may(books)

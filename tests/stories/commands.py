@@ -13,7 +13,7 @@ from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.core.usage import Quantities, in_batch, quantities
-from purser.flows import accounts, alerts, credits, metering, payments, token_limits
+from purser.flows import accounts, alerts, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -132,6 +132,29 @@ def unlimited(scene: Scene, words: Words) -> Outcome:
     """`unlimited NAME [no]`: the operator lifts the account out of the tiers, or puts it back."""
     name, on = words[0], words[1:] != ("no",)
     scene.write(lambda tx: accounts.set_unlimited(tx, name, on))
+    return Outcome(name)
+
+
+def mode(scene: Scene, words: Words) -> Outcome:
+    """`mode NAME MODE [from TIME]`: the operator changes how the account pays, at once or from then on."""
+    name, to = words[:2]
+    given = options(words[2:], ("from",))
+    at_ = when([given["from"]]) if "from" in given else None
+    scene.write(lambda tx: modes.set_mode(tx, name, to, at_))
+    return Outcome(name)
+
+
+def leave(scene: Scene, words: Words) -> Outcome:
+    """`leave NAME [give-up]`: the account is closed, purchased credit given up; `return NAME` opens it again."""
+    name, give_up = words[0], words[1:] == ("give-up",)
+    scene.write(lambda tx: leaving.close(tx, name, running_nanos=scene.held(name), give_up=give_up))
+    return Outcome(name)
+
+
+def return_(scene: Scene, words: Words) -> Outcome:
+    """`return NAME`: a closed account is opened again."""
+    (name,) = words
+    scene.write(lambda tx: leaving.reopen(tx, name))
     return Outcome(name)
 
 
@@ -316,6 +339,9 @@ COMMANDS: Mapping[str, Command] = {
     "limit": limit,
     "alert": alert,
     "unlimited": unlimited,
+    "mode": mode,
+    "leave": leave,
+    "return": return_,
     "suspend": suspend,
     "reinstate": reinstate,
     "show": show,

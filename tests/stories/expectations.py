@@ -180,6 +180,8 @@ AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
 }
 WORDS: Mapping[str, Callable[[Seen], str]] = {
     "mode": lambda seen: str(seen.view.row.billing_mode),
+    "state": lambda seen: str(seen.view.row.state),
+    "closed": lambda seen: "no" if seen.view.row.closed_at is None else "yes",
     "tier": _tier,
     "grants": _grants,
     "alerts": _alerts,

@@ -10,6 +10,8 @@ from purser.core.budget import Bound
 from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
 from purser.core.lease import KEY
+from purser.core.leaving import reopenable_until
+from purser.core.period import format_instant
 from purser.flows import budgets, caps, standing
 from purser.store import accounts, operators
 from purser.store.db import Connection, Row
@@ -23,6 +25,7 @@ OWNER = "owner"
 OPERATOR_ROLES = (OWNER, "finance", "support", "read-only")
 METERING = "metering"  # reports usage of its own account (interface §5)
 SCOPES = (METERING,)
+ACCOUNT_CLOSED = "ACCOUNT_CLOSED"
 KEY_BITS = 200
 PREFIX_CHARACTERS = 11
 _PEPPER = "key_pepper"
@@ -81,7 +84,7 @@ def create_user(
     scopes: Sequence[str] = (),
 ) -> None:
     """Add a user to an account; raises Invalid, NotFound, Conflict."""
-    standing.lock(tx, account)
+    standing.lock_open(tx, account)
     check_name(user, "userId")
     _check_role(role)
     _check_scopes(scopes, service_account)
@@ -167,7 +170,7 @@ def create_key(
     tx: Tx, account: str, user: str, *, display_name: str = "default", expires_at: int | None = None
 ) -> NewKey:
     """Make an API key for a user; its secret is in the answer and nowhere else (X2). Raises Invalid, NotFound."""
-    standing.lock(tx, account)
+    standing.lock_open(tx, account)
     if accounts.get_user(tx.conn, account, user) is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
     if expires_at is not None and expires_at <= tx.now:
@@ -278,6 +281,12 @@ def authenticate(conn: Connection, secret: str, now: int, salt: bytes) -> Princi
         operator = operators.find_operator(conn, digest)
         if operator is not None:
             return Principal("", operator.id, operator.id, "operator", operator=True, operator_role=operator.role)
+    if row is not None and row.closing_at is not None:
+        raise Unauthenticated(
+            f"the account {row.account} of this API key was closed at {format_instant(row.closing_at)}; the operator "
+            f"can open it again until {format_instant(reopenable_until(row.closing_at))}",
+            code=ACCOUNT_CLOSED,
+        )
     raise Unauthenticated("the API key is unknown, revoked or expired; send Authorization: Bearer YOUR_KEY")
 
 

@@ -9,7 +9,8 @@ from purser.core.address import check_email
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.explain import explain_cause
 from purser.core.ids import check_account_id
-from purser.core.limits import MODES, PREPAID, check_limit
+from purser.core.limits import PREPAID, check_limit
+from purser.core.modes import check_mode
 from purser.core.period import month_of
 from purser.core.standing import BLOCKED, STRICTEST_FIRST, credit_required
 from purser.flows import access, alerts, credits, standing
@@ -46,8 +47,7 @@ def open_account(
     if len(display_name) > 64:
         raise Invalid("displayName must be at most 64 characters", field="displayName")
     mode = billing_mode if billing_mode is not None else tx.policy.mode_for(tx.now)
-    if mode not in MODES:
-        raise Invalid(f"billingMode must be one of {', '.join(MODES)}, not {mode!r:.40}", field="billingMode")
+    check_mode(mode)
     new = accounts.insert_account(
         tx.conn,
         id=account,

@@ -13,8 +13,8 @@ from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
 from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import LARGEST_NANOS, NANOS_PER_CENT, format_usd
 from purser.core.payment import Allocation, Owed, allocate
-from purser.core.period import month_of
-from purser.flows import outbox, standing
+from purser.core.period import NEVER, month_of
+from purser.flows import outbox, profiles, standing
 from purser.store import accounts, headroom, invoices, ledger
 from purser.store import credits as rows
 from purser.store.db import Connection, Row
@@ -86,7 +86,7 @@ def give_credit(
 
     Purchased money pays what is owed first. Raises Invalid, NotFound.
     """
-    standing.lock(tx, account)
+    standing.lock_open(tx, account)
     if kind not in credits.KINDS:
         raise Invalid(f'kind must be "promotional" or "purchased", not {kind!r:.40}', field="kind")
     if amount <= 0:
@@ -228,6 +228,7 @@ def write_receipt(tx: Tx, account: str, amount: int, receipt: str | None = None)
         issued_at=tx.now,
         due_at=tx.now,
         paid_at=tx.now,
+        billed_to=profiles.encode(tx.conn, account),
     )
     outbox.tell_of_invoice(tx, account, receipt, INVOICE_ISSUED)
     return receipt
@@ -241,7 +242,17 @@ def next_number(tx: Tx, account: str) -> str:
 
 
 def expire(tx: Tx, account: str) -> int:
-    """Let credit lapse whose time has come, as far as running requests do not hold it; answers what lapsed now.
+    """Let credit lapse whose time has come, as far as running requests do not hold it; answers what lapsed now."""
+    return _lapse(tx, account, tx.now)
+
+
+def lapse_all(tx: Tx, account: str) -> int:
+    """Let all credit lapse of an account that closes; answers how much."""
+    return _lapse(tx, account, NEVER)
+
+
+def _lapse(tx: Tx, account: str, by: int) -> int:
+    """Let credit lapse that expires by an instant, NEVER meaning all.
 
     What is held is of the grants that burn down first, as it was when the requests were admitted.
     """
@@ -253,7 +264,7 @@ def expire(tx: Tx, account: str) -> int:
     # Not the leases' spare: requests settle meanwhile, and what they used is drawn from these grants, too, only later.
     held = row.taken - ledger.sum_credits(tx.conn, account, journal.usage_account(""))
     for grant in credits.order(rows.list_grants(tx.conn, account)):
-        if grant.expires_at is None or grant.expires_at > tx.now:
+        if (NEVER if grant.expires_at is None else grant.expires_at) > by:
             break
         kept = min(held, grant.remaining_nanos)
         held -= kept

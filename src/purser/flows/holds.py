@@ -69,6 +69,7 @@ def place(tx: Tx, id_: str, account: str, model: str, most: Quantities, seconds:
         if (known.account, known.model) != (account, model):
             raise Conflict(f"hold {id_} is known for something else", field="id")
         return known
+    standing.lock_open(tx, account)
     causes = {cause.cause: cause.why for cause in accounts.list_open_causes(tx.conn, account)}
     if causes:
         return Refused(amount, 0, causes, row.billing_mode == PREPAID)

@@ -19,12 +19,13 @@ from purser.core.invoice import (
     total_up,
 )
 from purser.core.lease import MONTH
+from purser.core.leaving import DELETING
 from purser.core.limits import CONTRACT, PREPAID
 from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
 from purser.core.rating import Part, rate, rate_of
-from purser.flows import alerts, credits, outbox, standing
+from purser.flows import alerts, credits, modes, outbox, profiles, standing
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
@@ -66,11 +67,12 @@ def draft(conn: Connection, account: str, month: str, minimum_charge: int) -> Bi
 def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     """Close one account's month; answers the invoice's id, or None where there is nothing to invoice.
 
-    Safe to run again: a closed month stays as it is. Raises Conflict while requests of that month still run, or where
-    an earlier one waits to be closed, whose bill comes first.
+    An account that closes has its last month billed before the month's end, if there is anything on its bill. Safe to
+    run again: a closed month stays as it is. Raises Conflict while requests of that month still run, or where an
+    earlier one waits to be closed, whose bill comes first.
     """
     row = standing.lock(tx, account)
-    if month_end(month) > tx.now:
+    if month_end(month) > tx.now and row.state != DELETING:
         raise Conflict(f"{month} has not ended yet", code="FAILED_PRECONDITION")
     if row.closed_through is not None and row.closed_through >= month:
         return None
@@ -79,22 +81,30 @@ def close_account_month(tx: Tx, account: str, month: str) -> str | None:
     if headroom.get_spare(tx.conn, key):
         headroom.set_wanted(tx.conn, key, tx.now)
         raise Conflict(f"requests of {month} are still running for {account}, or holds of it are open", code="ABORTED")
-    earlier = _list_open_months(tx.conn, account, month)
+    earlier = list_open_months(tx.conn, account, month)
     if earlier:
         raise Conflict(f"{earlier[0]} is not closed for {account}, and comes before {month}", code="ABORTED")
+    if month_end(month) > tx.now and not _is_something(draft(tx.conn, account, month, 0)):
+        return None
     alerts.look(tx, account, month)  # all that was used of it is known now
     credits.draw_usage(tx, account)
     accounts.update_account(tx.conn, account, closed_through=month)
     invoice = None
-    if row.billing_mode != PREPAID:
-        bill = draft(tx.conn, account, month, 0 if row.state == "DELETING" else tx.policy.minimum_charge_nanos)
-        if bill.lines:
-            invoice = _issue(tx, row, bill)
+    mode = modes.billed(tx.conn, row, month)
+    if mode != PREPAID:
+        bill = draft(tx.conn, account, month, 0 if row.state == DELETING else tx.policy.minimum_charge_nanos)
+        if bill.lines or (row.state == DELETING and _is_something(bill)):
+            invoice = _issue(tx, row, bill, contract=mode == CONTRACT)
     standing.rejudge(tx, account)
     return invoice
 
 
-def _list_open_months(conn: Connection, account: str, before: str) -> list[str]:
+def _is_something(bill: Bill) -> bool:
+    """Whether a final bill says anything: what was used, or what earlier ones carried on."""
+    return bool(bill.lines or bill.totals.amount_due)
+
+
+def list_open_months(conn: Connection, account: str, before: str) -> list[str]:
     """The months before one whose bill an account has still to get, oldest first."""
     closed = closed_through(conn, account)
     billed = [month for month in usage.list_bill_months(conn, account, closed) if month < before]
@@ -102,10 +112,9 @@ def _list_open_months(conn: Connection, account: str, before: str) -> list[str]:
     return sorted({*billed, *(month for month in begun if headroom.get_spare(conn, month_key(account, month)))})
 
 
-def _issue(tx: Tx, row: Row, bill: Bill) -> str:
+def _issue(tx: Tx, row: Row, bill: Bill, *, contract: bool) -> str:
     account, totals = row.id, bill.totals
     invoice = tx.new_id("inv")
-    contract = row.billing_mode == CONTRACT
     paid = totals.amount_due == 0
     invoices.insert_invoice(
         tx.conn,
@@ -128,6 +137,7 @@ def _issue(tx: Tx, row: Row, bill: Bill) -> str:
         due_at=tx.now + (CONTRACT_TERMS_DAYS * DAY if contract else 0),
         paid_at=tx.now if paid else None,
         next_attempt_at=None if paid or contract else tx.now,
+        billed_to=profiles.encode(tx.conn, account),
     )
     if totals.amount_due:
         parts = drain(bill.owed, totals.amount_due)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from purser.core import journal
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.invoice import CONTRACTED, FAILED, UNPAID
+from purser.core.leaving import DELETING
 from purser.core.message import INVOICE_FAILED
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, floor_cents, format_usd
 from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
@@ -101,6 +102,7 @@ def start_purchase(tx: Tx, account: str, amount: int, method: str | None, paymen
     standing.lock(tx, account)
     if payment is not None and payments.get_payment(tx.conn, account, payment) is not None:
         return payment
+    standing.lock_open(tx, account)
     chosen = choose_method(tx, account, method)
     if not LEAST_PURCHASE_NANOS <= amount <= MOST_PURCHASE_NANOS or amount % NANOS_PER_CENT:
         raise Invalid(
@@ -161,7 +163,7 @@ def start_due_charges(tx: Tx, account: str) -> int:
 
 def _chargeable(tx: Tx, row: Row) -> int:
     """The whole cents that are left to pay of an invoice, 0 where that is less than is ever charged (M4)."""
-    closing = standing.lock(tx, row.account).state == "DELETING"
+    closing = standing.lock(tx, row.account).state == DELETING
     left = floor_cents(row.amount_due - row.paid)
     return 0 if left < tx.policy.minimum_charge_nanos and not closing else left
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from purser.core import journal, lease
 from purser.core.errors import Broken, Invalid, Unavailable
 from purser.core.lease import BUDGETS, MONTH, Lease
+from purser.core.leaving import DELETING
 from purser.core.money import LARGEST_NANOS
 from purser.core.period import month_of
 from purser.core.standing import DUST_NANOS
@@ -73,6 +74,8 @@ def take_headroom(tx: Tx, needs: Sequence[Need], owner: str | None = None) -> Ta
     keys = sorted(needs, key=lambda item: item.key)
     granted, place = lease.grant_path([_asked(tx, need, owner) for need in keys])
     _refuse_closed(tx, account, months)
+    if due is not None and due.state == DELETING:
+        raise Unavailable(f"account {account} has just been closed")
     left = {
         need.key: made.row.available if made.row.enforced else None for need, made in zip(keys, granted, strict=True)
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from purser.core import lease, letters
-from purser.core.errors import NotFound
+from purser.core.errors import Conflict, NotFound
 from purser.core.explain import explain_cause
 from purser.core.invoice import FAILED
 from purser.core.journal import CASH
 from purser.core.lease import MONTH
+from purser.core.leaving import DELETING, reopenable_until
 from purser.core.limits import PREPAID, Tier, effective_limit, tier_of
 from purser.core.message import DEPLETED, REINSTATED, SUSPENDED
-from purser.core.period import DAY, month_of
+from purser.core.period import DAY, format_instant, month_of
 from purser.core.standing import (
     CREDIT_DEPLETED,
     LIMIT_EXCEEDED,
@@ -56,6 +57,18 @@ def lock(tx: Tx, account: str) -> Row:
     row = accounts.lock_account(tx.conn, account)
     if row is None:
         raise NotFound(f"there is no account {account!r:.70}", field="account")
+    return row
+
+
+def lock_open(tx: Tx, account: str) -> Row:
+    """As `lock`, for what begins something new; raises also Conflict where the account is closed."""
+    row = lock(tx, account)
+    if row.state == DELETING:
+        raise Conflict(
+            f"account {account} was closed at {format_instant(row.closing_at)}; the operator can open it again until "
+            f"{format_instant(reopenable_until(row.closing_at))}",
+            code="FAILED_PRECONDITION",
+        )
     return row
 
 
@@ -153,8 +166,10 @@ def rejudge(tx: Tx, account: str) -> dict[str, str]:
 
 
 def _tell(tx: Tx, account: str, hold: dict[str, str], was: dict[str, str]) -> None:
-    """Tell what opened and lifted; a new account that starts suspended has nothing to be told."""
+    """Tell what opened and lifted; a new account that starts suspended has nothing to be told, nor one that closes."""
     row, now = lock(tx, account), f"{tx.writer}.{tx.seq}"
+    if row.state == DELETING:
+        return
     new = row.created_at == tx.now and not headroom.get_used(tx.conn, credit_key(account))
     opened, prepaid = hold.keys() - was.keys(), row.billing_mode == PREPAID
     if opened and not new:

@@ -48,7 +48,7 @@ class Directory:
         self._loop = asyncio.get_running_loop()
         self._keys: OrderedDict[bytes, Principal] = OrderedDict()
         self._keys_of: dict[str, set[bytes]] = {}
-        self._unknown: dict[bytes, float] = {}
+        self._unknown: dict[bytes, tuple[float, Unauthenticated]] = {}
         self._standings: OrderedDict[str, Standing] = OrderedDict()
         self._books: list[PriceBook] | None = None
         self._book: tuple[PriceBook | None, int, int] = (
@@ -75,18 +75,21 @@ class Directory:
         return found
 
     async def _find(self, secret: bytes) -> Principal:
-        since = self._unknown.get(secret)
-        if since is not None and self._loop.time() - since < _UNKNOWN_SECONDS:
-            raise Unauthenticated("the API key is unknown, revoked or expired")
+        unknown = self._unknown.get(secret)
+        if unknown is not None and self._loop.time() - unknown[0] < _UNKNOWN_SECONDS:
+            raise unknown[1].with_traceback(None)
         generation = self.generation
         try:
             text = secret.decode("ascii")
             found = await self._read(self._read_key, text)
-        except (UnicodeDecodeError, Unauthenticated):
+        except (UnicodeDecodeError, Unauthenticated) as error:
             if len(self._unknown) > 1000:
                 self._unknown.clear()
-            self._unknown[secret] = self._loop.time()
-            raise Unauthenticated("the API key is unknown, revoked or expired") from None
+            closed = isinstance(error, Unauthenticated) and error.code == access.ACCOUNT_CLOSED
+            why = error.message if closed else "the API key is unknown, revoked or expired"  # type: ignore[union-attr]
+            refusal = Unauthenticated(why)
+            self._unknown[secret] = (self._loop.time(), refusal)
+            raise refusal from None
         if generation == self.generation:
             self._keys[secret] = found
             self._keys_of.setdefault(found.account, set()).add(secret)

@@ -15,7 +15,7 @@ from purser.core.payment import DECLINED
 from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
-from purser.flows import credits, holds, invoicing, payments, standing
+from purser.flows import credits, holds, invoicing, leaving, modes, payments, standing
 from purser.flows.audit_log import acting
 from purser.flows.closing import Watch, close_silent
 from purser.flows.metering import CLOSED_THROUGH
@@ -26,8 +26,9 @@ from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
 from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
+from purser.store import modes as mode_rows
 from purser.store import payments as payment_rows
-from purser.store.db import Database, Row
+from purser.store.db import Connection, Database, Row
 from purser.store.presence import Lead
 from purser.store.writers import Fenced, Tx, list_steps
 
@@ -35,6 +36,11 @@ T = TypeVar("T")
 log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
 _JUDGE_EVERY_SECONDS = 0.5
+_DUE_OF_ACCOUNTS: tuple[tuple[str, Callable[[Connection, int], list[str]], Callable[..., object]], ...] = (
+    ("lapsing credit", accounts.list_with_expiry_due, credits.expire),
+    ("the change of the billing mode", mode_rows.list_due, modes.change_due),
+    ("the closing", accounts.list_closing, leaving.finish),
+)
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
@@ -182,7 +188,8 @@ class Worker:
             self._attempt("telling alerts", self._look_for_alarms)
             if not self._is_frozen():
                 self._attempt("giving back what holds have", self._expire_holds)
-                self._attempt("lapsing credit", self._lapse_credit)
+                for what, list_due, do in _DUE_OF_ACCOUNTS:
+                    self._attempt(what, partial(self._each_due, what, list_due, do))
                 self._attempt("closing months", self._close_months)
                 self._attempt("charging what is due", self._charge_due)
             self._attempt("sending payments", self._send_payments)
@@ -220,11 +227,12 @@ class Worker:
                 return
             self._judge_meanwhile()
 
-    def _lapse_credit(self) -> None:
+    def _each_due(self, what: str, list_due: Callable[[Connection, int], list[str]], do: Callable[..., object]) -> None:
+        """Do something of every account of which it is due."""
         with self.db.read() as conn:
-            due = accounts.list_with_expiry_due(conn, self.clock.now())
+            due = list_due(conn, self.clock.now())
         for account in due:
-            self._attempt(f"lapsing credit of {account}", partial(self.write, partial(credits.expire, account=account)))
+            self._attempt(f"{what} of {account}", partial(self.write, partial(do, account=account)))
             self._judge_meanwhile()
 
     def _charge_due(self) -> None:
@@ -302,7 +310,7 @@ class Worker:
         with self.db.read() as conn:
             closed = accounts.get_meta(conn, CLOSED_THROUGH)
             due = [accounts.get_next_expiry(conn), invoices.get_next_attempt(conn, now)]
-            due.append(hold_rows.get_next_expiry(conn, now))
+            due += [hold_rows.get_next_expiry(conn, now), mode_rows.get_next_due(conn)]
         if closed is not None:
             due.append(month_end(next_month(closed)))
         return min((at for at in due if at is not None and at > now), default=None)

@@ -122,6 +122,13 @@ def update_account(conn: Connection, account: str, **values: Any) -> None:
     seals.update(conn, t.accounts, t.accounts.c.id == account, **values)
 
 
+def list_closing(conn: Connection, _now: int) -> list[str]:
+    """The accounts that are closing and not closed yet, in lock order."""
+    c = t.accounts.c
+    closing = sa.select(c.id).where(c.state == sa.literal_column("'DELETING'"), c.closed_at.is_(None))
+    return [str(row[0]) for row in conn.execute(closing.order_by(c.id))]
+
+
 def list_with_expiry_due(conn: Connection, now: int) -> list[str]:
     """Accounts with a credit grant that expires by now."""
     c = t.accounts.c
@@ -172,7 +179,7 @@ def find_key(conn: Connection, digest: bytes) -> Row | None:
     """A key by its digest, with what its user may do and spend: columns of `keys`, of `users`, of `accounts`."""
     k, u, a = t.keys.c, t.users.c, t.accounts.c
     return conn.execute(
-        sa.select(t.keys, u.role, u.scopes, u.limit_override, u.member_of, a.default_user_limit)
+        sa.select(t.keys, u.role, u.scopes, u.limit_override, u.member_of, a.default_user_limit, a.closing_at)
         .join(t.users, sa.and_(u.account == k.account, u.id == k.user))
         .join(t.accounts, a.id == k.account)
         .where(k.digest == digest)

@@ -29,11 +29,14 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         tuple(
             "email display_name state billing_mode account_type unlimited limit_nanos blocked_reason "
-            "default_payment_method default_user_limit".split()
+            "default_payment_method default_user_limit next_mode next_mode_at "
+            "closing_at closed_at".split()
         ),
     ),
     "users": ("users", tuple("email display_name role service_account scopes limit_override member_of".split())),
     "keys": ("apiKeys", tuple("user display_name prefix expires_at revoked_at budget budget_period".split())),
+    "billing_profiles": ("billingProfile", tuple("name line1 line2 city region postal_code country tax_id".split())),
+    "mode_changes": ("billingModeChanges", ("was", "mode")),
     "usage_limit_tiers": ("groupUsageLimitTiers", ("limit_nanos", "removed_at")),
     "usage_limit_groups": ("groupUsageLimits", ("tier",)),
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),

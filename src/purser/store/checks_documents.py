@@ -89,7 +89,13 @@ SELECT DISTINCT a.id AS account, r.bill_month FROM accounts a
 JOIN rollups r ON r.account = a.id AND (r.bill_month <= a.closed_through
     OR r.bill_month <= (SELECT value FROM meta WHERE name = 'closed_through'))
 LEFT JOIN invoices i ON i.account = a.id AND i.month = r.bill_month AND i.type <> 'PREPAID_CREDITS'
-WHERE i.id IS NULL AND a.billing_mode <> 'prepaid'
+WHERE i.id IS NULL AND (EXISTS (
+    SELECT 1 FROM mode_changes c WHERE c.account = a.id AND (
+        (c.until_month = r.bill_month AND c.was <> 'prepaid') OR (c.from_month = r.bill_month AND c.mode <> 'prepaid'))
+) OR (COALESCE((
+    SELECT c.was FROM mode_changes c WHERE c.account = a.id AND c.until_month > r.bill_month ORDER BY c.n LIMIT 1
+), a.billing_mode) <> 'prepaid' AND NOT EXISTS (
+    SELECT 1 FROM mode_changes c WHERE c.account = a.id AND r.bill_month IN (c.until_month, c.from_month))))
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Index
 
+from purser.store.account_tables import billing_profiles, mode_changes, usage_limit_groups, usage_limit_tiers
 from purser.store.columns import Blob, Int, metadata
 from purser.store.columns import few as _few
 from purser.store.columns import integer as _int
@@ -21,7 +22,9 @@ from purser.store.usage_tables import rollups, spent, spent_through, usage_event
 
 __all__ = [
     "alerts",
+    "billing_profiles",
     "metadata",
+    "mode_changes",
     "notifications",
     "outbox",
     "rate_shares",
@@ -31,6 +34,8 @@ __all__ = [
     "spent_through",
     "token_limits",
     "usage_events",
+    "usage_limit_groups",
+    "usage_limit_tiers",
     "webhook_endpoints",
 ]
 
@@ -101,6 +106,12 @@ accounts = _sealed(
     _text("default_payment_method", nullable=True),
     _text("made", default=""),  # an id: sorts by when the row was made, also among those of one instant
     _int("default_user_limit", nullable=True),
+    _text("next_mode", nullable=True),
+    _int("next_mode_at", nullable=True),
+    _int("closing_at", nullable=True),
+    _int("closed_at", nullable=True),
+    _few("next_mode_at", "next_mode_at IS NOT NULL"),
+    _few("closing_at", "state = 'DELETING' AND closed_at IS NULL"),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )
@@ -120,17 +131,6 @@ users = _sealed(
     _int("limit_override", nullable=True),
     _text("member_of", default=""),
 )
-
-usage_limit_tiers = _sealed(
-    "usage_limit_tiers",
-    _key("account"),
-    _key("id"),
-    _int("limit_nanos"),
-    _int("created_at"),
-    _int("removed_at", nullable=True),
-)
-
-usage_limit_groups = _sealed("usage_limit_groups", _key("account"), _key("id"), _text("tier", nullable=True))
 
 keys = _sealed(
     "keys",
@@ -316,6 +316,7 @@ invoices = _sealed(
     _int("attempts", default=0),
     _int("next_attempt_at", nullable=True),
     _text("payment", nullable=True),
+    _text("billed_to", default=""),  # the billing profile at issue, as JSON; "" where there was none
     Index(None, "account", "number", unique=True),
     Index(None, "next_attempt_at"),
     _few("issued_at", where="state = 'FAILED'"),

@@ -59,6 +59,13 @@ class CauseView(View):
     way_back: str
 
 
+class NextModeView(View):
+    """The billing mode from an instant to come on."""
+
+    billing_mode: str
+    effective_at: str
+
+
 class AccountView(View):
     """An account."""
 
@@ -76,6 +83,9 @@ class AccountView(View):
     historical_spend_usd: str
     create_time: str
     update_time: str
+    next_billing_mode: NextModeView | None
+    closing_at: str | None
+    closed_at: str | None
 
 
 class AccountList(View):
@@ -125,6 +135,9 @@ def view(conn: Connection, account: str, policy: Policy) -> AccountView:
         historical_spend_usd=format_usd(found.historical_spend_nanos),
         create_time=format_instant(row.created_at),
         update_time=format_instant(row.updated_at),
+        next_billing_mode=NextModeView(row.next_mode, format_instant(row.next_mode_at)) if row.next_mode else None,
+        closing_at=instant(row.closing_at),
+        closed_at=instant(row.closed_at),
     )
 
 

@@ -13,8 +13,10 @@ from purser.core.invoice import DRAFT, POSTPAID_BILLING, UNPAID
 from purser.core.limits import CONTRACT
 from purser.core.money import format_usd, format_usd_exact
 from purser.core.period import format_instant, month_of
-from purser.flows import invoicing, standing
+from purser.flows import invoicing, modes, profiles, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
+from purser.inbound.api.billing_profile import ProfileView
+from purser.inbound.api.billing_profile import view as view_profile
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import converge
 from purser.inbound.api.routes import get, post
@@ -53,6 +55,7 @@ class InvoiceView(View):
     """An invoice or receipt; its figures are those at issue, remainingUsd is what is still to be paid of it.
 
     carriedOnUsd is what was left of it, too little to charge: it is part of carriedInUsd on the next invoice.
+    billedTo is the billing profile as it was at issue.
     """
 
     id: str | None
@@ -74,6 +77,7 @@ class InvoiceView(View):
     issued_at: str | None
     paid_at: str | None
     lines: list[LineView]
+    billed_to: ProfileView | None = None
 
 
 class InvoiceList(View):
@@ -127,6 +131,7 @@ def view_line(row: Row) -> LineView:
 
 def view(conn: Connection, row: Row) -> InvoiceView:
     """One invoice with its lines."""
+    profile = profiles.decode(row.billed_to)
     return InvoiceView(
         id=row.id,
         number=row.number,
@@ -147,6 +152,7 @@ def view(conn: Connection, row: Row) -> InvoiceView:
         issued_at=instant(row.issued_at),
         paid_at=instant(row.paid_at),
         lines=[view_line(line) for line in invoices.list_lines(conn, row.account, row.id)],
+        billed_to=None if profile is None else view_profile(profile),
     )
 
 
@@ -175,7 +181,7 @@ def preview_invoice(request: Call, account: Name) -> InvoiceView:
     desk = request.desk
     month = month_of(desk.clock.now())
     with desk.read() as conn:
-        mode = standing.require(conn, account).billing_mode
+        mode = modes.billed(conn, standing.require(conn, account), month)
         bill = invoicing.draft(conn, account, month, desk.policy.minimum_charge_nanos)
     totals = bill.totals
     return InvoiceView(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from litestar import Response
+from litestar.params import QueryParameter
 
 from purser.core.errors import Insufficient
 from purser.flows import idempotency
@@ -20,9 +21,38 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _DECLINED = 402
 
 
-def once(call: Call, work: Callable[[Tx], T], status: int = 200) -> Response[T]:
-    """Do a write of one transaction; its answer is kept in the same commit."""
+DryRun = Annotated[
+    bool, QueryParameter(name="dryRun", description="Answer, or refuse, as if it were done, and change nothing.")
+]
+
+
+class _TriedOut(Exception):
+    """What was done is to be undone; what would have been answered."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__("a dry run")
+        self.answer = answer
+
+
+def _try_out(call: Call, work: Callable[[Tx], T]) -> T:
+    """Do a write whose transaction is rolled back; answers, or raises, what the write would."""
+
+    def undone(tx: Tx) -> None:
+        raise _TriedOut(work(tx))
+
+    try:
+        call.desk.write(undone)
+    except _TriedOut as tried:
+        answer: T = tried.answer  # type: ignore[assignment]
+        return answer
+    raise AssertionError("a dry run ends by what it raises")
+
+
+def once(call: Call, work: Callable[[Tx], T], status: int = 200, *, dry_run: bool = False) -> Response[T]:
+    """Do a write of one transaction; its answer is kept in the same commit. A dry run changes nothing."""
     request = call.repeatable
+    if dry_run:
+        return Response(_try_out(call, work), status_code=status, headers=_FRESH)
     if request is None:
         return Response(call.desk.write(work), status_code=status, headers=_FRESH)
     kept = call.desk.write(lambda tx: idempotency.once(tx, request, lambda tx: Kept(status, _text(work(tx)))))

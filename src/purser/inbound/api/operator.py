@@ -9,12 +9,12 @@ from msgspec import UNSET, UnsetType
 from purser.core.money import format_usd, parse_usd
 from purser.core.period import parse_instant
 from purser.core.standing import BLOCKED
-from purser.flows import accounts, credits, standing
+from purser.flows import accounts, credits, modes, standing
 from purser.inbound.api.accounts import AccountList, AccountView, Filter, OrderBy, list_page, view
 from purser.inbound.api.auth import OPERATOR
 from purser.inbound.api.call import Call
 from purser.inbound.api.credits import AllocationView, view_allocation
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Name, PageSize, PageToken, Text, View, instant
 from purser.store.writers import Tx
@@ -37,6 +37,13 @@ class ChangedAccount(Body):
     """What is to change of an account."""
 
     unlimited: bool
+
+
+class NewMode(Body):
+    """How an account is to pay, and from when on: at once if not given."""
+
+    billing_mode: str
+    effective_at: str | None = None
 
 
 class NewGrant(Body):
@@ -136,6 +143,23 @@ def update_account(request: Call, account: Name, data: JSONBody[ChangedAccount])
     return once(request, change)
 
 
+@post(_ONE + "/:setBillingMode", OPERATOR)
+def set_billing_mode(
+    request: Call, account: Name, data: JSONBody[NewMode], dry_run: DryRun = False
+) -> Response[AccountView]:
+    """Change how an account pays, at once or at an instant to come; the last word on what is to come counts.
+
+    The month of the change is invoiced at its end, unless it was prepaid throughout; what is owed stays owed.
+    """
+    at = None if data.effective_at is None else parse_instant(data.effective_at, "effectiveAt")
+
+    def change(tx: Tx) -> AccountView:
+        modes.set_mode(tx, account, data.billing_mode, at)
+        return view(tx.conn, account, tx.policy)
+
+    return once(request, change, dry_run=dry_run)
+
+
 @post(_ONE + "/grants", OPERATOR)
 def grant_credit(request: Call, account: Name, data: JSONBody[NewGrant]) -> Response[GrantMade]:
     """Give credit. Purchased credit is money received: it pays what is owed first and counts as spend (A7, A11)."""
@@ -181,4 +205,4 @@ def reinstate(request: Call, account: Name, data: JSONBody[Lift | None] = None) 
     return once(request, lift)
 
 
-ROUTES = [open_account, list_accounts, get_account, update_account, grant_credit, suspend, reinstate]
+ROUTES = [open_account, list_accounts, get_account, update_account, set_billing_mode, grant_credit, suspend, reinstate]

@@ -36,7 +36,7 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 }
 # What each route that is no GET needs of an operator; one that is not here is the owner's. Making a customer's key is
 # the owner's, since it spends the customer's money; opening an account makes one, and may give credit; and where a
-# customer's events are sent is the owner's too.
+# customer's events are sent is the owner's too, as is whether there is the account at all.
 _A, _O = "/v1/accounts/{account}", "/operator/v1/accounts"
 NEEDS: Mapping[str, str] = {
     "POST /operator/v1/audit": READ,
@@ -57,11 +57,13 @@ NEEDS: Mapping[str, str] = {
     f"DELETE {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
     f"PATCH {_A}/groups/{{group}}/usageLimits": PEOPLE,
     f"PATCH {_A}/quotas/{{quota}}": MONEY,
+    f"PATCH {_A}/billingProfile": MONEY,
     f"POST {_A}/paymentMethods": MONEY,
     f"DELETE {_A}/paymentMethods/{{method}}": MONEY,
     f"POST {_A}/credits:purchase": MONEY,
     f"POST {_A}/invoices/{{invoice}}:pay": MONEY,
     f"POST {_O}/{{account}}/grants": MONEY,
+    f"POST {_O}/{{account}}:setBillingMode": MONEY,
     "POST /operator/v1/prices": MONEY,
     "POST /operator/v1/months/{month}:close": MONEY,
 }

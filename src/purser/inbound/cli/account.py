@@ -6,11 +6,29 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, STATE, TEXT, WHEN, Column, print_answers, show_list, show_one, tell
+from purser.inbound.cli.dossier import export
+from purser.inbound.cli.figures import when
+from purser.inbound.cli.leaving import close, reopen
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import (
+    ID,
+    MONEY,
+    STATE,
+    TEXT,
+    WHEN,
+    Column,
+    print_answers,
+    show_list,
+    show_one,
+    tell,
+    tell_dry_run,
+)
 from purser.inbound.cli.wire import at
 
-app = App(name="account", help="Open, show, explain and list accounts.")
+app = App(name="account", help="Open, show, explain, change, close and list accounts.")
+app.command(close, name="close")
+app.command(reopen, name="reopen")
+app.command(export, name="export")
 
 _LIST = (
     Column("ACCOUNT", "id", ID),
@@ -26,9 +44,12 @@ _ONE = (
     Column("display name", "displayName"),
     Column("email", "email"),
     Column("state", "state"),
+    Column("closing since (UTC)", "closingAt", WHEN),
+    Column("closed (UTC)", "closedAt", WHEN),
     Column("standing", "suspendState"),
     Column("causes", "causes"),
     Column("billing mode", "billingMode"),
+    Column("from then on", "nextMode"),
     Column("tier", "tier"),
     Column("payment method", "hasPaymentMethod"),
     Column("historical spend", "historicalSpendUsd", MONEY),
@@ -92,8 +113,38 @@ def get(
     caller = reach.call(account)
     path = at("v1", "accounts", account) if account is not None else reach.within(caller)
     found = caller.get(path)
+    _show(reach, found)
+
+
+def _show(reach: Reach, found: dict[str, Any]) -> None:
     causes = [f"{cause['cause']}: {cause['wayBack']}" for cause in found.get("suspensionCauses", [])]
-    show_one(reach.output, found, {**found, "causes": causes}, _ONE)
+    then = found.get("nextBillingMode")
+    told = {"causes": causes, "nextMode": f"{when(then['effectiveAt'])}: {then['billingMode']}" if then else None}
+    show_one(reach.output, found, {**found, **told}, _ONE)
+
+
+@app.command(name="set-mode")
+def set_mode(
+    account: Annotated[str, Parameter(help="Which account.")],
+    mode: Annotated[Literal["postpaid", "prepaid", "contract"], Parameter(help="How it is to pay.")],
+    /,
+    *,
+    at_: Annotated[str | None, Parameter(name="--at", help="From when on, such as 2026-04-01T00:00:00Z.")] = None,
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """Change how an account pays, at once or from an instant on. Needs the operator key.
+
+    The month of the change is invoiced at its end, unless it was prepaid throughout. What is owed stays owed, and the
+    next credit bought pays it first. To take back what is to come, set the mode that there is.
+
+    Example: purser account set-mode ada prepaid --at 2026-04-01T00:00:00Z
+    """
+    path = f"{at('operator', 'v1', 'accounts', account)}:setBillingMode"
+    body = {"billingMode": mode} if at_ is None else {"billingMode": mode, "effectiveAt": at_}
+    changed = reach.call_as_operator().post(path, body, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    _show(reach, changed)
 
 
 @app.command(name="explain")

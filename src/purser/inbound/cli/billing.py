@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli import figures
+from purser.inbound.cli.billing_profile import billed_to_lines, profile, set_profile
 from purser.inbound.cli.credits import allocation_words
 from purser.inbound.cli.export import export_ledger
 from purser.inbound.cli.reach import UNSAID, Reach
@@ -29,6 +30,8 @@ from purser.inbound.cli.show import (
 
 app = App(name="billing", help="Invoices, receipts, usage, and the ledger for other programs.")
 app.command(export_ledger, name="export-ledger")
+app.command(profile, name="profile")
+app.command(set_profile, name="set-profile")
 
 _INVOICES = (
     Column("NUMBER", "number", ID),
@@ -122,7 +125,7 @@ def show_invoice(reach: Reach, found: Mapping[str, Any]) -> None:
     ]
     dates = (("issued (UTC)", "issuedAt"), ("due (UTC)", "dueAt"), ("paid (UTC)", "paidAt"))
     facts += [(name, figures.when(found[key])) for name, key in dates if found.get(key)]
-    print_facts(facts)
+    print_facts(facts + _billed_to(found))
     if lines:
         print()
         rows = [{**line, "price": figures.unit_price(line["unitPriceUsd"], line["unit"])} for line in lines]
@@ -134,6 +137,12 @@ def show_invoice(reach: Reach, found: Mapping[str, Any]) -> None:
     spelt = figures.dollars_of([nanos for _, nanos in kept])
     width = max(map(len, spelt))
     print_facts([(name, text.rjust(width)) for (name, _), text in zip(kept, spelt, strict=True)])
+
+
+def _billed_to(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    profile_ = found.get("billedTo")
+    lines = billed_to_lines(profile_) if profile_ else []
+    return [("billed to" if not n else "", line) for n, line in enumerate(lines)]
 
 
 @app.command(name="pay")

@@ -15,6 +15,7 @@ from purser.inbound.cli.wire import DEFAULT_URL, Caller, at
 
 REACH = Group("Reaching Purser, and how to print", sort_key=90)
 Format = Literal["table", "json", "csv"]
+DryRun = Annotated[bool, Parameter(negative="", help="Show what would be, and change nothing.")]
 
 
 @Parameter(name="*", group=REACH)

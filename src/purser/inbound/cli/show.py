@@ -219,6 +219,12 @@ def tell(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
+def tell_dry_run(dry_run: bool) -> None:
+    """Say that nothing was changed, where that was asked for."""
+    if dry_run:
+        tell("A dry run: nothing was changed. This is what would be:")
+
+
 def confirm(question: str, yes: bool) -> None:
     """Ask before what cannot be undone; raises Failure where the answer is no, or where nobody can be asked."""
     if yes:

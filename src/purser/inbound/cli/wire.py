@@ -73,13 +73,13 @@ class Caller:
             token, seen = page.get("nextPageToken", ""), seen + 1
         return whole
 
-    def post(self, path: str, body: object, *, seconds: int = SECONDS) -> Any:
+    def post(self, path: str, body: object, *, seconds: int = SECONDS, dry_run: bool = False) -> Any:
         """The JSON answer to a POST."""
-        return self._call("POST", path, body, seconds)
+        return self._call("POST", f"{path}?dryRun=true" if dry_run else path, body, seconds)
 
-    def patch(self, path: str, body: object) -> Any:
+    def patch(self, path: str, body: object, *, dry_run: bool = False) -> Any:
         """The JSON answer to a PATCH."""
-        return self._call("PATCH", path, body, SECONDS)
+        return self._call("PATCH", f"{path}?dryRun=true" if dry_run else path, body, SECONDS)
 
     def delete(self, path: str) -> Any:
         """The JSON answer to a DELETE, None where it has no body."""
