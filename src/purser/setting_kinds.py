@@ -263,6 +263,20 @@ def _upstream(value: object, field: str) -> str:
     return base
 
 
+def _public_url(value: object, field: str) -> str:
+    words = 'the address that people use, such as "https://billing.example.com"'
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    sound = sound and isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value
+    bare = sound and parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
+    if not bare or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _wrong(field, words, value)
+    return str(value).rstrip("/")
+
+
 def secret(value: object, field: str, least: int) -> str:
     """A secret that fits an HTTP header; no message ever shows it."""
     if not isinstance(value, str) or len(value) < least:
@@ -311,5 +325,6 @@ UPSTREAMS = list_of(UPSTREAM, "a URL, or a list of them", one_too=True, least=1)
 DUNNING_DAYS = list_of(whole(1, 365), "a rising list of days, such as [1, 3, 5, 7]", rising=True)
 RATE = whole(1, 1_000_000)
 TOKENS = whole(1, 100_000_000)
+PUBLIC_URL = Kind("a URL without a path", _public_url)
 MAIL_URL = Kind("smtp://…, smtps://… or file:///FOLDER", _mail_url)
 SENDER = Kind("a mail address", _sender)

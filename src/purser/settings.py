@@ -76,6 +76,8 @@ class Settings:
     mail_url: str | None = field(repr=False)  # it may hold a password
     mail_from: str
     webhook_private_addresses: bool
+    sign_up: bool
+    public_url: str | None
     signup_credit_nanos: int
     billing_mode: str
     prepaid_from_at: int | None
@@ -357,6 +359,7 @@ _SAMPLES = {  # of keys without a default
     "clock_start": "2026-03-01T00:00:00Z",
     "prepaid_from": "2026-03-01T00:00:00Z",
     "mail_url": "smtp://127.0.0.1:25",
+    "public_url": "http://127.0.0.1:8080",
 }
 _EXAMPLE = """\
 # A model that vLLM serves on this machine: vllm serve Qwen/Qwen3-8B --port 8000

@@ -32,10 +32,12 @@ from purser.flows import (
     budgets,
     credits,
     holds,
+    invitations,
     invoicing,
     metering,
     outbox,
     payments,
+    people,
     pricing,
     requests,
     setup,
@@ -45,6 +47,7 @@ from purser.flows import (
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices
 from purser.store import payments as payment_rows
+from purser.store import people as people_rows
 from purser.store.audit_log import Act
 from purser.store.db import Database, Row
 from purser.store.headroom import RowKey
@@ -197,6 +200,7 @@ def tell_story(books: Books) -> None:
     _march(books)
     _april(books)
     _may(books)
+    _come_and_go(books)
 
 
 def _march(books: Books) -> None:
@@ -305,6 +309,22 @@ def _spend_under_a_cap(books: Books, key: str) -> None:
     run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
     row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")
     books.settle(msgspec.structs.replace(books.event("ada", "c1", (300, 0, 30)), key=key, budgets=(row,)))
+
+
+def _come_and_go(books: Books) -> None:
+    """Ada asks for a link and invites somebody, dan signs up, and somebody signs out."""
+    run, url = books.writer.run, "http://127.0.0.1:8080"
+    run(lambda tx: people.ask_to_sign_in(tx, "ada@example.com", "127.0.0.1", url))
+    run(lambda tx: invitations.invite(tx, "ada", "eve@example.com", "user", "owner", url))
+    books.writer.policy = Policy(sign_up=True)
+    run(lambda tx: people.ask_to_sign_up(tx, "dan+1@example.com", "127.0.0.1", url))
+    with books.db.read() as conn:
+        body = conn.execute(sa.text("SELECT body FROM outbox WHERE target = 'dan+1@example.com'")).scalar_one()
+    secret = body.partition("token=")[2].split()[0]
+    assert run(lambda tx: people.sign_up(tx, secret, "dan")) is not None
+    books.writer.policy = Policy()
+    until = books.world.at + SECOND
+    run(lambda tx: people_rows.end_session(tx.conn, "0" * 32, until, books.world.at))
 
 
 def copy(db: Database, to: Path) -> Database:

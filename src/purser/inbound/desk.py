@@ -32,6 +32,7 @@ class Desk:
     `held` answers what an account's running requests hold, nano-dollars by month. `count_request` counts a request of
     an account toward its requests per minute and answers the seconds to wait, 0 where it is let through (Q1); call it
     from the event loop. `recent_requests` answers how many of an account's requests the last minute counted.
+    `public_url` is where people reach this, without a last slash; `trusted_proxies` whose X-Forwarded-For is believed.
     """
 
     db: Database
@@ -42,6 +43,12 @@ class Desk:
     held: Callable[[str], Mapping[str, int]] = _nothing
     count_request: Callable[[str], int] = _none
     recent_requests: Callable[[str], int] = _none
+    public_url: str = "http://127.0.0.1:8080"
+    trusted_proxies: tuple[str, ...] = ()
+
+    def wall(self) -> int:
+        """Wall-clock time, microseconds UTC: sessions and links go by it."""
+        return self.queue.writer.world.wall()
 
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent snapshot."""

@@ -191,19 +191,24 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
     await asyncio.to_thread(prepare, settings, queue)
     keep_seen(db, writer)
     reload_clock = (lambda: world.reload(db)) if isinstance(world, ManualWorld) else (lambda: None)
+    public_url = settings.public_url or f"http://{settings.host}:{sockets[0].getsockname()[1]}"
     gateway = Gateway(
         db,
         queue,
         world,
         policy,
         serve_models(settings.models, settings.upstream_connect_timeout_seconds),
-        resolve_url=f"http://{settings.host}:{sockets[0].getsockname()[1]}/dashboard",
+        resolve_url=f"{public_url}/dashboard",
         reload_clock=reload_clock,
     )
     hearers.append(gateway.on_touched)
     worker = Worker(db, queue.run, world, TestProvider(), policy)
     counts = gateway.count_control_request, gateway.recent_requests
-    desk = Desk(db, queue, world, policy, worker, gateway.held_by_month, *counts)
+    desk = Desk(
+        *(db, queue, world, policy, worker, gateway.held_by_month, *counts),
+        public_url=public_url,
+        trusted_proxies=settings.trusted_proxies,
+    )
     control = answer_with(create_app(desk))
 
     async def answer(exchange: Exchange) -> None:

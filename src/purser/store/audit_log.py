@@ -36,6 +36,7 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "keys": ("apiKeys", tuple("user display_name prefix expires_at revoked_at budget budget_period".split())),
     "usage_limit_tiers": ("groupUsageLimitTiers", ("limit_nanos", "removed_at")),
     "usage_limit_groups": ("groupUsageLimits", ("tier",)),
+    "invitations": ("invitations", ("email", "role", "state", "user", "expires_at")),
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),
     "payment_methods": ("paymentMethods", ("brand", "last4", "exp_month", "exp_year", "removed_at")),
     "payments": ("payments", ("purpose", "invoice", "method", "amount", "state", "failure")),

@@ -16,8 +16,12 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
+from purser.store.people_tables import ended_sessions, invitations, links, signups
+from purser.store.price_tables import price_books, price_changes, rates
 
 __all__ = ["alerts", "metadata", "notifications", "outbox", "webhook_endpoints"]
+__all__ += ["ended_sessions", "invitations", "links", "signups"]
+__all__ += ["price_books", "price_changes", "rates"]
 
 # ── the desk itself ──────────────────────────────────────────────────────────────────────────────────────────────
 meta = _sealed("meta", _key("name"), _text("value"))
@@ -104,6 +108,7 @@ users = _sealed(
     _text("scopes", default=""),
     _int("limit_override", nullable=True),
     _text("member_of", default=""),
+    Index(None, "email"),
 )
 
 usage_limit_tiers = _sealed(
@@ -170,14 +175,6 @@ audit_log = _table(
     Index(None, "id"),
     Index(None, "writer", "seq"),
 )
-
-# ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
-price_books = _sealed("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
-
-# The models that a version was published to change; its rates are those of every model.
-price_changes = _sealed("price_changes", _key("version", Int), _key("model"))
-
-rates = _sealed("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
 
 # ── limits that hold ─────────────────────────────────────────────────────────────────────────────────────────────
 headroom = _sealed(

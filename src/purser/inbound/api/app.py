@@ -19,6 +19,7 @@ from purser.inbound.api import (
     export,
     health,
     holds,
+    invitations,
     invoices,
     keys,
     metering,
@@ -27,6 +28,7 @@ from purser.inbound.api import (
     operators,
     payment_methods,
     quotas,
+    sign_in,
     usage,
     usage_limits,
     users,
@@ -37,12 +39,14 @@ from purser.inbound.api.bodies import MOST_BODY_BYTES
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import App, Front
 from purser.inbound.api.problem import answer_error
-from purser.inbound.dashboard import pages
+from purser.inbound.dashboard import pages, people, signing_in
 from purser.inbound.desk import Desk
 
 _MODULES = (
     accounts,
     users,
+    invitations,
+    sign_in,
     usage_limits,
     keys,
     credits,
@@ -64,6 +68,8 @@ _MODULES = (
     health,
     openapi,
     pages,
+    signing_in,
+    people,
 )
 ROUTES = [route for module in _MODULES for route in module.ROUTES]
 # Threads of our own: a long answer, such as a month's close, must not take those that the gateway reads with.
