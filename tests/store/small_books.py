@@ -200,7 +200,6 @@ def tell_story(books: Books) -> None:
     _march(books)
     _april(books)
     _may(books)
-    _come_and_go(books)
 
 
 def _march(books: Books) -> None:
@@ -267,6 +266,7 @@ def _may(books: Books) -> None:
     books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
     _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
+    _come_and_go(books)
     _hold_by_api(books)
 
 
