@@ -199,6 +199,9 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "webhook_private_addresses": ("true", True),
     "sign_up": ("true", True),
     "public_url": ("https://billing.example.com/", "https://billing.example.com"),
+    "oidc_issuer": ("https://login.example.com/a", "https://login.example.com/a"),
+    "oidc_client_id": ("us", "us"),
+    "oidc_client_secret": ("s3cret", "s3cret"),
     "signup_credit_usd": ("0", 0),
     "billing_mode": ("prepaid", "prepaid"),
     "prepaid_from": ("2026-07-01", parse_instant("2026-07-01T00:00:00Z")),
@@ -302,6 +305,8 @@ WRONG: list[tuple[str, int, str]] = [
     ('public_url = "https://billing.example.com:0"', 1, 'such as "https://billing.example.com"'),
     ('public_url = "https://billing.example.com:x"', 1, 'such as "https://billing.example.com"'),
     ("public_url = 7", 1, 'such as "https://billing.example.com"'),
+    ('oidc_issuer = "http://login.example.com"', 1, 'such as "https://login.example.com"'),
+    ('oidc_issuer = "https://login.example.com?a=1"', 1, "must be the https address"),
     ('mail_from = "billing"', 1, 'must be an address, such as "billing@example.com"'),
     ("payment_provider = 'stripe'", 1, 'must be "test", not "stripe"'),
     ("\nclock_start = 2026-03-01T00:00:00Z", 2, 'clock_start is for clock = "manual"'),
@@ -575,7 +580,14 @@ def test_the_starter_file_shows_every_default_as_it_is(tmp_path: Path) -> None:
     assert shown.models[0].upstream_key == SECRET
     assert shown.clock_start_at is not None
     assert dataclasses.replace(
-        shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None, mail_url=None, public_url=None
+        shown,
+        models=(),
+        clock="system",
+        clock_start_at=None,
+        prepaid_from_at=None,
+        mail_url=None,
+        public_url=None,
+        oidc_issuer=None,
     ) == (dataclasses.replace(as_written, models=()))
     for key in KEYS:
         if key.table not in REPEATED and key.in_file:

@@ -9,11 +9,13 @@ from purser.core.limits import MODES, POSTPAID
 from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.setting_kinds import (
+    CLIENT_SECRET,
     DATABASE_URL,
     DUNNING_DAYS,
     FLAG,
     HOST,
     INSTANT,
+    ISSUER,
     MAIL_URL,
     NETWORKS,
     OPERATOR_KEY,
@@ -96,6 +98,9 @@ KEYS = (
     Key("webhook_private_addresses", FLAG, False, "webhooks may go to http and to private addresses: for trying out"),
     Key("sign_up", FLAG, False, "whoever has an e-mail address may open an account; else the operator opens them"),
     Key("public_url", PUBLIC_URL, None, "where people reach this, for links in mail", otherwise="http://`host`:`port`"),
+    Key("oidc_issuer", ISSUER, None, "the OpenID Connect provider where people may sign in too", otherwise="none"),
+    Key("oidc_client_id", text(200), "purser", "what it calls this gateway; it sends people back to `public_url`"),
+    Key("oidc_client_secret", CLIENT_SECRET, None, "its secret, where it gave one", in_file=False),
     _usd("signup_credit_usd", _RULES.signup_credit_nanos, "0", "credit a new account starts with"),
     Key("billing_mode", choice(*MODES), POSTPAID, "how accounts pay that are opened without a mode of their own"),
     Key("prepaid_from", INSTANT, None, "accounts opened from then on are prepaid, older ones keep their mode"),
@@ -126,6 +131,15 @@ KEYS = (
     Key("timeout_seconds", whole(1, 86_400), None, "its longest silence", MODELS, "`upstream_timeout_seconds`"),
     Key("price", PRICE, None, "dollars per million tokens, until `purser prices` changes them", MODELS, "none"),
 )
+
+
+SAMPLES = {  # of keys without a default
+    "clock_start": "2026-03-01T00:00:00Z",
+    "prepaid_from": "2026-03-01T00:00:00Z",
+    "mail_url": "smtp://127.0.0.1:25",
+    "public_url": "http://127.0.0.1:8080",
+    "oidc_issuer": "https://login.example.com",
+}
 
 
 def keys_of(table: str) -> dict[str, Key]:

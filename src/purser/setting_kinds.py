@@ -277,6 +277,18 @@ def _public_url(value: object, field: str) -> str:
     return str(value).rstrip("/")
 
 
+def _issuer(value: object, field: str) -> str:
+    words = 'the https address by which the provider names itself, such as "https://login.example.com"'
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+    except ValueError:
+        raise _wrong(field, words, value) from None
+    here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme != "https" and not here) or not parts.hostname or parts.query or parts.fragment:
+        raise _wrong(field, words, value)
+    return str(value)
+
+
 def secret(value: object, field: str, least: int) -> str:
     """A secret that fits an HTTP header; no message ever shows it."""
     if not isinstance(value, str) or len(value) < least:
@@ -326,5 +338,7 @@ DUNNING_DAYS = list_of(whole(1, 365), "a rising list of days, such as [1, 3, 5, 
 RATE = whole(1, 1_000_000)
 TOKENS = whole(1, 100_000_000)
 PUBLIC_URL = Kind("a URL without a path", _public_url)
+ISSUER = Kind("an https URL", _issuer)
+CLIENT_SECRET = Kind("a secret", lambda value, field: secret(value, field, 1))
 MAIL_URL = Kind("smtp://…, smtps://… or file:///FOLDER", _mail_url)
 SENDER = Kind("a mail address", _sender)

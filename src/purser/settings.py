@@ -20,6 +20,7 @@ from purser.setting_keys import (
     RATE_LIMITS,
     REPEATED,
     REQUIRED,
+    SAMPLES,
     TIERS,
     Key,
     keys_of,
@@ -78,6 +79,9 @@ class Settings:
     webhook_private_addresses: bool
     sign_up: bool
     public_url: str | None
+    oidc_issuer: str | None
+    oidc_client_id: str
+    oidc_client_secret: str | None = field(repr=False)
     signup_credit_nanos: int
     billing_mode: str
     prepaid_from_at: int | None
@@ -355,12 +359,6 @@ def _heading(table: str) -> str:
     return f"[[{table}]]" if table in REPEATED else f"[{table}]"
 
 
-_SAMPLES = {  # of keys without a default
-    "clock_start": "2026-03-01T00:00:00Z",
-    "prepaid_from": "2026-03-01T00:00:00Z",
-    "mail_url": "smtp://127.0.0.1:25",
-    "public_url": "http://127.0.0.1:8080",
-}
 _EXAMPLE = """\
 # A model that vLLM serves on this machine: vllm serve Qwen/Qwen3-8B --port 8000
 [[models]]
@@ -384,7 +382,7 @@ def render_default(*, database_url: str = "sqlite:///purser.db", port: int = 808
         for key in keys_of(table).values():
             if key.in_file:
                 value = chosen.get(key.name, key.default)
-                line = f"{key.name} = " + setting_kinds.written(_SAMPLES.get(key.name) if value is None else value)
+                line = f"{key.name} = " + setting_kinds.written(SAMPLES.get(key.name) if value is None else value)
                 lines.append(f"{'' if key.name in chosen else '# '}{line}".ljust(42) + f" # {key.meaning}")
         lines.append("")
     return "\n".join(lines) + "\n" + _EXAMPLE

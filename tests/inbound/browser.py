@@ -68,13 +68,14 @@ class Browser:
             if raw is not None:
                 headers["content-type"] = "application/x-www-form-urlencoded"
             answer = self.house.nobody.call(method, path, raw=raw, headers=headers)
-            self._keep(answer)
+            self.keep(answer)
             if answer.status != 303:
                 return answer
             method, path, raw = "GET", answer.headers["location"], None
         raise AssertionError("it leads round and round")
 
-    def _keep(self, answer: Answer) -> None:
+    def keep(self, answer: Answer) -> None:
+        """Take up the cookies that an answer sets."""
         for line in answer.cookies:
             self.set_cookies.append(line)
             for name, morsel in SimpleCookie(line).items():

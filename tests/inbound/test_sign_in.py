@@ -15,6 +15,7 @@ from purser.core.period import HOUR, MINUTE
 from purser.flows import people
 from purser.flows.access import pepper
 from purser.store.schema import metadata
+from purser.store.writers import Tx, Writer
 from tests import databases
 from tests.inbound.browser import Browser, Post, forms_of, post_of, sign_in
 from tests.inbound.house import Client, House
@@ -102,6 +103,34 @@ def test_two_who_follow_one_link_at_once_are_not_both_signed_in(post: Post) -> N
         thread.join(60)
     assert sorted(done) == [200, 403, 403, 403]
     assert sum(len(sessions(browser)) for browser in browsers) == 1
+
+
+@pytest.mark.postgresql  # on SQLite one transaction writes at a time
+def test_two_processes_do_not_both_use_one_link(post: Post) -> None:
+    house = post.house
+    house.nobody.post("/v1/signInLinks", {"email": ADA})
+    token = token_of(post.links(ADA)[0])
+    used = threading.Event()
+    done: list[str | None] = []
+    writers = [Writer(house.db, house.world, house.desk.policy, host="there", pid=n) for n in (2, 3)]
+
+    def first(tx: Tx) -> str | None:
+        email = people.sign_in(tx, token)
+        used.set()
+        threading.Event().wait(1)  # not committed yet while the other one looks
+        return email
+
+    def second() -> None:
+        used.wait(30)
+        done.append(writers[1].run(lambda tx: people.sign_in(tx, token)))
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    done.append(writers[0].run(first))
+    thread.join(60)
+    for writer in writers:
+        writer.close()
+    assert sorted(map(str, done)) == ["None", ADA]
 
 
 def test_a_link_is_good_for_a_while(post: Post) -> None:

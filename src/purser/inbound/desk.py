@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from purser.core.policy import Policy
 from purser.flows.queue import WriteQueue
@@ -15,6 +15,16 @@ from purser.store.db import Connection, Database
 from purser.store.writers import Tx
 
 T = TypeVar("T")
+
+
+class IdentityProvider(Protocol):
+    """Where people may sign in elsewhere; `wall` is wall-clock time."""
+
+    def begin(self, redirect_uri: str, state: str, nonce: str, verifier: str, wall: int) -> str:
+        """Where to send a browser; raises Unavailable."""
+
+    def finish(self, code: str, redirect_uri: str, nonce: str, verifier: str, wall: int) -> str:
+        """The verified address of whoever signed in there; raises Forbidden, Unavailable."""
 
 
 def _none(_account: str) -> int:
@@ -45,6 +55,7 @@ class Desk:
     recent_requests: Callable[[str], int] = _none
     public_url: str = "http://127.0.0.1:8080"
     trusted_proxies: tuple[str, ...] = ()
+    identity: IdentityProvider | None = None
 
     def wall(self) -> int:
         """Wall-clock time, microseconds UTC: sessions and links go by it."""

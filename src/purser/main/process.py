@@ -31,14 +31,14 @@ from purser.http.problem import refuse_in_problem
 from purser.http.server import Server, refuse_in_json
 from purser.inbound.api import create_app
 from purser.inbound.courier import Courier
-from purser.inbound.desk import Desk
+from purser.inbound.desk import Desk, IdentityProvider
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld, SystemWorld
 from purser.outbound.mail import mail_by
 from purser.outbound.messages import Sender
 from purser.outbound.testpay import TestProvider
 from purser.outbound.webhook import HttpWebhooks
-from purser.settings import Settings
+from purser.settings import Settings, SettingsError
 from purser.store import seen
 from purser.store.db import Database
 from purser.store.inspection import OURS, whose_tables
@@ -208,6 +208,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
         *(db, queue, world, policy, worker, gateway.held_by_month, *counts),
         public_url=public_url,
         trusted_proxies=settings.trusted_proxies,
+        identity=make_identity(settings),
     )
     control = answer_with(create_app(desk))
 
@@ -227,6 +228,17 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
         thread.start()
     _spare_the_collector()
     return Running(server, gateway, worker, couriers, working, queue, writer, db)
+
+
+def make_identity(settings: Settings) -> IdentityProvider | None:
+    """Where people may sign in beside their mail, if the settings name such a place; raises SettingsError."""
+    if settings.oidc_issuer is None:
+        return None
+    try:
+        from purser.outbound.oidc import OidcProvider
+    except ImportError:
+        raise SettingsError(("oidc_issuer needs the package PyJWT: pip install 'purser[oidc]'",)) from None
+    return OidcProvider(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
 
 
 def make_senders(settings: Settings) -> list[Sender]:

@@ -39,7 +39,7 @@ from purser.inbound.api.bodies import MOST_BODY_BYTES
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import App, Front
 from purser.inbound.api.problem import answer_error
-from purser.inbound.dashboard import pages, people, signing_in
+from purser.inbound.dashboard import pages, people, provider, signing_in
 from purser.inbound.desk import Desk
 
 _MODULES = (
@@ -69,6 +69,7 @@ _MODULES = (
     openapi,
     pages,
     signing_in,
+    provider,
     people,
 )
 ROUTES = [route for module in _MODULES for route in module.ROUTES]

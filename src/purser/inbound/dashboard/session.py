@@ -20,7 +20,7 @@ from purser.store.db import Connection
 COOKIE, FORM_COOKIE = "purser_session", "purser_form"
 SESSION_SECONDS = 12 * 3_600
 LINK_SECONDS = 3_600
-_LINK, _SESSION = "link", "session"
+_LINK, _SESSION, _ERRAND = "link", "session", "errand"
 _ID_BITS = 128
 _LONGEST = 1_000
 
@@ -37,6 +37,27 @@ class Visitor:
     email: str = ""
     session: str = ""
     until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a browser that goes to a sign-in provider brings back; `until` is wall-clock time."""
+
+    state: str
+    nonce: str
+    verifier: str
+    until: int
+
+
+def errand_token(desk: Desk, errand: Errand) -> str:
+    """A cookie's value for an errand."""
+    return _sign(desk, _ERRAND, Visitor(errand.state, errand.nonce, errand.verifier), errand.until)
+
+
+def read_errand(desk: Desk, cookie: str | None) -> Errand | None:
+    """The errand of a cookie; None where it is forged or late."""
+    found = _open(desk, _ERRAND, cookie)
+    return None if found is None else Errand(found.account, found.user, found.email, found.until)
 
 
 def sign_in_token(desk: Desk, account: str, user: str, valid_seconds: int = LINK_SECONDS) -> str:
@@ -91,20 +112,28 @@ def _sign(desk: Desk, purpose: str, visitor: Visitor, until: int) -> str:
 
 
 def _read(desk: Desk, purpose: str, token: str | None) -> Visitor | None:
+    visitor = _open(desk, purpose, token)
+    if visitor is None:
+        return None
+    with desk.read() as conn:
+        return visitor if _is_there(conn, visitor) else None
+
+
+def _open(desk: Desk, purpose: str, token: str | None) -> Visitor | None:
+    """What a token says, whole and in time; whether it still holds is another matter."""
     body, dot, signature = (token or "").partition(".")
     if not dot or len(body) > _LONGEST or not (body + signature).isascii():
         return None
     with desk.read() as conn:
         if not hmac.compare_digest(signature, _signature(conn, body)):
             return None
-        try:
-            found = msgspec.json.decode(_decode(body), type=tuple[str, str, str, int, str, str])
-        except (binascii.Error, msgspec.DecodeError):
-            return None
-        visitor = Visitor(found[1], found[2], found[4], found[5], found[3])
-        if found[0] != purpose or visitor.until <= desk.wall() or not _is_there(conn, visitor):
-            return None
-    return visitor
+    try:
+        found = msgspec.json.decode(_decode(body), type=tuple[str, str, str, int, str, str])
+    except (binascii.Error, msgspec.DecodeError):
+        return None
+    if found[0] != purpose or found[3] <= desk.wall():
+        return None
+    return Visitor(found[1], found[2], found[4], found[5], found[3])
 
 
 def _is_there(conn: Connection, visitor: Visitor) -> bool:

@@ -39,7 +39,7 @@ _GONE = "This link has been used, has expired or is not whole. Ask for a new one
 
 def sign_in_page(call: Call, status: int, *, expired: bool = False) -> Response[str]:
     """The form that asks for a link."""
-    values = {"expired": expired, "sign_up": call.desk.policy.sign_up}
+    values = {"expired": expired, "sign_up": call.desk.policy.sign_up, "provider": call.desk.identity is not None}
     return render_form(call, "sign_in.html", values, status)
 
 
