@@ -204,6 +204,11 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "mail_url": ("smtps://billing:pass@mail.example.com", "smtps://billing:pass@mail.example.com"),
     "mail_from": ("Billing <billing@example.com>", "Billing <billing@example.com>"),
     "webhook_private_addresses": ("true", True),
+    "sign_up": ("true", True),
+    "public_url": ("https://billing.example.com/", "https://billing.example.com"),
+    "oidc_issuer": ("https://login.example.com/a", "https://login.example.com/a"),
+    "oidc_client_id": ("us", "us"),
+    "oidc_client_secret": ("s3cret", "s3cret"),
     "signup_credit_usd": ("0", 0),
     "billing_mode": ("prepaid", "prepaid"),
     "prepaid_from": ("2026-07-01", parse_instant("2026-07-01T00:00:00Z")),
@@ -304,6 +309,14 @@ WRONG: list[tuple[str, int, str]] = [
     ('mail_url = "mail.example.com"', 1, 'such as "smtp://mail.example.com:587"'),
     ('mail_url = "smtp://mail.example.com:99999"', 1, "its host or port is wrong"),
     ('mail_url = "file://tmp"', 1, 'or "file:///var/mail/purser"'),
+    ('public_url = "billing.example.com"', 1, 'such as "https://billing.example.com"'),
+    ('public_url = "https://billing.example.com/purser"', 1, 'not "https://billing.example.com/purser"'),
+    ('public_url = "https://me@billing.example.com"', 1, 'such as "https://billing.example.com"'),
+    ('public_url = "https://billing.example.com:0"', 1, 'such as "https://billing.example.com"'),
+    ('public_url = "https://billing.example.com:x"', 1, 'such as "https://billing.example.com"'),
+    ("public_url = 7", 1, 'such as "https://billing.example.com"'),
+    ('oidc_issuer = "http://login.example.com"', 1, 'such as "https://login.example.com"'),
+    ('oidc_issuer = "https://login.example.com?a=1"', 1, "must be the https address"),
     ('mail_from = "billing"', 1, 'must be an address, such as "billing@example.com"'),
     ('mail_from = "a@b, eve@example.com"', 1, 'must be an address, such as "billing@example.com"'),
     ('mail_from = "Billing <a@[>"', 1, 'must be an address, such as "billing@example.com"'),
@@ -581,7 +594,15 @@ def test_the_starter_file_shows_every_default_as_it_is(tmp_path: Path) -> None:
     assert shown.clock_start_at is not None
     limits: Any = dict.fromkeys(name for name in SAMPLES if name.endswith("_per_minute"))
     assert dataclasses.replace(
-        shown, models=(), clock="system", clock_start_at=None, prepaid_from_at=None, mail_url=None, **limits
+        shown,
+        models=(),
+        clock="system",
+        clock_start_at=None,
+        prepaid_from_at=None,
+        mail_url=None,
+        public_url=None,
+        oidc_issuer=None,
+        **limits,
     ) == (dataclasses.replace(as_written, models=()))
     for key in KEYS:
         if key.table not in REPEATED and key.in_file:

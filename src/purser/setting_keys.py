@@ -10,15 +10,18 @@ from purser.core.limits import MODES, POSTPAID
 from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.setting_kinds import (
+    CLIENT_SECRET,
     DATABASE_URL,
     DUNNING_DAYS,
     FLAG,
     HOST,
     INSTANT,
+    ISSUER,
     MAIL_URL,
     NETWORKS,
     OPERATOR_KEY,
     PRICE,
+    PUBLIC_URL,
     RATE,
     SENDER,
     TOKENS,
@@ -95,6 +98,11 @@ KEYS = (
     Key("mail_url", MAIL_URL, None, "the SMTP server that mail goes through, or a folder", otherwise="none is sent"),
     Key("mail_from", SENDER, "purser@localhost", "the address that mail is from"),
     Key("webhook_private_addresses", FLAG, False, "webhooks may go to http and to private addresses: for trying out"),
+    Key("sign_up", FLAG, False, "whoever has an e-mail address may open an account; else the operator opens them"),
+    Key("public_url", PUBLIC_URL, None, "where people reach this, for links in mail", otherwise="http://`host`:`port`"),
+    Key("oidc_issuer", ISSUER, None, "the OpenID Connect provider where people may sign in too", otherwise="none"),
+    Key("oidc_client_id", text(200), "purser", "what it calls this gateway; it sends people back to `public_url`"),
+    Key("oidc_client_secret", CLIENT_SECRET, None, "its secret, where it gave one", in_file=False),
     _usd("signup_credit_usd", _RULES.signup_credit_nanos, "0", "credit a new account starts with"),
     Key("billing_mode", choice(*MODES), POSTPAID, "how accounts pay that are opened without a mode of their own"),
     Key("prepaid_from", INSTANT, None, "accounts opened from then on are prepaid, older ones keep their mode"),
@@ -142,6 +150,8 @@ SAMPLES: dict[str, object] = {  # of keys without a default
     "prompt_tokens_per_minute": 3_600_000,
     "uncached_prompt_tokens_per_minute": 900_000,
     "generated_tokens_per_minute": 36_000,
+    "public_url": "http://127.0.0.1:8080",
+    "oidc_issuer": "https://login.example.com",
 }
 
 

@@ -265,6 +265,32 @@ def _upstream(value: object, field: str) -> str:
     return base
 
 
+def _public_url(value: object, field: str) -> str:
+    words = 'the address that people use, such as "https://billing.example.com"'
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    sound = sound and isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value
+    bare = sound and parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
+    if not bare or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _wrong(field, words, value)
+    return str(value).rstrip("/")
+
+
+def _issuer(value: object, field: str) -> str:
+    words = 'the https address by which the provider names itself, such as "https://login.example.com"'
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+    except ValueError:
+        raise _wrong(field, words, value) from None
+    here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme != "https" and not here) or not parts.hostname or parts.query or parts.fragment:
+        raise _wrong(field, words, value)
+    return str(value)
+
+
 def secret(value: object, field: str, least: int) -> str:
     """A secret that fits an HTTP header; no message ever shows it."""
     if not isinstance(value, str) or len(value) < least:
@@ -313,5 +339,8 @@ UPSTREAMS = list_of(UPSTREAM, "a URL, or a list of them", one_too=True, least=1)
 DUNNING_DAYS = list_of(whole(1, 365), "a rising list of days, such as [1, 3, 5, 7]", rising=True)
 RATE = whole(1, 1_000_000)
 TOKENS = whole(1, 100_000_000)
+PUBLIC_URL = Kind("a URL without a path", _public_url)
+ISSUER = Kind("an https URL", _issuer)
+CLIENT_SECRET = Kind("a secret", lambda value, field: secret(value, field, 1))
 MAIL_URL = Kind("smtp://…, smtps://… or file:///FOLDER", _mail_url)
 SENDER = Kind("a mail address", _sender)

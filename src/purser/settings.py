@@ -78,6 +78,11 @@ class Settings:
     mail_url: str | None = field(repr=False)  # it may hold a password
     mail_from: str
     webhook_private_addresses: bool
+    sign_up: bool
+    public_url: str | None
+    oidc_issuer: str | None
+    oidc_client_id: str
+    oidc_client_secret: str | None = field(repr=False)
     signup_credit_nanos: int
     billing_mode: str
     prepaid_from_at: int | None
@@ -100,13 +105,9 @@ class Settings:
 
     def policy(self) -> Policy:
         """The operator's rules among the settings."""
-        same = [each.name for each in fields(Policy) if each.name != "default_mode"]
-        return Policy(default_mode=self.billing_mode, **{name: getattr(self, name) for name in same})
-
-    @property
-    def model_sizes(self) -> dict[str, str]:
-        """The sizes of models, by which their token limits grow."""
-        return {model.name: model.size for model in self.models}
+        same = [each.name for each in fields(Policy) if each.name not in ("default_mode", "model_sizes")]
+        sizes = {model.name: model.size for model in self.models}
+        return Policy(default_mode=self.billing_mode, model_sizes=sizes, **{name: getattr(self, name) for name in same})
 
     def prices(self) -> dict[str, dict[str, str]]:
         """The configured prices by model, with which the first price book is seeded."""

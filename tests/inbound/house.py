@@ -46,6 +46,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     raw: bytes
+    cookies: tuple[str, ...] = ()  # as they were set
 
     @property
     def text(self) -> str:
@@ -81,7 +82,8 @@ class Client:
         try:
             connection.request(method, path, data, sent | dict(headers or {}))
             response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+            given = {k.lower(): v for k, v in response.getheaders()}
+            return Answer(response.status, given, response.read(), tuple(response.msg.get_all("set-cookie") or ()))
         finally:
             connection.close()
 
@@ -104,7 +106,7 @@ _spare: list[Litestar] = []  # making the routes takes longer than most tests: h
 class House:
     """Database, writer, worker and control plane of one process."""
 
-    def __init__(self, folder: Path, policy: Policy = Policy()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, folder: Path, policy: Policy = Policy(), **desk: Any) -> None:  # noqa: B008 - it is frozen
         self.counted: list[str] = []
         self.policy = policy
         self.wait_seconds = 0
@@ -114,7 +116,7 @@ class House:
         self.queue = WriteQueue(self.writer)
         self.queue.run(lambda tx: setup.prepare(tx, PRICES, OPERATOR_KEY))
         worker = Worker(self.db, self.queue.run, self.world, TestProvider())
-        self.desk = Desk(self.db, self.queue, self.world, policy, worker, count_request=self._count)
+        self.desk = Desk(self.db, self.queue, self.world, policy, worker, count_request=self._count, **desk)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

@@ -44,6 +44,9 @@ UNTOLD = {
     "rates": "a version of the prices never changes, and lists them",
     "invoice_lines": "an issued invoice never changes, and lists them",
     "holds": "they are in the books",
+    "links": "they change nothing; what follows from one is told",
+    "signups": "the account that was opened is told",
+    "ended_sessions": "who is signed in changes nothing",
     "outbox": "messages tell what is told elsewhere",
     "alerts": "they follow from usage and what is told, and are a history of their own",
 }

@@ -62,6 +62,9 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("PATCH", "groupUsageLimitTiers/few", {"limit": {"units": "8"}}),
     ("DELETE", "groupUsageLimitTiers/few", None),
     ("PATCH", "groups/research/usageLimits", {"groupUsageLimitTierId": "few"}),
+    ("GET", "invitations", None),
+    ("POST", "invitations", {"email": "eve@example.com"}),
+    ("DELETE", "invitations/{invitation}", None),
     ("GET", "users/owner/apiKeys", None),
     ("POST", "users/owner/apiKeys", {}),
     ("POST", "users/owner/apiKeys:delete", {"keyId": "{key}"}),
@@ -89,6 +92,8 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.spend(account, 5, f"secret-event-of-{account}")
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
+        guest = {"email": f"guest-of-{account}@example.com"}
+        assert house.operator.post(f"/v1/accounts/{account}/invitations", guest).status == 200
         url = f"https://example.com/secret-of-{account}"
         house.operator.post(f"/v1/accounts/{account}/webhookEndpoints", {"url": url})
         house.operator.post(f"/v1/accounts/{account}/credits:purchase", {"amountUsd": "7.00"})
@@ -126,12 +131,14 @@ def filled(house: House, account: str, text: Any, me: str = "") -> Any:
     hooks = f"/v1/accounts/{account}/webhookEndpoints"
     endpoint = house.operator.get(hooks).json["webhookEndpoints"][-1]["id"]
     delivery = house.operator.get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"]
+    invitation = house.operator.get(f"/v1/accounts/{account}/invitations").json["invitations"][-1]["id"]
     values = {
         "{invoice}": invoice,
         "{method}": str(method),
         "{key}": key,
         "{me}": me,
         "{endpoint}": endpoint,
+        "{invitation}": invitation,
         "{delivery}": delivery,
     }
     return re.sub(r"\{\w+\}", lambda found: str(values[found.group()]), text)
@@ -218,6 +225,7 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "{me}": "{}",
         "{endpoint}": "{}",
         "{delivery}": "{}",
+        "{invitation}": "{}",
         "owner": "{}",
         "monthly-spend-usd": "{}",
         "/few": "/{}",

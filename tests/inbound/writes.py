@@ -75,6 +75,15 @@ WRITES = (
     Write("POST", f"{_O}:reinstate", f"{_O}:reinstate", make=f"{_O}:suspend", made_of={"reason": "one"}),
     Write("POST", _USERS, f"{_USERS}?userId=bot", {"role": "user"}, {"role": "admin"}),
     Write("PATCH", f"{_USERS}/{{user}}", f"{_USERS}/owner", {"displayName": "a"}, {"displayName": "b"}),
+    Write(
+        *("POST", f"{_A}/invitations", f"{_A}/invitations"),
+        *({"email": "eve@example.com"}, {"email": "eve@example.com", "role": "admin"}),
+    ),
+    Write(
+        *("DELETE", f"{_A}/invitations/{{invitation}}", f"{_A}/invitations/{{made}}"),
+        make=f"{_A}/invitations",
+        made_of={"email": "eve@example.com"},
+    ),
     Write("POST", _KEYS, _KEYS, {"displayName": "a"}, {"displayName": "b"}),
     Write(
         *("PATCH", f"{_KEYS}/{{key}}", f"{_KEYS}/{{made}}"),
@@ -191,7 +200,21 @@ READING = {
     "POST /v1/accounts/{account}/webhookEndpoints/{endpoint}/deliveries/{delivery}:replay": (
         "it sends again what has ended, and is refused while that is under way"
     ),
-    "POST /dashboard/sign-out": "it takes a cookie back from a browser",
+    "POST /v1/signInLinks": "it sends a link each time",
+    "POST /v1/signUpLinks": "it sends a link each time",
+    **dict.fromkeys(
+        (
+            "POST /dashboard/sign-in",
+            "POST /dashboard/sign-up",
+            "POST /dashboard/link",
+            "POST /dashboard/accounts",
+            "POST /dashboard/sign-out",
+            "POST /dashboard/invitation",
+            "POST /dashboard/people",
+            "POST /dashboard/people/revoke",
+        ),
+        "a browser's form, which sends no key",
+    ),
 }
 
 

@@ -32,11 +32,13 @@ from purser.flows import (
     budgets,
     credits,
     holds,
+    invitations,
     invoicing,
     metering,
     modes,
     outbox,
     payments,
+    people,
     pricing,
     profiles,
     requests,
@@ -47,6 +49,7 @@ from purser.flows import (
 from purser.flows.lessee import Lessee
 from purser.store import invoices, prices, spent
 from purser.store import payments as payment_rows
+from purser.store import people as people_rows
 from purser.store.audit_log import Act
 from purser.store.db import Database, Row
 from purser.store.headroom import RowKey
@@ -268,6 +271,7 @@ def _may(books: Books) -> None:
     books.settle(books.event("ada", "r8", (500, 0, 50)), books.event("bob", "r9", (5, 0, 5)))
     _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
+    _come_and_go(books)
     _hold_by_api(books)
 
 
@@ -311,6 +315,22 @@ def _spend_under_a_cap(books: Books, key: str) -> None:
     run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
     row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")
     books.settle(msgspec.structs.replace(books.event("ada", "c1", (300, 0, 30)), key=key, budgets=(row,)))
+
+
+def _come_and_go(books: Books) -> None:
+    """Ada asks for a link and invites somebody, dan signs up, and somebody signs out."""
+    run, url = books.writer.run, "http://127.0.0.1:8080"
+    run(lambda tx: people.ask_to_sign_in(tx, "ada@example.com", "127.0.0.1", url))
+    run(lambda tx: invitations.invite(tx, "ada", "eve@example.com", "user", "owner", url))
+    books.writer.policy = Policy(sign_up=True)
+    run(lambda tx: people.ask_to_sign_up(tx, "dan+1@example.com", "127.0.0.1", url))
+    with books.db.read() as conn:
+        body = conn.execute(sa.text("SELECT body FROM outbox WHERE target = 'dan+1@example.com'")).scalar_one()
+    secret = body.partition("token=")[2].split()[0]
+    assert run(lambda tx: people.sign_up(tx, secret, "dan")) is not None
+    books.writer.policy = Policy()
+    until = books.world.at + SECOND
+    run(lambda tx: people_rows.end_session(tx.conn, "0" * 32, until, books.world.at))
 
 
 def copy(db: Database, to: Path) -> Database:

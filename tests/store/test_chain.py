@@ -91,8 +91,8 @@ def changes(conn: sa.Connection, place: dict[sa.Column[Any], object], column: sa
         ("writer 1, step 0", "no commit covers", f"UPDATE usage_events SET seq = 0 {_R1}"),
         ("writer 1, commit 4", "commit 3 before it", "DELETE FROM commits WHERE writer = 1 AND n = 3"),
         ("writer 1", "are there", "DELETE FROM commits WHERE writer = 1 AND n = 3"),
-        ("writer 1, commit 4", "does not come after", "UPDATE commits SET seq = 90 WHERE writer = 1 AND n = 3"),
-        ("writer 1", "its last commit is step 90", "UPDATE commits SET seq = 90 WHERE writer = 1 AND n = (SELECT"
+        ("writer 1, commit 4", "does not come after", "UPDATE commits SET seq = 900 WHERE writer = 1 AND n = 3"),
+        ("writer 1", "its last commit is step 900", "UPDATE commits SET seq = 900 WHERE writer = 1 AND n = (SELECT"
          " n FROM writers WHERE id = 1)"),
         ("writer 1, commit 3", "instant 5", "UPDATE commits SET at = 5 WHERE writer = 1 AND n = 3"),
         ("writer 2", "its hash", f"UPDATE writers SET hash = x'{'00' * 32}' WHERE id = 2"),

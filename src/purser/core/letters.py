@@ -55,3 +55,23 @@ def alert(account: str, month: str, found: Alert, used_nanos: int, limit_nanos: 
         subject = f"Account {account} has used {amount} in {month}"
     ends = " At the limit the account is suspended until that is raised or the month ends." if of else ""
     return Letter(subject, f"Account {account} has used {used}{of} in {month}.{pace}{ends}\n")
+
+
+def link(url: str, minutes: int, *, opens_account: bool) -> Letter:
+    """A link to sign in or to sign up with."""
+    what = "opens your account" if opens_account else "signs you in"
+    subject = "Open your account" if opens_account else "Sign in"
+    return Letter(
+        subject,
+        f"This link {what}; it works once, within {minutes} minutes:\n\n{url}\n\n"
+        "If you did not ask for it you can ignore this mail: nothing happens unless the link is followed.\n",
+    )
+
+
+def invited(account: str, role: str, by: str, url: str, until: int) -> Letter:
+    """An invitation to an account; `until` is the instant when it expires."""
+    return Letter(
+        f"You are invited to account {account}",
+        f"{by} invites you to account {account}, as {role}. This link takes the invitation up, until "
+        f"{format_instant(until)[:10]}:\n\n{url}\n\nIf you want no part in it you can ignore this mail.\n",
+    )

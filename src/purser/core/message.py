@@ -11,6 +11,7 @@ SUSPENDED, REINSTATED = "account.suspended", "account.reinstated"
 DEPLETED = "credits.depleted"
 ALERT = "alert.reached"
 INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED = "invoice.issued", "invoice.paid", "invoice.payment_failed"
+PERSON_LINK, INVITED = "person.link", "person.invited"  # to people, by mail alone
 TOPICS = (SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED)
 
 CLAIM = 5 * MINUTE  # for so long a message is whose claimed it; afterwards anybody sends it again

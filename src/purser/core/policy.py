@@ -34,6 +34,7 @@ class Policy:
     ttl_seconds: int = 10
     drain_seconds: int = 30
     webhook_private_addresses: bool = False
+    sign_up: bool = False
 
     def mode_for(self, created_at: int) -> str:
         """The billing mode of an account created then: prepaid from the cut-over on (A2, S36)."""

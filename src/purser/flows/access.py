@@ -11,6 +11,7 @@ from purser.core.errors import Conflict, Invalid, NotFound, Unauthenticated
 from purser.core.ids import check_name, digest_key, make_secret
 from purser.core.lease import KEY
 from purser.core.leaving import reopenable_until
+from purser.core.people import lower
 from purser.core.period import format_instant
 from purser.flows import budgets, caps, standing
 from purser.store import accounts, operators
@@ -86,7 +87,7 @@ def create_user(
     """Add a user to an account; raises Invalid, NotFound, Conflict."""
     standing.lock_open(tx, account)
     check_name(user, "userId")
-    _check_role(role)
+    check_role(role)
     _check_scopes(scopes, service_account)
     if email:
         check_email(email)
@@ -96,7 +97,7 @@ def create_user(
         tx.conn,
         account=account,
         id=user,
-        email=email,
+        email=lower(email),
         display_name=display_name,
         role=role,
         service_account=int(service_account),
@@ -122,11 +123,12 @@ def update_user(
     row = accounts.get_user(tx.conn, account, user)
     if row is None:
         raise NotFound(f"account {account} has no user {user!r:.70}", field="user")
-    values: dict[str, object] = {"display_name": display_name, "email": email, "role": role}
+    values: dict[str, object] = {"display_name": display_name, "role": role}
+    values["email"] = None if email is None else lower(email)
     if email:
         check_email(email)
     if role is not None:
-        _check_role(role)
+        check_role(role)
         if row.role == ADMIN and role != ADMIN and accounts.count_admins(tx.conn, account) == 1:
             raise Conflict(
                 f"{user} is the only admin of account {account}; make another user an admin first",
@@ -141,7 +143,8 @@ def update_user(
     tx.touch(account)
 
 
-def _check_role(role: object) -> None:
+def check_role(role: object) -> None:
+    """Raises Invalid for what is no role of an account."""
     if role not in ROLES:
         raise Invalid(f"role must be one of {', '.join(ROLES)}, not {role!r:.40}", field="role")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from purser.core.policy import Policy
 from purser.flows.queue import WriteQueue
@@ -15,6 +15,16 @@ from purser.store.db import Connection, Database
 from purser.store.writers import Tx
 
 T = TypeVar("T")
+
+
+class IdentityProvider(Protocol):
+    """Where people may sign in elsewhere; `wall` is wall-clock time."""
+
+    def begin(self, redirect_uri: str, state: str, nonce: str, verifier: str, wall: int) -> str:
+        """Where to send a browser; raises Unavailable."""
+
+    def finish(self, code: str, redirect_uri: str, nonce: str, verifier: str, wall: int) -> str:
+        """The verified address of whoever signed in there; raises Forbidden, Unavailable."""
 
 
 def _none(_account: str) -> int:
@@ -37,6 +47,7 @@ class Desk:
     an account toward its requests per minute (Q1) and answers the seconds to wait, 0 where it is let through, the rate
     and what is left of it; call it from the event loop. `recent_requests` answers how many of an account's requests of
     the last minute this process counted by its share of the rate; those that the store counts come to these.
+    `public_url` is where people reach this, without a last slash; `trusted_proxies` whose X-Forwarded-For is believed.
     """
 
     db: Database
@@ -47,6 +58,13 @@ class Desk:
     held: Callable[[str], Mapping[str, int]] = _nothing
     count_request: Callable[[str], Awaitable[tuple[int, int, int]]] = _let_through
     recent_requests: Callable[[str], int] = _none
+    public_url: str = "http://127.0.0.1:8080"
+    trusted_proxies: tuple[str, ...] = ()
+    identity: IdentityProvider | None = None
+
+    def wall(self) -> int:
+        """Wall-clock time, microseconds UTC: sessions and links go by it."""
+        return self.queue.writer.world.wall()
 
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent snapshot."""

@@ -31,14 +31,14 @@ from purser.http.problem import refuse_in_problem
 from purser.http.server import Server, refuse_in_json
 from purser.inbound.api import create_app
 from purser.inbound.courier import Courier
-from purser.inbound.desk import Desk
+from purser.inbound.desk import Desk, IdentityProvider
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld, SystemWorld
 from purser.outbound.mail import mail_by
 from purser.outbound.messages import Sender
 from purser.outbound.testpay import TestProvider
 from purser.outbound.webhook import HttpWebhooks
-from purser.settings import Settings
+from purser.settings import Settings, SettingsError
 from purser.store import seen
 from purser.store.db import Database
 from purser.store.inspection import OURS, whose_tables
@@ -191,19 +191,25 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
     await asyncio.to_thread(prepare, settings, queue)
     keep_seen(db, writer)
     reload_clock = (lambda: world.reload(db)) if isinstance(world, ManualWorld) else (lambda: None)
+    public_url = settings.public_url or f"http://{settings.host}:{sockets[0].getsockname()[1]}"
     gateway = Gateway(
         db,
         queue,
         world,
         policy,
         serve_models(settings.models, settings.upstream_connect_timeout_seconds),
-        resolve_url=f"http://{settings.host}:{sockets[0].getsockname()[1]}/dashboard",
+        resolve_url=f"{public_url}/dashboard",
         reload_clock=reload_clock,
     )
     hearers.append(gateway.on_touched)
     worker = Worker(db, queue.run, world, TestProvider(), policy)
     counts = gateway.count_control_request, gateway.recent_requests
-    desk = Desk(db, queue, world, policy, worker, gateway.held_by_month, *counts)
+    desk = Desk(
+        *(db, queue, world, policy, worker, gateway.held_by_month, *counts),
+        public_url=public_url,
+        trusted_proxies=settings.trusted_proxies,
+        identity=make_identity(settings),
+    )
     control = answer_with(create_app(desk))
 
     async def answer(exchange: Exchange) -> None:
@@ -222,6 +228,17 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
         thread.start()
     _spare_the_collector()
     return Running(server, gateway, worker, couriers, working, queue, writer, db)
+
+
+def make_identity(settings: Settings) -> IdentityProvider | None:
+    """Where people may sign in beside their mail, if the settings name such a place; raises SettingsError."""
+    if settings.oidc_issuer is None:
+        return None
+    try:
+        from purser.outbound.oidc import OidcProvider
+    except ImportError:
+        raise SettingsError(("oidc_issuer needs the package PyJWT: pip install 'purser[oidc]'",)) from None
+    return OidcProvider(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
 
 
 def make_senders(settings: Settings) -> list[Sender]:

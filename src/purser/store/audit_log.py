@@ -39,6 +39,7 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "mode_changes": ("billingModeChanges", ("was", "mode")),
     "usage_limit_tiers": ("groupUsageLimitTiers", ("limit_nanos", "removed_at")),
     "usage_limit_groups": ("groupUsageLimits", ("tier",)),
+    "invitations": ("invitations", ("email", "role", "state", "user", "expires_at")),
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),
     "payment_methods": ("paymentMethods", ("brand", "last4", "exp_month", "exp_year", "removed_at")),
     "payments": ("payments", ("purpose", "invoice", "method", "amount", "state", "failure")),

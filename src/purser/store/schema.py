@@ -17,19 +17,28 @@ from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
+from purser.store.people_tables import ended_sessions, invitations, links, signups
+from purser.store.price_tables import price_books, price_changes, rates
 from purser.store.rate_tables import rate_shares, rate_windows, token_limits
 from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
 __all__ = [
     "alerts",
     "billing_profiles",
+    "ended_sessions",
+    "invitations",
+    "links",
     "metadata",
     "mode_changes",
     "notifications",
     "outbox",
+    "price_books",
+    "price_changes",
     "rate_shares",
     "rate_windows",
+    "rates",
     "rollups",
+    "signups",
     "spent",
     "spent_through",
     "token_limits",
@@ -110,8 +119,8 @@ accounts = _sealed(
     _int("next_mode_at", nullable=True),
     _int("closing_at", nullable=True),
     _int("closed_at", nullable=True),
-    _few("next_mode_at", "next_mode_at IS NOT NULL"),
-    _few("closing_at", "state = 'DELETING' AND closed_at IS NULL"),
+    _few("next_mode_at", where="next_mode_at IS NOT NULL"),
+    _few("closing_at", where="state = 'DELETING' AND closed_at IS NULL"),
     Index(None, "created_at"),
     Index(None, "next_expiry_at"),
 )
@@ -130,6 +139,7 @@ users = _sealed(
     _text("scopes", default=""),
     _int("limit_override", nullable=True),
     _text("member_of", default=""),
+    Index(None, "email"),
 )
 
 keys = _sealed(
@@ -185,14 +195,6 @@ audit_log = _table(
     Index(None, "id"),
     Index(None, "writer", "seq"),
 )
-
-# ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
-price_books = _sealed("price_books", _key("version", Int), _int("effective_at"), _int("published_at"))
-
-# The models that a version was published to change; its rates are those of every model.
-price_changes = _sealed("price_changes", _key("version", Int), _key("model"))
-
-rates = _sealed("rates", _key("version", Int), _key("model"), _key("unit"), _int("nanos"), _int("per"))
 
 # ── limits that hold ─────────────────────────────────────────────────────────────────────────────────────────────
 headroom = _sealed(

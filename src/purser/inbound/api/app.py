@@ -21,6 +21,7 @@ from purser.inbound.api import (
     export,
     health,
     holds,
+    invitations,
     invoices,
     keys,
     leaving,
@@ -31,6 +32,7 @@ from purser.inbound.api import (
     payment_methods,
     quotas,
     rate_limits,
+    sign_in,
     usage,
     usage_limits,
     users,
@@ -41,13 +43,15 @@ from purser.inbound.api.bodies import MOST_BODY_BYTES
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import App, Front
 from purser.inbound.api.problem import answer_error
-from purser.inbound.dashboard import pages
+from purser.inbound.dashboard import pages, people, provider, signing_in
 from purser.inbound.desk import Desk
 
 _MODULES = (
     accounts,
     leaving,
     users,
+    invitations,
+    sign_in,
     usage_limits,
     keys,
     credits,
@@ -72,6 +76,9 @@ _MODULES = (
     health,
     openapi,
     pages,
+    signing_in,
+    provider,
+    people,
 )
 ROUTES = [route for module in _MODULES for route in module.ROUTES]
 # Threads of our own: a long answer, such as a month's close, must not take those that the gateway reads with.

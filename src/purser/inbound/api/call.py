@@ -13,6 +13,7 @@ from purser.core.errors import Invalid, Unauthenticated
 from purser.flows.access import Principal
 from purser.flows.idempotency import Repeatable
 from purser.inbound.api.bodies import read_body
+from purser.inbound.api.client import address_of
 from purser.inbound.desk import Desk
 from purser.store.audit_log import Act
 
@@ -57,8 +58,18 @@ class Call(Request[Any, Any, State]):
             path=_printable(str(self.scope.get(PATH, ""))),
             request=self.request_id,
             user_agent=_printable(self.headers.get("user-agent", "")),
-            client=self.client.host if self.client else "",
+            client=self.client_address,
         )
+
+    def act_of(self, account: str, user: str) -> Act:
+        """The same for somebody who came without a key: who has signed in, or has just proved who they are."""
+        return self.act._replace(account=account, actor=user)
+
+    @property
+    def client_address(self) -> str:
+        """The network address that the request comes from; "" where it has none."""
+        forwarded = self.headers.get("x-forwarded-for", "")
+        return address_of(self.client.host if self.client else "", forwarded, self.desk.trusted_proxies)
 
     @property
     def repeatable(self) -> Repeatable | None:

@@ -45,6 +45,8 @@ NEEDS: Mapping[str, str] = {
     f"POST {_O}/{{account}}:reinstate": PEOPLE,
     f"POST {_A}/users": PEOPLE,
     f"PATCH {_A}/users/{{user}}": PEOPLE,
+    f"POST {_A}/invitations": PEOPLE,
+    f"DELETE {_A}/invitations/{{invitation}}": PEOPLE,
     f"PATCH {_A}/apiKeys/{{key}}": PEOPLE,
     f"POST {_A}/apiKeys:delete": PEOPLE,
     f"POST {_A}/users/{{user}}/apiKeys:delete": PEOPLE,

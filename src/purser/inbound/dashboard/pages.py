@@ -1,12 +1,8 @@
-"""The pages: the overview of one account, signing in and out, and the style sheet."""
+"""The pages: the overview of one account, and the style sheet."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from litestar import Response
-from litestar.datastructures import Cookie
-from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from purser.core.invoice import PREPAID_CREDITS
@@ -17,19 +13,15 @@ from purser.inbound.api import credits as credit_routes
 from purser.inbound.api import invoices as invoice_routes
 from purser.inbound.api.auth import PUBLIC
 from purser.inbound.api.call import Call
-from purser.inbound.api.routes import get, post
-from purser.inbound.dashboard.rendering import HEADERS, read_style, render_page
-from purser.inbound.dashboard.session import COOKIE, SESSION_SECONDS, Visitor, read_link, read_session, session_token
+from purser.inbound.api.routes import get
+from purser.inbound.dashboard.forms import Page, render_form, visitor_of
+from purser.inbound.dashboard.rendering import HEADERS, read_style
+from purser.inbound.dashboard.session import Visitor
+from purser.inbound.dashboard.signing_in import sign_in_page
 from purser.store import invoices, payments
 
 _SHOWN = 12
 _NANOS = 1_000_000_000
-Token = Annotated[str | None, QueryParameter(max_length=1_000)]
-
-
-def _cookie(call: Call, value: str, seconds: int) -> Cookie:
-    secure = call.headers.get("x-forwarded-proto", "") == "https"
-    return Cookie(COOKIE, value=value, path="/dashboard", max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
 
 @get("/", PUBLIC, listed=False)
@@ -45,29 +37,15 @@ def get_style() -> Response[bytes]:
     return Response(read_style(), media_type="text/css", headers=headers)
 
 
-@get("/dashboard/sign-in", PUBLIC, listed=False)
-def sign_in(request: Call, token: Token = None) -> Response[str] | Redirect:
-    """Follow a sign-in link."""
-    visitor = read_link(request.desk, token)
-    if visitor is None:
-        return render_page("signed_out.html", {"expired": token is not None}, 403)
-    cookie = _cookie(request, session_token(request.desk, visitor), SESSION_SECONDS)
-    return Redirect("/dashboard", status_code=303, cookies=[cookie], headers=HEADERS)
-
-
-@post("/dashboard/sign-out", PUBLIC, listed=False)
-def sign_out(request: Call) -> Redirect:
-    """Forget the session in this browser."""
-    return Redirect("/dashboard", status_code=303, cookies=[_cookie(request, "", 0)], headers=HEADERS)
-
-
 @get("/dashboard", PUBLIC, listed=False)
-def overview(request: Call) -> Response[str]:
+def overview(request: Call) -> Page:
     """One account at a glance: its standing, credit, spend, invoices and receipts."""
-    visitor = read_session(request.desk, request.cookies.get(COOKIE))
+    visitor = visitor_of(request)
     if visitor is None:
-        return render_page("signed_out.html", {"expired": False}, 401)
-    return render_page("overview.html", _figures(request, visitor))
+        return sign_in_page(request, 401)
+    if not visitor.account:
+        return Redirect("/dashboard/accounts", status_code=303, headers=HEADERS)
+    return render_form(request, "overview.html", _figures(request, visitor))
 
 
 def _figures(call: Call, visitor: Visitor) -> dict[str, object]:
@@ -98,4 +76,4 @@ def _cents(usd: str) -> str:
     return format_usd(int(units) * _NANOS + int(fraction))
 
 
-ROUTES = [root, get_style, sign_in, sign_out, overview]
+ROUTES = [root, get_style, overview]

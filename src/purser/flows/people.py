@@ -1,0 +1,135 @@
+"""People: the links that they sign in and sign up with, sent by mail, each good once and for a short while (X1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from purser.core import letters
+from purser.core.errors import Forbidden, TooMany
+from purser.core.ids import digest_key, make_secret
+from purser.core.message import PERSON_LINK
+from purser.core.people import lower, mailbox, read_address
+from purser.core.period import DAY, HOUR, MINUTE, SECOND
+from purser.flows import access, accounts, outbox
+from purser.flows.accounts import Opened
+from purser.store import people
+from purser.store.db import Connection, Row
+from purser.store.writers import Tx
+
+SIGN_IN, SIGN_UP = "sign-in", "sign-up"
+LINK_MINUTES = 15
+LINK_BITS = 200
+SPAN, PER_ADDRESS, PER_CLIENT = HOUR, 5, 30  # links asked for in a span, to one address and by one client's
+SIGN_UPS_PER_CLIENT = 5  # accounts a day that were asked for from one client's address
+
+
+class TooOften(TooMany):
+    """Asked for too often; `retry_after` are the seconds to wait."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUp:
+    """What following a sign-up link came to: an account just opened with so much credit, or None: there was one."""
+
+    email: str
+    opened: Opened | None
+    credit_nanos: int = 0
+
+
+def ask_to_sign_in(tx: Tx, address: object, client: str, base_url: str) -> None:
+    """Send a link to an address that is a user's; whoever asks cannot tell whether it is. Raises Invalid, TooOften."""
+    _ask(tx, read_address(address), client, base_url, "")
+
+
+def ask_to_sign_up(tx: Tx, address: object, client: str, base_url: str) -> None:
+    """Send a link that opens an account, or signs in where the address is a user's.
+
+    Raises Invalid, TooOften, and Forbidden where accounts are the operator's to open.
+    """
+    _check_open(tx)
+    _ask(tx, read_address(address), client, base_url, SIGN_UP)
+
+
+def _check_open(tx: Tx) -> None:
+    if not tx.policy.sign_up:
+        raise Forbidden("sign-up is off here: the operator of this gateway opens accounts; ask them for one")
+
+
+def _ask(tx: Tx, address: str, client: str, base_url: str, unknown: str) -> None:
+    """Every request makes a row, also where no mail is sent: so all take as long, and all count."""
+    wall = tx.world.wall()
+    _count(people.list_asked(tx.conn, wall - SPAN, email=address), PER_ADDRESS, "for this address", wall)
+    _count(people.list_asked(tx.conn, wall - SPAN, client=client), PER_CLIENT, "from here", wall)
+    purpose = SIGN_IN if people.list_memberships(tx.conn, address) else unknown
+    secret, link = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link")
+    people.insert_link(
+        tx.conn,
+        id=link,
+        purpose=purpose,
+        email=address,
+        client=client,
+        digest=digest_key(secret, access.pepper(tx.conn)),
+        created_at=wall,
+        expires_at=wall + LINK_MINUTES * MINUTE,
+    )
+    if purpose:
+        url = f"{base_url}/dashboard/link?token={secret}"
+        letter = letters.link(url, LINK_MINUTES, opens_account=purpose == SIGN_UP)
+        outbox.write_mail(tx, "", PERSON_LINK, link, address, letter, private=True)
+
+
+def _count(asked: list[int], most: int, where: str, wall: int) -> None:
+    if len(asked) >= most:
+        wait = max(1, -(-(asked[-most] + SPAN - wall) // SECOND))
+        raise TooOften(f"{most} links were asked for {where} within an hour; try again in {-(-wait // 60)} min", wait)
+
+
+def find_link(conn: Connection, secret: str | None, wall: int) -> Row | None:
+    """A link that is good still, with its `purpose` and `email`; None where it is unknown, used or expired."""
+    return people.find_link(conn, digest_key(secret or "", access.pepper(conn)), wall)
+
+
+def _use(tx: Tx, secret: str, purpose: str) -> Row | None:
+    wall = tx.world.wall()
+    row = find_link(tx.conn, secret, wall)
+    if row is None or row.purpose != purpose or not people.use_link(tx.conn, row.id, wall):
+        return None
+    people.end_links(tx.conn, row.email, wall)
+    return row
+
+
+def sign_in(tx: Tx, secret: str) -> str | None:
+    """Use up a link to sign in with; answers the address that is proved by it, None where it is good no more."""
+    row = _use(tx, secret, SIGN_IN)
+    return None if row is None else str(row.email)
+
+
+def sign_up(tx: Tx, secret: str, account: str) -> SignedUp | None:
+    """Use up a link to sign up with, and open an account of that id; None where it is good no more (A1).
+
+    However many links an address follows it opens one account, and however many addresses one mailbox has ("+"), it
+    gets the sign-up credit once. Raises Forbidden where sign-up is off by now, TooOften.
+    """
+    _check_open(tx)
+    row = _use(tx, secret, SIGN_UP)
+    if row is None:
+        return None
+    email, wall = str(row.email), tx.world.wall()
+    if people.count_used(tx.conn, wall - DAY, row.client, SIGN_UP) > SIGN_UPS_PER_CLIENT:
+        many = f"{SIGN_UPS_PER_CLIENT} accounts a day can be opened from one network address; try again tomorrow"
+        raise TooOften(many, DAY // SECOND)
+    known = people.list_memberships(tx.conn, email)  # invited meanwhile, say
+    if known or not people.insert_signup(tx.conn, people.ADDRESS, email, account, tx.now):
+        return SignedUp(email, None)
+    first = people.insert_signup(tx.conn, people.MAILBOX, mailbox(email), account, tx.now)
+    credit = tx.policy.signup_credit_nanos if first else 0
+    return SignedUp(email, accounts.open_account(tx, account, email, signup_credit_nanos=credit), credit)
+
+
+def is_persons(row: Row, email: str) -> bool:
+    """Whether a user's row is the person of this address."""
+    return not row.service_account and lower(row.email) == email

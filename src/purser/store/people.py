@@ -1,0 +1,82 @@
+"""People as rows: the users that an address is, links sent to it, who signed up, and sessions that have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from purser.core.period import DAY
+from purser.store import schema as t
+from purser.store import seals
+from purser.store.db import Connection, Row
+
+KEPT_FOR = 30 * DAY
+ADDRESS, MAILBOX = "address", "mailbox"
+
+
+def list_memberships(conn: Connection, email: str) -> list[Row]:
+    """The users that a person is, by account and id, with the account's `display_name` as `account_name`."""
+    u, a = t.users.c, t.accounts.c
+    query = sa.select(t.users, a.display_name.label("account_name")).join(t.accounts, a.id == u.account)
+    query = query.where(u.email == email, u.email != "", u.service_account == 0)
+    return list(conn.execute(query.order_by(u.account, u.id)))
+
+
+# ── links ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def insert_link(conn: Connection, **values: Any) -> None:
+    """A new link; those long past are dropped. `created_at` is wall-clock time."""
+    conn.execute(sa.delete(t.links).where(t.links.c.created_at < values["created_at"] - KEPT_FOR))
+    seals.insert(conn, t.links, values)
+
+
+def find_link(conn: Connection, digest: bytes, wall: int) -> Row | None:
+    """A link that opens something still."""
+    c = t.links.c
+    live = (c.digest == digest, c.used_at.is_(None), c.expires_at > wall, c.purpose != "")
+    return conn.execute(sa.select(t.links).where(*live)).first()
+
+
+def use_link(conn: Connection, id_: str, wall: int) -> bool:
+    """Use a link up; answers False where somebody was quicker."""
+    return seals.update(conn, t.links, t.links.c.id == id_, t.links.c.used_at.is_(None), used_at=wall) == 1
+
+
+def end_links(conn: Connection, email: str, wall: int) -> None:
+    """Use up every other link that was sent to an address."""
+    c = t.links.c
+    seals.update(conn, t.links, c.email == email, c.used_at.is_(None), c.expires_at > wall, used_at=wall)
+
+
+def list_asked(conn: Connection, since: int, *, email: str | None = None, client: str | None = None) -> list[int]:
+    """When links were asked for to an address, or from a client's, after an instant; the oldest first."""
+    c = t.links.c
+    only = [c.created_at > since]
+    only += [] if email is None else [c.email == email]
+    only += [] if client is None else [c.client == client]
+    return [int(row[0]) for row in conn.execute(sa.select(c.created_at).where(*only).order_by(c.created_at))]
+
+
+def count_used(conn: Connection, since: int, client: str, purpose: str) -> int:
+    """How many links of a purpose that a client's address asked for were used after an instant."""
+    c = t.links.c
+    used = (c.created_at > since - KEPT_FOR, c.client == client, c.purpose == purpose, c.used_at > since)
+    return int(conn.execute(sa.select(sa.func.count()).select_from(t.links).where(*used)).scalar_one())
+
+
+# ── sign-ups ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def insert_signup(conn: Connection, kind: str, name: str, account: str, at: int) -> bool:
+    """Note that an address or mailbox has signed up; answers False where it had before."""
+    return seals.insert_once(conn, t.signups, {"kind": kind, "name": name, "account": account, "at": at})
+
+
+# ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def end_session(conn: Connection, id_: str, until: int, wall: int) -> None:
+    """A session ends before its time; those whose time has come are forgotten."""
+    conn.execute(sa.delete(t.ended_sessions).where(t.ended_sessions.c.until <= wall))
+    seals.insert_once(conn, t.ended_sessions, {"id": id_, "until": until})
+
+
+def is_ended(conn: Connection, id_: str) -> bool:
+    """Whether a session has ended before its time."""
+    return conn.execute(sa.select(t.ended_sessions.c.id).where(t.ended_sessions.c.id == id_)).first() is not None
