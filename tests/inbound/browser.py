@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 from purser.inbound.courier import Courier
 from purser.outbound.mail import mail_by
-from tests.inbound.house import Answer, House
+from tests.inbound.house import Answer, Client, House
 from tests.mailserver import MailServer, mail_server
 
 
@@ -39,11 +40,19 @@ def forms_of(page: Answer) -> list[tuple[str, dict[str, str]]]:
     return found.forms
 
 
+class Door(Protocol):
+    """Where browsers come in."""
+
+    @property
+    def nobody(self) -> Client:
+        """Calls without a key."""
+
+
 @dataclass
 class Browser:
     """One visitor's browser."""
 
-    house: House
+    house: Door
     cookies: dict[str, str] = field(default_factory=dict)
     set_cookies: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)

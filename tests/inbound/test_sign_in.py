@@ -280,6 +280,17 @@ def test_nobody_enters_an_account_that_is_not_theirs(post: Post) -> None:
     assert "owner · ada" in browser.open("/dashboard").text
 
 
+def test_whoever_is_a_user_of_nothing_any_more_is_told_so(post: Post) -> None:
+    house = post.house
+    house.open("bob")
+    join(house, "bob", "adas", ADA)
+    browser = Browser(house)
+    assert "Your accounts" in sign_in(browser, post, ADA).text
+    for account, user in (("ada", "owner"), ("bob", "adas")):
+        house.operator.patch(f"/v1/accounts/{account}/users/{user}", {"email": ""})
+    assert "is a user of no account here any more" in browser.open("/dashboard").text
+
+
 def test_an_operators_link_is_for_one_account(post: Post) -> None:
     """Nobody has shown there that the address is theirs."""
     house = post.house

@@ -20,6 +20,7 @@ from purser.outbound.messages import Message, Sender, Undelivered
 
 log = logging.getLogger("purser.mail")
 _TIMEOUT_SECONDS = 20
+_LONGEST_LINE = 900  # of 998 that mail may have
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,7 +36,9 @@ def compose(message: Message, sender: str) -> EmailMessage:
         mail["Date"] = format_datetime(moment(message.written_at))
         mail["Message-ID"] = f"<{message.id}@{address.rpartition('@')[2]}>"
         mail["Auto-Submitted"] = "auto-generated"
-        mail.set_content(message.body)
+        plain = message.body.isascii() and all(len(line) <= _LONGEST_LINE for line in message.body.splitlines())
+        # Left as it is where that will do, so that a long link can be read and copied from the mail's file.
+        mail.set_content(message.body, cte="7bit" if plain else None)
         mail.as_bytes()  # what cannot be written out is found here
     except Exception as error:  # the library raises whatever it stumbles over
         raise Undelivered(f"no mail can be made of it: {error}", final=True) from error
