@@ -13,9 +13,8 @@ from purser.core.people import lower, mailbox, read_address, short_name
     [
         ("ada@example.com", "ada@example.com"),
         (" Ada.B+x@Example.COM ", "ada.b+x@example.com"),
-        ("ÄDA@example.com", "Äda@example.com"),  # only ASCII letters have one small form everywhere
         ("a@b", "a@b"),
-        (f"{'a' * 64}@{'b' * 189}", f"{'a' * 64}@{'b' * 189}"),
+        (f"{'A' * 64}@b", f"{'a' * 64}@b"),
     ],
 )
 def test_an_address(given: str, address: str) -> None:
@@ -27,11 +26,11 @@ def test_an_address(given: str, address: str) -> None:
     [
         *(None, 7, "", "ada", "@example.com", "ada@", "a@b@c", "ada@example.com,eve@example.com"),
         *("Ada <ada@example.com>", "a b@c", "ada@example.com\nBcc: x@y", "ada@exa\0mple", '"a"@b', "a;b@c"),
-        *(f"{'a' * 65}@b", f"a@{'b' * 190}"),
+        *(f"{'a' * 65}@b", "ÄDA@example.com"),
     ],
 )
 def test_no_address(given: object) -> None:
-    with pytest.raises(Invalid, match="email must be an e-mail address"):
+    with pytest.raises(Invalid, match="email must be one e-mail address"):
         read_address(given)
 
 

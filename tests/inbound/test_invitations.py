@@ -220,7 +220,7 @@ def test_the_page_of_people(post: Post, ada: Client) -> None:
     assert member.send("/dashboard/people", fields).status == 403
     assert member.send("/dashboard/people/revoke", {"form": token, "invitation": "invt_1"}).status == 403
     wrong = admin.submit(admin.open("/dashboard/people"), "/dashboard/people", email="nobody", role="user")
-    assert (wrong.status, "must be an e-mail address" in wrong.text) == (400, True)
+    assert (wrong.status, "must be one e-mail address" in wrong.text) == (400, True)
     page = admin.submit(admin.open("/dashboard/people"), "/dashboard/people", email="dan@example.com", role="user")
     page = admin.submit(page, "/dashboard/people/revoke")
     assert "REVOKED" in page.text

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from string import ascii_lowercase, ascii_uppercase
 
-from purser.core.errors import Invalid
+from purser.core.address import check_email
 
 _LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
-_PART = r"""[^\s@,;:<>()\[\]\\"]"""
-_ADDRESS = re.compile(rf"{_PART}{{1,64}}@{_PART}{{1,189}}\Z")
 _LONGEST_NAME = 40
 
 
@@ -18,10 +16,7 @@ def read_address(value: object, field: str = "email") -> str:
 
     Raises Invalid for whatever else, such as two addresses or one with a name around it.
     """
-    address = value.strip() if isinstance(value, str) else ""
-    if not _ADDRESS.match(address) or not address.isprintable():
-        raise Invalid(f"{field} must be an e-mail address, not {value!r:.60}", field=field)
-    return lower(address)
+    return lower(check_email(value.strip() if isinstance(value, str) else value, field))
 
 
 def lower(address: str) -> str:
