@@ -36,3 +36,19 @@ def test_an_alert_says_what_was_used_of_what_and_when_the_limit_is_reached() -> 
     assert "limit" not in threshold.text
     forecast = letters.alert("ada", "2026-03", Alert(FORECAST, 200 * USD, 200 * USD), 100 * USD, 200 * USD, AT)
     assert "at this pace the limit of $200.00 is reached before the month ends" in forecast.subject
+
+
+def test_a_link_says_what_it_does_for_how_long_and_that_it_can_be_left_alone() -> None:
+    letter = letters.link("https://x/dashboard/link?token=t", 15, opens_account=False)
+    assert letter.subject == "Sign in"
+    assert "signs you in; it works once, within 15 minutes:\n\nhttps://x/dashboard/link?token=t\n" in letter.text
+    assert "you can ignore this mail" in letter.text
+    letter = letters.link("https://x", 15, opens_account=True)
+    assert (letter.subject, "This link opens your account" in letter.text) == ("Open your account", True)
+
+
+def test_an_invitation_says_who_invites_to_what_until_when() -> None:
+    letter = letters.invited("ada", "admin", "Eve", "https://x/i?token=t", AT)
+    assert letter.subject == "You are invited to account ada"
+    assert "Eve invites you to account ada, as admin." in letter.text
+    assert "until 2026-03-18:\n\nhttps://x/i?token=t\n" in letter.text

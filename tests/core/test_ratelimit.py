@@ -13,6 +13,7 @@ from purser.core.ratelimit import (
     Given,
     Part,
     SlidingWindow,
+    Tokens,
     ask,
     current,
     headers,
@@ -131,6 +132,43 @@ LEFT = [
     ([], [], 60, 0, Given(0, True, 59)),
     ([90], [], 1, 30, Given(0, False, 0, wait=60 * SECOND)),
 ]
+
+
+# (needed at least, of a rate of 10 of which ten requests came a second apart, the last now: how long until then)
+LEAST = [(1, 51), (2, 52), (10, 60), (11, None)]
+
+
+@pytest.mark.parametrize("least, wait", LEAST)
+def test_who_needs_many_waits_until_as_many_are_free(least: int, wait: int | None) -> None:
+    rate = current([n * SECOND for n in range(10)], (), 9 * SECOND)
+    waits = None if wait is None else wait * SECOND
+    assert ask(rate, 10, 9 * SECOND, least) == Given(0, False, 0, wait=waits)
+
+
+def test_who_needs_many_gets_as_many_at_once() -> None:
+    assert ask(current((), (), 0), 10, 0, 7) == Given(7, False, 3), "S88: though the rate is small"
+
+
+def test_a_rate_is_shared_with_writers_that_are_open() -> None:
+    rate = current((), [Part(1, 5), Part(2, 5, 70 * SECOND)], 0)
+    assert not rate.is_shared_with(1)
+    assert rate.is_shared_with(3)
+
+
+def test_tokens_are_held_then_used_and_free_when_their_second_is_a_minute_old() -> None:
+    tokens = Tokens(share=100, usable=90, held=30)
+    assert tokens.spare == 60
+    tokens.use(7, 0)
+    tokens.use(7, 10)
+    tokens.use(7, 5)
+    tokens.use(8, 20)
+    assert (tokens.used, tokens.spare, list(tokens.seconds)) == (35, 25, [(7, 15), (8, 20)])
+    tokens.forget_old(67)
+    assert tokens.used == 35, "used late in its second, it may be less than a minute old"
+    tokens.forget_old(68)
+    assert (tokens.used, tokens.spare) == (20, 40)
+    tokens.forget_old(69)
+    assert (tokens.used, list(tokens.seconds)) == (0, [])
 
 
 @pytest.mark.parametrize("seen, parts, most, now, given", LEFT)

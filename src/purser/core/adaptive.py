@@ -90,7 +90,6 @@ def _moved(limit: Limit, now: int, start: int, most: int) -> Limit:
         return replace(limit, tokens=min(most, limit.tokens * 5 // 4), changed_at=now)
     seldom = limit.peak * 100 < limit.tokens * 33
     if seldom and since >= _LOWERED_AFTER and now - limit.known_since >= _SPAN and limit.tokens > start:
-        lower = max(start, limit.tokens * 4 // 5)
-        if limit.peak * 2 < lower:
-            return replace(limit, tokens=lower, changed_at=now)
+        # What is left is more than twice the busiest minute, as the rule wants: that is below 66 % of the limit.
+        return replace(limit, tokens=max(start, limit.tokens * 4 // 5), changed_at=now)
     return limit
