@@ -179,6 +179,17 @@ def test_a_wrong_invitation_is_refused(post: Post, ada: Client, body: Any) -> No
     assert ada.get(PATH).json["totalSize"] == 0
 
 
+def test_a_closed_account_invites_nobody_and_takes_nobody_in(post: Post, ada: Client) -> None:
+    invite(ada)
+    (link,) = post.links(EVE)
+    house = post.house
+    assert house.operator.post("/v1/accounts/ada:close").status == 200
+    assert house.operator.post(PATH, {"email": "dan@example.com"}).status == 409
+    page = take_up(Browser(house), link)
+    assert (page.status, "was closed at" in page.text) == (409, True)
+    assert users(house, "ada") == [("owner", "ada@example.com", "admin")]
+
+
 def test_so_many_invitations_a_day(post: Post, ada: Client) -> None:
     for n in range(invitations.A_DAY):
         invite(ada, f"a{n}@example.com")

@@ -36,9 +36,9 @@ def invite(tx: Tx, account: str, address: object, role: str, by: str, base_url: 
     """Invite an address to an account with a role, by mail; one sent to it before ends. Answers its id.
 
     `by` is the user who invites, "" for the operator. Raises Invalid, NotFound, Conflict where the address is a user
-    of the account, TooOften.
+    of the account or that is closed, TooOften.
     """
-    standing.lock(tx, account)
+    standing.lock_open(tx, account)
     email, wall = read_address(address), tx.world.wall()
     access.check_role(role)
     if _find_member(tx.conn, account, email) is not None:
