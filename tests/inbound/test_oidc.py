@@ -155,6 +155,15 @@ def test_an_answer_to_another_browser_is_refused(house: House) -> None:
     assert "purser_session" not in victim.cookies
 
 
+def test_an_answer_without_the_state_of_its_errand_is_not_looked_into(house: House, provider: Issuer) -> None:
+    browser = Browser(house)
+    code = parse_qs(urlsplit(visit(begin(browser))).query)["code"][0]
+    for state in ("", "another", "é"):
+        page = browser.open(f"/dashboard/oidc/callback?{urlencode({'code': code, 'state': state})}")
+        assert (page.status, "not the answer" in page.text) == (403, True)
+    assert code in provider.codes, "nobody has asked for it"
+
+
 def test_a_stolen_code_is_no_use_without_its_verifier(house: House, provider: Issuer) -> None:
     victim, attacker = Browser(house), Browser(house)
     code = parse_qs(urlsplit(visit(begin(victim))).query)["code"][0]
