@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -13,7 +15,7 @@ from purser.core.ratelimit import Given, Part
 from purser.flows import credits, payments, rates
 from purser.store import rates as rows
 from purser.store.rates import requests_of
-from purser.store.writers import Writer, close_writer
+from purser.store.writers import Tx, Writer, close_writer
 from tests.flows.books import USD, VISA, World, open_account, open_books
 
 SECOND = 1_000_000
@@ -179,3 +181,26 @@ def test_the_stores_own_clock_goes_on() -> None:
         assert wait is not None
         assert 0 < wait <= 60 * SECOND
         assert writer.run(lambda tx: rows.clock(tx.conn, tx.monotonic)) > began
+
+
+@pytest.mark.postgresql
+def test_giving_back_does_not_wait_for_whoever_asks(two: tuple[Writer, Writer, World]) -> None:
+    """Else each could wait for what the other has locked, since they lock many rates in orders of their own."""
+    first, second, _ = two
+    add_card(first)
+    ask(first)
+    ask(second)
+    locked, given = threading.Event(), threading.Event()
+
+    def asking(tx: Tx) -> bool:
+        assert not locked.is_set(), "begun anew, since the server ended what stood still"
+        rates.ask(tx, "ada")
+        locked.set()
+        return given.wait(10)
+
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(first.run, asking)
+        assert locked.wait(10)
+        second.run(lambda tx: rates.give_back(tx, [(ADA, 1)]))
+        given.set()
+        assert asked.result()

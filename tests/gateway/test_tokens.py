@@ -153,3 +153,25 @@ def test_both_ways_tell_the_same_of_the_limits(tmp_path: Path) -> None:
         assert b"x-ratelimit-remaining-tokens-generated: 40\r\n" in held.lines()
         assert b'ratelimit: "tokens-prompt";r=9500\r\n' in held.lines()
         rig.on_loop(lambda: meter.release(held))
+
+
+def test_what_was_used_is_told_of_all_models_at_once_and_behind_what_is_asked_for(tmp_path: Path) -> None:
+    with running(tmp_path, replace(POLICY, generated_tokens_per_minute=100)) as rig:
+        orders: list[tuple[str, ...]] = []
+        share = rig.queue.share
+
+        def noted(order: tuple[str, ...], work: Any, done: Any) -> None:
+            orders.append(order)
+            share(order, work, done)
+
+        rig.queue.share = noted  # type: ignore[method-assign]
+        assert say(rig, 5, 5).status == 200
+        assert say(rig, 5, 5, model="dear").status == 200
+        asked, before = list(orders), rig.writer.seq
+        assert rig.gateway.meter is not None
+        rig.run_on_loop(rig.gateway.meter.report())
+        told = orders[len(asked) :]
+        assert [order[:2] for order in told] == [("ada", "tiny"), ("ada", "dear")]
+        assert rig.writer.seq == before + 1, "in one commit"
+        tokens = [order for order in asked if order[1] != "requests"]
+        assert all(ask < tell for ask, tell in zip(sorted(tokens), sorted(told), strict=True))

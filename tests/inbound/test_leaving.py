@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from purser.core.errors import Conflict
+from purser.core.rating import rate
 from purser.flows import invoicing
-from tests.inbound.house import OPERATOR_KEY, Client, House
+from purser.store.prices import list_books
+from purser.store.usage import Event
+from tests.inbound.house import OPERATOR_KEY, PRICES, Client, House
 from tests.inbound.terminal import Terminal
 
 CLOSE, REOPEN = "/v1/accounts/ada:close", "/v1/accounts/ada:reopen"
@@ -200,3 +204,67 @@ def test_the_month_of_an_account_that_stays_is_not_billed_before_its_end(house: 
     with pytest.raises(Conflict, match="2026-03 has not ended yet"):
         house.queue.run(lambda tx: invoicing.close_account_month(tx, "ada", "2026-03"))
     assert house.invoices("ada") == []
+
+
+def test_usage_from_before_is_billed_though_it_is_told_later(house: House) -> None:
+    """H7."""
+    owing(house).post(CLOSE)
+    house.advance("2026-03-05T00:00:00Z")
+    house.desk.worker.run_due()
+    assert house.account("ada")["closedAt"] is not None
+    house.spend("ada", 2, "late", occurredAt="2026-03-01T08:00:00Z")
+    event = {"id": "new", "account": "ada", "model": "dollar", "quantities": {"input_tokens": 1}}
+    refused = house.operator.post("/v1/usage", {**event, "occurredAt": "2026-03-01T09:00:00Z"})
+    assert refused.status == 409
+    house.advance("2026-05-02T00:00:00Z")
+    assert [bill["totalUsd"] for bill in house.invoices("ada")] == ["2.00", "2.00"]
+    assert house.balance("ada")["outstandingUsd"] == "0.00"
+    assert house.audit() == []
+
+
+def count_commits(house: House) -> int:
+    """Of one look at what is due."""
+    before = house.writer.seq
+    house.desk.worker.run_due()
+    return house.writer.seq - before
+
+
+def test_whoever_only_has_to_pay_costs_no_commits_meanwhile(house: House) -> None:
+    idle = count_commits(house)
+    for n in range(3):
+        house.open(f"ada{n}", signupCreditUsd="0")
+        house.card(f"ada{n}", "pm_card_chargeCustomerFail")
+        house.spend(f"ada{n}", 3, f"e{n}")
+        assert house.operator.post(f"/v1/accounts/ada{n}:close").status == 200
+    count_commits(house)
+    assert count_commits(house) == idle
+
+
+def test_a_free_request_that_ends_after_the_final_invoice_leaves_it_as_it_is(house: House) -> None:
+    house.operator.post("/operator/v1/prices", {"models": {**PRICES, "free": {"input": "0", "output": "0"}}})
+    owing(house).post(CLOSE)
+    house.desk.worker.run_due()
+    assert len(house.invoices("ada")) == 1
+    with house.db.read() as conn:
+        book = list_books(conn)[-1]
+    used = {"input_tokens": 10}
+    event = Event(
+        account="ada",
+        source="gateway",
+        id="r1",
+        model="free",
+        user="owner",
+        key=None,
+        occurred_at=house.world.now(),
+        month="2026-03",
+        bill_month="2026-03",
+        version=book.version,
+        quantities=used,
+        parts=rate(used, book.models["free"]).parts,
+        cost_nanos=0,
+        held_nanos=0,
+    )
+    settled = threading.Event()
+    house.queue.settle(event, lambda new, error: settled.set())
+    assert settled.wait(10)
+    assert house.audit() == []

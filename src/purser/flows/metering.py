@@ -99,7 +99,9 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
         if not _same(tx, known[0], row, event):
             raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
         return False
-    standing.lock_open(tx, event.account)
+    closing_at = standing.lock(tx, event.account).closing_at
+    if closing_at is not None and occurred_at >= closing_at:
+        standing.lock_open(tx, event.account)
     post_after(tx, row)
     if judge:
         standing.rejudge(tx, event.account)

@@ -201,8 +201,9 @@ def _settle(tx: Tx, events: Sequence[Event]) -> set[str]:
 
 
 def _on_open_bill(tx: Tx, event: Event) -> Event:
-    """Where the month of a request that held nothing is closed, it goes on the open bill."""
-    if event.month >= month_of(tx.now):
+    """Where the bill of a request that held nothing is made, it goes on the open one."""
+    made = accounts.get_closed_through(tx.conn, event.account) or ""  # of an account that closes, also this month's
+    if event.month >= month_of(tx.now) and event.month > made:
         return event
     return replace(event, bill_month=bill_month(tx, event.account, event.month))
 

@@ -21,6 +21,7 @@ from purser.store.token_limits import LimitKey
 
 _WAIT_SECONDS, _LOOK_SECONDS = 0.25, 0.05  # as long as for money, a request waits for what comes back
 _SURE_SECONDS = 0.2  # so long the store's no is believed
+_ASKING, _NOTING = "ask", "note"  # in this order in every process's commits, for they lock rows of different tables
 _QUIET_SECONDS, _REPORT_SECONDS = WINDOW_SECONDS, 5
 _TOLD = {PROMPT: b"tokens-prompt", UNCACHED: b"tokens-cache-adjusted-prompt", GENERATED: b"tokens-generated"}
 
@@ -207,7 +208,8 @@ class Meter:
                 short.extend(self._take_in(own, found))
 
         work: Any = partial(token_limits.ask, account=own.account, model=own.model, needed=needed)
-        own.question = asking = asyncio.ensure_future(self._cashier.share((own.account, own.model), work, done))
+        order = own.account, own.model, _ASKING
+        own.question = asking = asyncio.ensure_future(self._cashier.share(order, work, done))
         try:
             await asyncio.shield(asking)
         finally:
@@ -285,15 +287,20 @@ class Meter:
         await self._cashier.run(lambda tx: rates.give_back(tx, rows), ended)
 
     async def report(self) -> None:
-        """Tell the store what was used since the last time; limits move by it."""
-        for own in [own for own in self._own.values() if any(own.noted)]:
-            used, own.noted = own.noted, [0] * len(METRICS)
-            try:
-                note: Any = partial(token_limits.note, account=own.account, model=own.model, used=used)
-                await self._cashier.share((own.account, own.model), note)
-            except BaseException:
-                own.noted = [before + more for before, more in zip(own.noted, used, strict=True)]
-                raise
+        """Tell the store what was used since the last time, all in a few commits; limits move by it."""
+        noted = [self._note(own) for own in self._own.values() if any(own.noted)]
+        for error in await asyncio.gather(*noted, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _note(self, own: _Own) -> None:
+        used, own.noted = own.noted, [0] * len(METRICS)
+        try:
+            note: Any = partial(token_limits.note, account=own.account, model=own.model, used=used)
+            await self._cashier.share((own.account, own.model, _NOTING), note)
+        except BaseException:
+            own.noted = [before + more for before, more in zip(own.noted, used, strict=True)]
+            raise
 
 
 _ENDED: tuple[int, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from purser.core.invoice import UNPAID
 from purser.core.journal import CASH
 from purser.core.period import NEVER, month_start
 from purser.core.standing import LIMIT_EXCEEDED, STRICTEST_FIRST
@@ -123,9 +124,10 @@ def update_account(conn: Connection, account: str, **values: Any) -> None:
 
 
 def list_closing(conn: Connection, _now: int) -> list[str]:
-    """The accounts that are closing and not closed yet, in lock order."""
-    c = t.accounts.c
-    closing = sa.select(c.id).where(c.state == sa.literal_column("'DELETING'"), c.closed_at.is_(None))
+    """The accounts that are closing and do not only wait for their final invoice to be paid, in lock order."""
+    c, i = t.accounts.c, t.invoices.c
+    unpaid = sa.exists().where(i.account == c.id, i.state.in_(UNPAID), i.amount_due > i.paid)
+    closing = sa.select(c.id).where(c.state == sa.literal_column("'DELETING'"), c.closed_at.is_(None), ~unpaid)
     return [str(row[0]) for row in conn.execute(closing.order_by(c.id))]
 
 

@@ -40,7 +40,10 @@ _WANT = Statement("UPDATE rate_windows SET wanted_at = ? WHERE account = ? AND b
 _ENOUGH = ForEach(
     (TEXT, TEXT),
     sqlite="UPDATE rate_windows SET wanted_at = NULL WHERE account = ? AND bucket = ?",
-    postgresql="UPDATE rate_windows w SET wanted_at = NULL FROM {v} WHERE w.account = v.c1 AND w.bucket = v.c2",
+    # Only whom nobody else has locked: it waits for no asker, who may wait for what this transaction has locked.
+    postgresql="UPDATE rate_windows w SET wanted_at = NULL FROM (SELECT r.account, r.bucket FROM rate_windows r, {v} "
+    "WHERE r.account = v.c1 AND r.bucket = v.c2 FOR UPDATE OF r SKIP LOCKED) free "
+    "WHERE w.account = free.account AND w.bucket = free.bucket",
 )
 _ADD = Statement(
     "INSERT INTO rate_shares (account, bucket, writer, share) VALUES (?, ?, ?, ?) "
