@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from purser.core.errors import Unavailable
 from purser.main.process import make_identity
 from purser.outbound.oidc import OidcProvider
 from purser.settings import load
+from tests.demo.program import eventually
 from tests.inbound.browser import Browser
 from tests.inbound.house import Answer, House
 from tests.inbound.issuer import CLIENT, SECRET, Issuer, issuer
@@ -221,3 +225,15 @@ def test_the_settings_name_it() -> None:
     assert make_identity(load(None, {}, serving=False)) is None
     named = {"PURSER_OIDC_ISSUER": "https://login.example.com", "PURSER_OIDC_CLIENT_ID": "purser"}
     assert isinstance(make_identity(load(None, named, serving=False)), OidcProvider)
+
+
+def test_a_provider_that_hangs_keeps_few_threads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(4) as threads:
+        provider = OidcProvider(f"http://127.0.0.1:{silent.getsockname()[1]}", "purser", None)
+        begun = [threads.submit(provider.begin, "http://x/back", "s", "n", "v", 0) for _ in range(4)]
+        assert eventually(lambda: provider._room._value == 0, 30)
+        with pytest.raises(Unavailable, match="many sign-ins are under way"):
+            provider.begin("http://x/back", "s", "n", "v", 0)
+        for _ in begun:
+            silent.accept()[0].close()
+        assert {type(each.exception()) for each in begun} == {Unavailable}

@@ -7,6 +7,8 @@ import hashlib
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,6 +21,7 @@ from purser.core.period import HOUR, MINUTE, SECOND
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _TIMEOUT_SECONDS = 10
+_AT_ONCE = 4  # calls of the provider: one that hangs must not keep every thread of the control plane
 _MOST_BYTES = 1 << 20
 _LEEWAY = MINUTE
 _CLAIMS = ("iss", "sub", "aud", "exp", "iat")
@@ -36,7 +39,7 @@ class OidcProvider:
 
     def __init__(self, issuer: str, client_id: str, client_secret: str | None) -> None:
         self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
-        self._lock = threading.Lock()
+        self._lock, self._room = threading.Lock(), threading.BoundedSemaphore(_AT_ONCE)
         self._known: tuple[int, dict[str, Any], jwt.PyJWKSet] | None = None
         self._opener = urllib.request.build_opener(_Straight())
 
@@ -66,7 +69,8 @@ class OidcProvider:
             "client_id": self._client_id,
             "code_verifier": verifier,
         }
-        answer = self._fetch(str(document["token_endpoint"]), urlencode(fields).encode())
+        with self._within_room():
+            answer = self._fetch(str(document["token_endpoint"]), urlencode(fields).encode())
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise Forbidden("the provider has not said who signed in")
@@ -116,7 +120,10 @@ class OidcProvider:
         return read_address(claims.get("email"))
 
     def _learn(self, wall: int, *, fresh: bool = False) -> tuple[dict[str, Any], jwt.PyJWKSet]:
-        with self._lock:
+        known = self._known
+        if known is not None and not fresh and known[0] > wall:
+            return known[1], known[2]
+        with self._within_room(), self._lock:
             if self._known is None or fresh or self._known[0] <= wall:
                 document = self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
                 if document.get("issuer") != self._issuer:
@@ -129,6 +136,15 @@ class OidcProvider:
                     raise Unavailable(f"the sign-in provider's keys cannot be used: {error}") from None
                 self._known = (wall + HOUR, document, keys)
             return self._known[1], self._known[2]
+
+    @contextmanager
+    def _within_room(self) -> Iterator[None]:
+        if not self._room.acquire(blocking=False):
+            raise Unavailable("many sign-ins are under way at the sign-in provider; try again in a moment")
+        try:
+            yield
+        finally:
+            self._room.release()
 
     def _check_url(self, url: object) -> None:
         own = urlsplit(self._issuer).scheme
