@@ -112,6 +112,7 @@ def at(path: Path, *, bare: bool = False, like: Path | None = None) -> str:
     A new one `like` another is a copy of it; nobody may be connected to that.
     """
     if is_sqlite():
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() and like is not None:
             shutil.copyfile(like, path)
         elif not path.exists() and not bare:
