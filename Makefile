@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt
 CODE := src tests tools bench
+TEST_PROCESSES := $(shell expr $$(nproc) + 1) # they wait a good deal, for disks and for time to pass
 
 .PHONY: help
 help: ## List the targets
@@ -50,7 +51,7 @@ demo: .venv/.run-time ## Run the gateway with a model server and a demo account,
 test: check left-out $(if $(ARGS),,coverage) ## Everything that CI checks: format, lint, types, imports, tidy, tests on both databases
 	@for database in $${DATABASE:-sqlite postgresql}; do \
 		echo "== tests on $$database"; \
-		$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder --database $$database $(ARGS) || [ $$? -eq 5 ] || exit 1; \
+		$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --database $$database $(ARGS) || [ $$? -eq 5 ] || exit 1; \
 	done
 
 .PHONY: check

@@ -11,6 +11,14 @@ from tests.simulator.faults import FAULTS
 
 pytestmark = pytest.mark.once
 SEEDS = 150
+# Those that take dozens of seeds to show; other tests catch them too.
+LATE = {
+    "changes_are_not_heard",
+    "standing_looks_at_what_is_taken",
+    "credit_lapses_under_running_requests",
+    "a_hang_up_ends_a_request_that_frees_its_id",
+}
+EACH = [pytest.param(name, marks=pytest.mark.long if name in LATE else ()) for name in sorted(FAULTS)]
 
 
 def first_violation(seeds: range) -> tuple[int, Violation] | None:
@@ -22,7 +30,7 @@ def first_violation(seeds: range) -> tuple[int, Violation] | None:
     return None
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS))
+@pytest.mark.parametrize("name", EACH)
 def test_a_planted_fault_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FAULTS[name](monkeypatch)
     found = first_violation(range(1, SEEDS))
