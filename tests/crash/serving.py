@@ -48,7 +48,7 @@ class Serving:
     def __init__(self, folder: Path, singles: int, supervised: int, fault: str | None) -> None:
         self._folder, self._data, self._stack = folder, folder / "data", ExitStack()
         self._operator_key = f"op_{secrets.token_hex(24)}"
-        self._data.mkdir()
+        self._data.mkdir(exist_ok=True)
         planted = ["tests.crash.faults", fault] if fault else ["purser.main"]
         self._command = [sys.executable, "-m", *planted, "serve"]
         self.gave_up = 0
