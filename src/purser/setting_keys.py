@@ -123,9 +123,14 @@ KEYS = (
         "prompt_tokens_per_minute", _RATE, None, f"where a model's limit of prompt tokens {_STARTS}", RATE_LIMITS, _NONE
     ),
     Key(
-        "uncached_prompt_tokens_per_minute", _RATE, None, f"of those not read from cache {_STARTS}", RATE_LIMITS, _NONE
+        "uncached_prompt_tokens_per_minute",
+        _RATE,
+        None,
+        f"where that of those not in cache {_STARTS}",
+        RATE_LIMITS,
+        _NONE,
     ),
-    Key("generated_tokens_per_minute", _RATE, None, f"of generated tokens {_STARTS}", RATE_LIMITS, _NONE),
+    Key("generated_tokens_per_minute", _RATE, None, f"where that of generated tokens {_STARTS}", RATE_LIMITS, _NONE),
     Key("spend_usd", usd("0", _MOST_USD), REQUIRED, "past spend the tier holds from; the first's is 0", TIERS),
     Key("limit_usd", usd("0", "999999999", whole_dollars=True), REQUIRED, "most a month may cost in this tier", TIERS),
     Key("name", text(200), REQUIRED, "what customers call the model", MODELS),

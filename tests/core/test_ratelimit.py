@@ -12,13 +12,13 @@ from purser.core.ratelimit import (
     SMALL,
     Given,
     Part,
-    SlidingWindow,
     Tokens,
     ask,
     current,
     headers,
     too_much_spare,
 )
+from tests.window import SlidingWindow
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.demo.fleet import model_server, program
-from tests.demo.program import READY_SECONDS, Caller, Program, command_line, descendants, eventually, free_port
+from tests.demo.program import READY_SECONDS, Caller, Program, command_line, descendants, eventually
+from tests.ports import free_port
 
 _TIERS = '\n[[tiers]]\nspend_usd = "0"\nlimit_usd = "999999999"\n'
 TTL_SECONDS, DRAIN_SECONDS = 8, 4  # short, so that one that stands still is soon closed by the others

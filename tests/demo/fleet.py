@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.demo.program import READY_SECONDS, Program, environment, eventually, free_port
+from tests.demo.program import READY_SECONDS, Program, environment, eventually
+from tests.ports import free_port
 
 _CONFIG = """\
 [[models]]

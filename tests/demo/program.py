@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from purser.core.ratelimit import Rate
 from purser.store import rates, usage
 from purser.store.db import Database
 from tests import databases
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 60
@@ -256,13 +256,6 @@ def environment(path: Path | None = None) -> dict[str, str]:
     if path is not None and not databases.is_sqlite():
         found["PURSER_DATABASE_URL"] = databases.at(path)
     return found
-
-
-def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(true: Callable[[], object], seconds: float) -> bool:

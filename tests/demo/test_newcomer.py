@@ -25,8 +25,8 @@ from tests.demo.program import (
     descendants,
     environment,
     eventually,
-    free_port,
 )
+from tests.ports import free_port
 
 UNREACHABLE = re.compile(r"Failed to establish a new connection|name resolution|Network is unreachable|ProxyError")
 CENT = Decimal("0.01")

@@ -16,7 +16,8 @@ import pytest
 from purser.store.db import Database
 from tests import databases
 from tests.demo.fleet import _CONFIG, _process
-from tests.demo.program import PATIENCE, Program, environment, eventually, free_port
+from tests.demo.program import PATIENCE, Program, environment, eventually
+from tests.ports import free_port
 
 KEY = "op_" + "k" * 40
 PROGRAM = [sys.executable, "-m", "purser.main", "serve"]

@@ -252,9 +252,3 @@ def says(*answers: bytes) -> Script:
             peer.send(answer)
 
     return script
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

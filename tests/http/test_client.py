@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -14,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purser.http.client import BrokenAnswer, Origin, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.server import Exchange
-from tests.http.rig import PATIENCE_SECONDS, Peer, Script, Upstream, echo, free_port, run, says, serving, upstream
+from tests.http.rig import PATIENCE_SECONDS, Peer, Script, Upstream, echo, run, says, serving, upstream
+from tests.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -1146,15 +1146,11 @@ def test_a_server_without_tls_is_unreachable_by_https() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a self-signed certificate for localhost in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl program")
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    both.write_bytes(key.read_bytes() + cert.read_bytes())
+    """A key, a certificate for localhost, and that of the authority which made it, in one file."""
+    authority, both = trustme.CA(), tmp_path_factory.mktemp("tls") / "both.pem"
+    both.write_bytes(
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.bytes() + authority.cert_pem.bytes()
+    )
     return both
 
 

@@ -229,3 +229,14 @@ def test_the_command_lists_who_changed_what(house: House, tmp_path: Path) -> Non
     assert ada.run("audit-log", "list", "--who", "nobody").stderr == "Nothing was changed in that time.\n"
     shared = ada.json("audit-log", "list", "--everybody")["auditLogs"]
     assert "operator/auditLogs" in str(shared)
+
+
+def test_what_falls_due_is_not_the_doing_of_whoever_moves_the_clock(house: House) -> None:
+    """Nor does it matter then which of several processes does it."""
+    house.open("ada", signupCreditUsd="0")
+    house.card("ada")
+    house.spend("ada", 3, "e1")
+    house.advance("2026-04-02T00:00:00Z")
+    assert len(house.invoices("ada")) == 1
+    moved = [entry for entry in everything(house) if entry["method"] == "POST /operator/v1/clock:advance"]
+    assert {change["resource"] for entry in moved for change in entry["changes"]} == {"settings/clock_at"}

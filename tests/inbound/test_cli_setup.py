@@ -20,6 +20,7 @@ from purser.store.db import Database
 from tests.inbound.house import OPERATOR_KEY, House
 from tests.inbound.terminal import Terminal
 from tests.modelserver.running import process, ready_port
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -128,12 +129,6 @@ def test_an_empty_id_is_a_mistake(near: Terminal) -> None:
 
 
 # ── servers that are not there, or are something else ────────────────────────────────────────────────────────────
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def read_request(connection: socket.socket) -> bytes:
     """One request with its body."""
     with connection.makefile("rb") as stream:

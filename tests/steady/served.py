@@ -37,9 +37,9 @@ from tests.demo.program import (
     children,
     environment,
     eventually,
-    free_port,
     owners_of,
 )
+from tests.ports import free_port
 
 PATIENCE = 20  # seconds; what takes longer hangs
 PRICE = '{ input = "0.20", cached_input = "0.10", output = "0.80" }'

@@ -14,7 +14,6 @@ from purser.core.lease import KEY
 from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
-from purser.core.ratelimit import SlidingWindow
 from purser.core.rating import Charge, rate
 from purser.core.usage import Inconsistent, Measured, normalise
 from purser.flows import rates as request_rates
@@ -26,6 +25,7 @@ from purser.store import headroom
 from purser.store.db import Database
 from purser.store.usage import QUARANTINED, SETTLED, Event
 from purser.store.writers import Tx, Writer
+from tests.window import SlidingWindow
 
 T = TypeVar("T")
 _QUIET = 10 * SECOND

@@ -1,4 +1,4 @@
-"""Request rates: sliding windows of a minute, and how one rate is shared out to many writers exactly (Q1).
+"""Request rates: how one rate is shared out to many writers, exactly in every minute (Q1).
 
 A rate is so many units in any 60 seconds. What is given to a writer is its share: it lets no more through in any 60
 seconds than its share, and gives back only what it has not used for 60 seconds. The shares never come to more than the
@@ -18,38 +18,6 @@ WINDOW_SECONDS = 60
 WINDOW = WINDOW_SECONDS * 1_000_000
 SMALL = 60  # a rate up to this is counted in the store, request by request
 _OF_REST, _OF_RATE = 4, 16  # a share takes at most these fractions at a time, so that others find some
-
-
-@dataclass(slots=True)
-class SlidingWindow:
-    """The instants (any monotonic clock, microseconds) of the requests let through in the last minute."""
-
-    seen: deque[int] = field(default_factory=deque)
-
-    def admit(self, now: int, most: int) -> int:
-        """Count a request at `now` if fewer than `most` came in the last minute.
-
-        Answers 0 where it is let through, else the whole seconds until the next one would be.
-        """
-        self.forget_old(now)
-        seen = self.seen
-        if len(seen) < most:
-            seen.append(now)
-            return 0
-        if not most:
-            return WINDOW_SECONDS
-        return whole_seconds(seen[len(seen) - most] + WINDOW - now)
-
-    def remaining(self, now: int, most: int) -> int:
-        """How many more requests would be let through at `now`."""
-        self.forget_old(now)
-        return max(0, most - len(self.seen))
-
-    def forget_old(self, now: int) -> None:
-        """What is a minute old counts no more."""
-        seen, old = self.seen, now - WINDOW
-        while seen and seen[0] <= old:
-            seen.popleft()
 
 
 @dataclass(slots=True)
