@@ -194,7 +194,7 @@ def test_a_purchase_whose_end_is_not_known_is_accepted_and_not_to_be_sent_again(
 def test_the_document_of_the_api_says_that_a_payment_may_go_on(house: House, path: str) -> None:
     document = house.nobody.get("/openapi.json").json
     responses = document["paths"][f"/v1/accounts/{{account}}/{path}"]["post"]["responses"]
-    assert sorted(responses) == ["200", "202", "default"]
+    assert {status for status in responses if status < "300"} == {"200", "202"}
     assert "goes on by itself" in responses["202"]["description"]
     assert (
         responses["202"]["content"]["application/json"]["schema"]

@@ -1,4 +1,4 @@
-"""Health, metrics, the OpenAPI document and the overview page."""
+"""Health, metrics and the overview page."""
 
 from __future__ import annotations
 
@@ -62,26 +62,6 @@ def test_metrics_count_and_name_nobody(house: House) -> None:
     assert "ada" not in answer.text
     for line in lines:
         assert line.startswith("# ") or re.fullmatch(r'[a-z_]+(\{[a-z]+="\w+"\})? [\d.]+', line), line
-
-
-def test_the_openapi_document(house: House) -> None:
-    document = house.nobody.get("/openapi.json").json
-    assert document["openapi"].startswith("3.1")
-    paths = document["paths"]
-    assert "/v1/accounts/{account}/credits:purchase" in paths
-    assert "/operator/v1/months/{month}:close" in paths
-    assert not [path for path in paths if "/:" in path or path.startswith(("/-", "/dashboard"))]
-    seen = set()
-    for path, item in paths.items():
-        for method, operation in item.items():
-            assert operation["operationId"] not in seen
-            seen.add(operation["operationId"])
-            assert operation["summary"], (method, path)
-            assert "default" in operation["responses"]
-            named = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
-            assert named == set(re.findall(r"\{(\w+)\}", path))
-    references = set(re.findall(r'"#/components/schemas/(\w+)"', house.nobody.get("/openapi.json").text))
-    assert references <= set(document["components"]["schemas"])
 
 
 def test_the_page_of_routes(house: House) -> None:

@@ -221,7 +221,7 @@ _LATER = ResponseSpec(
 )
 
 
-@post(_PATH + "/credits/:purchase", ADMIN, counted=False, responses={202: _LATER})
+@post(_PATH + "/credits/:purchase", ADMIN, counted=False, refuses=(402,), responses={202: _LATER})
 def purchase_credits(request: Call, account: Name, data: JSONBody[NewPurchase]) -> Response[PurchaseView]:
     """Buy credit with a payment method on file; it pays what is owed first (A7)."""
     amount = parse_usd(data.amount_usd, "amountUsd")

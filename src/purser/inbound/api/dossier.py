@@ -18,7 +18,7 @@ from purser.inbound.desk import Desk
 PARTS = "x-purser-parts"
 
 
-@get("/v1/accounts/{account:str}/:export", ADMIN)
+@get("/v1/accounts/{account:str}/:export", ADMIN, media_type="application/zip")
 def export_account(request: Call, account: Name) -> ASGIApp:
     """Export all data of an account as a zip of JSON lines: users, keys without secrets, usage, ledger, documents, log.
 

@@ -104,7 +104,7 @@ def _refuse(account: str, refused: Refused) -> None:
     raise short
 
 
-@post("/v1/holds", METERING, status=201)
+@post("/v1/holds", METERING, status=201, refuses=(402, 404, 412))
 def place_hold(request: Call, data: JSONBody[NewHold]) -> Response[HoldView]:
     """Hold an account's money for work that runs elsewhere; it goes back by itself after `ttlSeconds` (600).
 

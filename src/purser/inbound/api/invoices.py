@@ -233,7 +233,7 @@ _LATER = ResponseSpec(
 )
 
 
-@post(_PATH + "/{invoice:str}/:pay", ADMIN, counted=False, responses={202: _LATER})
+@post(_PATH + "/{invoice:str}/:pay", ADMIN, counted=False, refuses=(402,), responses={202: _LATER})
 def pay_invoice(
     request: Call, account: Name, invoice: Name, data: JSONBody[NewPayment | None] = None
 ) -> Response[InvoiceView]:

@@ -233,7 +233,7 @@ def _record_lone(tx: Tx, given: object, own: str | None) -> Metered:
     return Metered(int(new), int(not new), [])
 
 
-@post("/v1/usage", METERING)
+@post("/v1/usage", METERING, refuses=(404,))
 def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any] | None] = None) -> Response[Metered]:
     """Report usage after the fact: one event, up to 1,000 of them, or CloudEvents 1.0, singly or as a batch.
 

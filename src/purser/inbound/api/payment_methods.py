@@ -72,7 +72,7 @@ def list_methods(request: Call, account: Name) -> MethodList:
         return MethodList([view(row, default) for row in rows.list_methods(conn, account)], default)
 
 
-@post(_PATH, ADMIN, counted=False)
+@post(_PATH, ADMIN, counted=False, refuses=(402,))
 def add_method(request: Call, account: Name, data: JSONBody[NewMethod]) -> Response[MethodView]:
     """Add a payment method; it becomes the default, and what failed to be paid is charged to it at once (U6)."""
 

@@ -13,11 +13,22 @@ from litestar.handlers import HTTPRouteHandler
 from purser.flows.audit_log import acting
 from purser.inbound.api.auth import may
 
+REFUSES = "refuses"  # statuses of refusals that are a route's own, for the OpenAPI document
 Answer = Callable[..., Any]
 Made = Callable[[Answer], HTTPRouteHandler]
 
 
-def _make(method: Any, path: str, who: str, *, counted: bool, status: int, listed: bool, **options: Any) -> Made:
+def _make(
+    method: Any,
+    path: str,
+    who: str,
+    *,
+    counted: bool,
+    status: int,
+    listed: bool,
+    refuses: tuple[int, ...] = (),
+    **options: Any,
+) -> Made:
     def make(answer: Answer) -> HTTPRouteHandler:
         @wraps(answer)
         async def in_thread(**given: Any) -> Any:
@@ -30,7 +41,7 @@ def _make(method: Any, path: str, who: str, *, counted: bool, status: int, liste
             path,
             http_method=method,
             status_code=status,
-            opt=may(who, counted=counted),
+            opt={**may(who, counted=counted), REFUSES: refuses},
             include_in_schema=listed,
             **options,
         )
@@ -50,11 +61,11 @@ def post(path: str, who: str, *, counted: bool = True, status: int = 200, listed
     return _make("POST", path, who, counted=counted, status=status, listed=listed, **options)
 
 
-def patch(path: str, who: str, *, counted: bool = True) -> Made:
+def patch(path: str, who: str, *, counted: bool = True, **options: Any) -> Made:
     """A route that changes something."""
-    return _make("PATCH", path, who, counted=counted, status=200, listed=True)
+    return _make("PATCH", path, who, counted=counted, status=200, listed=True, **options)
 
 
-def delete(path: str, who: str, *, counted: bool = True) -> Made:
+def delete(path: str, who: str, *, counted: bool = True, **options: Any) -> Made:
     """A route that takes something away; it answers 200 with an empty object."""
-    return _make("DELETE", path, who, counted=counted, status=200, listed=True)
+    return _make("DELETE", path, who, counted=counted, status=200, listed=True, **options)

@@ -29,7 +29,7 @@ def _sent() -> Response[LinkSent]:
     return Response(LinkSent(people.LINK_MINUTES * 60), status_code=202, headers={"cache-control": "no-store"})
 
 
-@post("/v1/signInLinks", PUBLIC, status=202)
+@post("/v1/signInLinks", PUBLIC, status=202, refuses=(429,))
 def send_sign_in_link(request: Call, data: JSONBody[Address]) -> Response[LinkSent]:
     """Send a link to sign in with, if the address is a user's, which the answer does not tell."""
     desk, client = request.desk, network_of(request.client_address)
@@ -37,7 +37,7 @@ def send_sign_in_link(request: Call, data: JSONBody[Address]) -> Response[LinkSe
     return _sent()
 
 
-@post("/v1/signUpLinks", PUBLIC, status=202)
+@post("/v1/signUpLinks", PUBLIC, status=202, refuses=(403, 429))
 def send_sign_up_link(request: Call, data: JSONBody[Address]) -> Response[LinkSent]:
     """Send a link that opens an account, or signs in where the address is a user's; 403 where sign-up is off."""
     desk, client = request.desk, network_of(request.client_address)

@@ -1,0 +1,128 @@
+"""Forms of values in the OpenAPI document, with examples: by the names of fields, which mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+_MONEY: Json = {"$ref": "#/components/schemas/Money"}
+_INSTANT = "2026-03-01T00:00:00Z"
+
+
+def _such_as(*examples: object, **more: object) -> Json:
+    return {**more, "examples": list(examples)}
+
+
+def _instant(example: str = _INSTANT) -> Json:
+    return _such_as(example, description="An RFC 3339 time.")
+
+
+# A form that names no type is for strings alone.
+FORMS: dict[str, Json] = {
+    "account": _such_as("ada"),
+    "amountUsd": _such_as("12.50", "1.00"),
+    "billingMode": _such_as("prepaid", "postpaid", "contract"),
+    "bucket": _such_as("1h", "1d"),
+    "cause": _such_as("BLOCKED_BY_ABUSE_RULE"),
+    "displayName": _such_as("Ada"),
+    "effectiveAt": _instant("2026-06-01T00:00:00Z"),
+    "email": _such_as("ada@example.com"),
+    "end": _instant("2026-04-01T00:00:00Z"),
+    "endTime": _instant("2026-04-01T00:00:00Z"),
+    "expireTime": _instant("2027-01-01T00:00:00Z"),
+    "expiresAt": _instant("2027-01-01T00:00:00Z"),
+    "filter": _such_as('email = "ada@example.com"'),
+    "format": _such_as("hledger", "beancount", enum=["hledger", "beancount"]),
+    "groupUsageLimitTierId": _such_as("researchers"),
+    "id": _such_as("ada"),
+    "kind": _such_as("promotional", "purchased"),
+    "model": _such_as("tiny"),
+    "month": _such_as("2026-03", description="A calendar month."),
+    "n": _such_as("1", pattern="^[0-9]{1,9}$", description="The number of a line."),
+    "period": _such_as("MONTHLY"),
+    "question": _such_as("suspended"),
+    "quota": _such_as("monthly-spend-usd"),
+    "reason": _such_as("fraud"),
+    "role": _such_as("user", "admin"),
+    "signupCreditUsd": _such_as("1.00"),
+    "start": _instant(),
+    "startTime": _instant(),
+    "thresholdUsd": _such_as("500.00"),
+    "timezone": _such_as("Europe/Berlin"),
+    "to": _instant("2026-03-02T00:00:00Z"),
+    "token": _such_as("pm_card_visa"),
+    "url": _such_as("https://example.com/hooks"),
+    "userId": _such_as("bot"),
+    "value": _such_as("200"),
+    # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
+    "ChangedSettings.monthlySpendThresholds": {"type": ["array", "null"], "items": _MONEY},
+    "SettingsView.monthlySpendThresholds": {"type": "array", "items": _MONEY},
+    "NewPrices.models": _such_as(
+        {"tiny": {"input": "0.20", "output": "0.80"}},
+        type="object",
+        description="The prices of each model in dollars per million, as decimal strings.",
+    ),
+    "NewHold.quantities": _such_as({"input_tokens": 120, "output_tokens": 40}, type=["object", "null"]),
+    "Used.quantities": _such_as({"input_tokens": 120, "output_tokens": 40}, type=["object", "null"]),
+}
+
+_WORD: Json = {"type": "string", "minLength": 1, "maxLength": 200}
+_QUANTITIES: Json = {
+    "type": "object",
+    "description": "How much was used of each unit; input_tokens counts the cached ones, too.",
+    "additionalProperties": {"type": "integer", "minimum": 0},
+    "examples": [{"input_tokens": 120, "output_tokens": 40}],
+}
+_USED: Json = {
+    "account": {**_WORD, "examples": ["ada"]},
+    "model": {**_WORD, "examples": ["tiny"]},
+    "occurredAt": {"type": ["string", "null"], "description": "An RFC 3339 time; now if not given."},
+    "quantities": _QUANTITIES,
+    "user": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
+    "batch": {"type": "boolean", "description": "Whether it is at the batch price."},
+}
+# Schemas that no type of the program has.
+WRITTEN: dict[str, Json] = {
+    "Money": {
+        "type": "object",
+        "description": "An amount: whole dollars, and nano-dollars of the same sign.",
+        "properties": {
+            "currencyCode": {"type": "string", "enum": ["USD"]},
+            "units": {"type": "string", "pattern": "^-?[0-9]{1,12}$", "examples": ["12"]},
+            "nanos": {"type": "integer", "minimum": -999_999_999, "maximum": 999_999_999},
+        },
+    },
+    "UsageEvent": {
+        "type": "object",
+        "description": "Usage after the fact. An event is billed once for ever by its account and id.",
+        "required": ["id", "account", "model", "quantities"],
+        "properties": {"id": {**_WORD, "examples": ["e1"]}, **_USED},
+        "additionalProperties": False,
+    },
+    "CloudEvent": {
+        "type": "object",
+        "description": "The same as a CloudEvent 1.0; the account is `data.account`, or the `subject`.",
+        "required": ["specversion", "id", "source", "type", "data"],
+        "properties": {
+            "specversion": {"type": "string", "enum": ["1.0"]},
+            "id": {**_WORD, "examples": ["e1"]},
+            "source": {**_WORD, "examples": ["/engines/1"]},
+            "type": {**_WORD, "examples": ["com.example.usage"]},
+            "subject": _WORD,
+            "time": {"type": "string", "description": "When it occurred, RFC 3339."},
+            "data": {
+                "type": "object",
+                "required": ["model", "quantities"],
+                "properties": _USED,
+                "additionalProperties": False,
+            },
+        },
+    },
+}
+_EVENT: Json = {"oneOf": [{"$ref": "#/components/schemas/UsageEvent"}, {"$ref": "#/components/schemas/CloudEvent"}]}
+# Bodies that no type of the program has, by the operation.
+TOLD: dict[str, Json] = {
+    "V1UsageReportUsage": {
+        "oneOf": [*_EVENT["oneOf"], {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": 1_000}]
+    },
+}
