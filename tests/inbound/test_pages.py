@@ -65,7 +65,7 @@ def test_metrics_count_and_name_nobody(house: House) -> None:
 
 
 def test_the_page_of_routes(house: House) -> None:
-    answer = house.nobody.get("/docs")
+    answer = house.nobody.get("/docs/plain")
     check_page(answer)
     assert "/v1/accounts/{account}/invoices:preview" in answer.text
 

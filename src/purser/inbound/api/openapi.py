@@ -12,12 +12,14 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from purser import __version__
+from purser.core.errors import NotFound
 from purser.inbound.api.auth import ACCESS, OPERATOR, PUBLIC, UNCOUNTED
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import NOWHERE
 from purser.inbound.api.openapi_document import METHODS, Told, finish
 from purser.inbound.api.routes import REFUSES, get
-from purser.inbound.dashboard.rendering import render_page
+from purser.inbound.api.wire import Name
+from purser.inbound.dashboard.rendering import SCRIPTED, read_static, render_page
 
 # The framework serves its own form of the document under a path that the front answers with 404.
 CONFIG = OpenAPIConfig(
@@ -29,6 +31,12 @@ CONFIG = OpenAPIConfig(
     use_handler_docstrings=True,
     render_plugins=[JsonRenderPlugin()],
 )
+_PARTS = {
+    "explorer.css": "text/css",
+    "explorer.js": "text/javascript",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
 
 
 def build(app: Litestar) -> dict[str, Any]:
@@ -62,8 +70,24 @@ def get_openapi(request: Call) -> dict[str, Any]:
 
 
 @get("/docs", PUBLIC, listed=False)
-def get_docs(request: Call) -> Response[str]:
-    """Every operation on one page."""
+def get_docs() -> Response[str]:
+    """Every operation, to read and to try out: a vendored UI on the document."""
+    return render_page("explorer.html", {}, policy=SCRIPTED)
+
+
+@get("/docs/static/{name:str}", PUBLIC, listed=False)
+def get_part(name: Name) -> Response[bytes]:
+    """A script or style sheet of that page."""
+    kind = _PARTS.get(name)
+    if kind is None:
+        raise NotFound("there is no such file", field="name")
+    headers = {"cache-control": "max-age=300", "x-content-type-options": "nosniff"}
+    return Response(read_static(name), media_type=kind, headers=headers)
+
+
+@get("/docs/plain", PUBLIC, listed=False)
+def get_plain_docs(request: Call) -> Response[str]:
+    """Every operation on one page without scripts."""
     operations = [
         {"method": method.upper(), "path": path, "summary": operation["summary"], "text": operation["description"]}
         for path, item in build(request.app)["paths"].items()
@@ -73,4 +97,4 @@ def get_docs(request: Call) -> Response[str]:
     return render_page("docs.html", {"operations": operations})
 
 
-ROUTES = [get_openapi, get_docs]
+ROUTES = [get_openapi, get_docs, get_part, get_plain_docs]

@@ -100,7 +100,7 @@ class Told:
 
 
 def finish(document: Json, routes: Mapping[tuple[str, str], Told]) -> Json:
-    """The framework's document made ours, in place; `routes` are by the router's path and the method in small letters."""
+    """The framework's document made ours, in place; `routes` are by the router's path and the small method."""
     paths, tags = {}, {}
     for path, item in document.get("paths", {}).items():
         for method in METHODS:

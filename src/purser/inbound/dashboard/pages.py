@@ -15,7 +15,7 @@ from purser.inbound.api.auth import PUBLIC
 from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
 from purser.inbound.dashboard.forms import Page, render_form, visitor_of
-from purser.inbound.dashboard.rendering import HEADERS, read_style
+from purser.inbound.dashboard.rendering import HEADERS, read_static
 from purser.inbound.dashboard.session import Visitor
 from purser.inbound.dashboard.signing_in import sign_in_page
 from purser.store import invoices, payments
@@ -34,7 +34,7 @@ def root() -> Redirect:
 def get_style() -> Response[bytes]:
     """The style sheet."""
     headers = {"cache-control": "max-age=300", "x-content-type-options": "nosniff"}
-    return Response(read_style(), media_type="text/css", headers=headers)
+    return Response(read_static("style.css"), media_type="text/css", headers=headers)
 
 
 @get("/dashboard", PUBLIC, listed=False)
