@@ -283,7 +283,7 @@ def _key_names(conn: Connection, account: str) -> dict[str, str]:
 _DIMENSIONS = ("HOUR", "DAY", MODEL, USER, API_KEY)
 
 
-@post(_PATH + "/usageCosts/:query", MEMBER)
+@post(_PATH + "/usageCosts/:query", MEMBER, changes_nothing=True)
 def query_usage_costs(request: Call, account: Name, data: JSONBody[CostQuery]) -> CostReport:
     """Ask what usage cost, by up to two of HOUR or DAY, MODEL, USER and API_KEY.
 

@@ -220,7 +220,7 @@ def advance_clock(request: Call, data: JSONBody[NewTime]) -> Response[ClockView]
     return converge(request, "clock", advance)
 
 
-@post(_PATH + "/audit", OPERATOR)
+@post(_PATH + "/audit", OPERATOR, changes_nothing=True)
 def run_audit(request: Call) -> AuditView:
     """Check every invariant over the whole database, in one snapshot."""
     with request.desk.read() as conn:

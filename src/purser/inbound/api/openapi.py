@@ -17,7 +17,7 @@ from purser.inbound.api.auth import ACCESS, OPERATOR, PUBLIC, UNCOUNTED
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import NOWHERE
 from purser.inbound.api.openapi_document import METHODS, Told, finish
-from purser.inbound.api.routes import REFUSES, get
+from purser.inbound.api.routes import CHANGES_NOTHING, REFUSES, get
 from purser.inbound.api.wire import Name
 from purser.inbound.dashboard.rendering import SCRIPTED, read_static, render_page
 
@@ -49,18 +49,20 @@ def build(app: Litestar) -> dict[str, Any]:
 
 def _routes(app: Litestar) -> dict[tuple[str, str], Told]:
     return {
-        (route.path_format, method.lower()): _told(answer)
+        (route.path_format, method.lower()): _told(answer, method)
         for route in app.routes
         for method, (answer, _) in getattr(route, "route_handler_map", {}).items()
     }
 
 
-def _told(answer: HTTPRouteHandler) -> Told:
+def _told(answer: HTTPRouteHandler, method: str) -> Told:
     module = sys.modules[answer.fn.__module__]
     noun = module.__name__.rpartition(".")[2].replace("_", " ")
     about = (module.__doc__ or "").split("\n", 1)[0]
     opt = answer.opt
-    return Told(str(opt.get(ACCESS, OPERATOR)), not opt.get(UNCOUNTED), tuple(opt.get(REFUSES, ())), noun, about)
+    who = str(opt.get(ACCESS, OPERATOR))
+    repeatable = method != "GET" and who != PUBLIC and not opt.get(CHANGES_NOTHING)
+    return Told(who, not opt.get(UNCOUNTED), repeatable, tuple(opt.get(REFUSES, ())), noun, about)
 
 
 @get("/openapi.json", PUBLIC, listed=False)

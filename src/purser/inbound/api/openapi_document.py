@@ -90,10 +90,12 @@ _REPEATABLE = {
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a route says of itself: who may call it, whether that is counted, refusals of its own, and its module."""
+    """What a route says of itself: who may call it, whether that is counted, whether it may be sent twice, refusals of
+    its own, and its module."""
 
     who: str
     counted: bool
+    repeatable: bool
     refuses: tuple[int, ...]
     tag: str
     about: str
@@ -138,7 +140,7 @@ def _finish_operation(operation: Json, path: str, method: str, told: Told) -> No
     parameters = operation.get("parameters", [])
     for parameter in parameters:
         _finish_parameter(parameter)
-    if method != "get" and told.who != PUBLIC:
+    if told.repeatable:
         operation["parameters"] = [*parameters, _REPEATABLE]
     if "requestBody" in operation:
         _finish_body(operation["requestBody"], operation["operationId"])
@@ -157,17 +159,17 @@ def _statuses(path: str, method: str, told: Told, operation: Json) -> Iterator[i
     """The refusals that an operation may answer."""
     yield from told.refuses
     yield 503
-    writes, keyed = method != "get", told.who != PUBLIC
+    writes = method != "get"
     if "{" in path or writes or operation.get("parameters"):
         yield 400
     if "requestBody" in operation:
         yield from (413, 415)
-    if not keyed:
+    if told.who == PUBLIC:
         return
     yield 401
     if "{" in path:
         yield 404
-    if writes:
+    if told.repeatable:
         yield 409
     if writes or told.who not in (ANYONE, MEMBER):
         yield 403

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 Json = dict[str, Any]
-_MONEY: Json = {"$ref": "#/components/schemas/Money"}
 _INSTANT = "2026-03-01T00:00:00Z"
 
 
@@ -55,13 +54,19 @@ FORMS: dict[str, Json] = {
     "userId": _such_as("bot"),
     "value": _such_as("200"),
     # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
-    "ChangedSettings.monthlySpendThresholds": {"type": ["array", "null"], "items": _MONEY},
-    "SettingsView.monthlySpendThresholds": {"type": "array", "items": _MONEY},
+    "ChangedSettings.monthlySpendThresholds": {
+        "type": ["array", "null"],
+        "items": {"$ref": "#/components/schemas/MoneyFields"},
+    },
+    "SettingsView.monthlySpendThresholds": {"type": "array", "items": {"$ref": "#/components/schemas/Money"}},
     "NewPrices.models": _such_as(
         {"tiny": {"input": "0.20", "output": "0.80"}},
         type="object",
         description="The prices of each model in dollars per million, as decimal strings.",
     ),
+    "MoneyFields.currencyCode": {"type": "string", "enum": ["USD"]},
+    "MoneyFields.nanos": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "MoneyFields.units": _such_as("250", type=["string", "integer"], pattern="^[0-9]+$", minimum=0),
     "NewHold.quantities": _such_as({"input_tokens": 120, "output_tokens": 40}, type=["object", "null"]),
     "Used.quantities": _such_as({"input_tokens": 120, "output_tokens": 40}, type=["object", "null"]),
 }
@@ -83,15 +88,6 @@ _USED: Json = {
 }
 # Schemas that no type of the program has.
 WRITTEN: dict[str, Json] = {
-    "Money": {
-        "type": "object",
-        "description": "An amount: whole dollars, and nano-dollars of the same sign.",
-        "properties": {
-            "currencyCode": {"type": "string", "enum": ["USD"]},
-            "units": {"type": "string", "pattern": "^-?[0-9]{1,12}$", "examples": ["12"]},
-            "nanos": {"type": "integer", "minimum": -999_999_999, "maximum": 999_999_999},
-        },
-    },
     "UsageEvent": {
         "type": "object",
         "description": "Usage after the fact. An event is billed once for ever by its account and id.",

@@ -13,7 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 from purser.flows.audit_log import acting
 from purser.inbound.api.auth import may
 
-REFUSES = "refuses"  # statuses of refusals that are a route's own, for the OpenAPI document
+# For the OpenAPI document: statuses of refusals that are a route's own, and whether it looks at no Idempotency-Key.
+REFUSES, CHANGES_NOTHING = "refuses", "changes_nothing"
 Answer = Callable[..., Any]
 Made = Callable[[Answer], HTTPRouteHandler]
 
@@ -27,6 +28,7 @@ def _make(
     status: int,
     listed: bool,
     refuses: tuple[int, ...] = (),
+    changes_nothing: bool = False,
     **options: Any,
 ) -> Made:
     def make(answer: Answer) -> HTTPRouteHandler:
@@ -41,7 +43,7 @@ def _make(
             path,
             http_method=method,
             status_code=status,
-            opt={**may(who, counted=counted), REFUSES: refuses},
+            opt={**may(who, counted=counted), REFUSES: refuses, CHANGES_NOTHING: changes_nothing},
             include_in_schema=listed,
             **options,
         )
