@@ -320,6 +320,22 @@ def test_paths_and_methods_that_are_none(lived_in: House) -> None:
     check_problem(lived_in.operator.call("PUT", f"{A}/credits:purchase", {}), 405)
 
 
+@pytest.mark.parametrize(
+    "path, allowed",
+    [
+        (f"{A}/apiKeys", "GET, OPTIONS, POST"),
+        (f"{A}/webhookEndpoints/x", "DELETE, GET, OPTIONS"),
+        (f"{A}/groupUsageLimitTiers/x", "DELETE, GET, OPTIONS, PATCH"),
+        (f"{A}/credits:purchase", "OPTIONS, POST"),
+        ("/openapi.json", "GET, OPTIONS"),
+    ],
+)
+def test_options_tell_every_method_of_a_path_to_anybody(house: House, path: str, allowed: str) -> None:
+    answer = house.nobody.call("OPTIONS", path)
+    assert (answer.status, answer.headers["allow"], answer.raw) == (204, allowed, b"")
+    assert sorted(house.nobody.call("PUT", path).headers["allow"].split(", ")) == allowed.split(", ")
+
+
 def test_an_unexpected_failure_tells_only_its_request_id(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("a secret of the inside")

@@ -43,6 +43,7 @@ from purser.inbound.api.bodies import MOST_BODY_BYTES
 from purser.inbound.api.call import Call
 from purser.inbound.api.front import App, Front
 from purser.inbound.api.problem import answer_error
+from purser.inbound.api.routes import tell_methods
 from purser.inbound.dashboard import pages, people, provider, signing_in
 from purser.inbound.desk import Desk
 
@@ -93,7 +94,7 @@ def create_app(desk: Desk) -> App:
 def create_routes(state: State) -> Litestar:
     """Every route, for the `desk` of a state."""
     return Litestar(
-        route_handlers=ROUTES,
+        route_handlers=[*tell_methods(ROUTES), *ROUTES],
         request_class=Call,
         guards=[guard],
         exception_handlers={Exception: answer_error},

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from litestar import route
+from litestar import Response, route
 from litestar.concurrency import sync_to_thread
 from litestar.handlers import HTTPRouteHandler
 
 from purser.flows.audit_log import acting
-from purser.inbound.api.auth import may
+from purser.inbound.api.auth import PUBLIC, may
 
 # For the OpenAPI document: statuses of refusals that are a route's own, and whether it looks at no Idempotency-Key.
 REFUSES, CHANGES_NOTHING = "refuses", "changes_nothing"
@@ -51,6 +51,28 @@ def _make(
         return made
 
     return make
+
+
+def tell_methods(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """For each path of some routes an answer to OPTIONS that allows them all; to be added before them.
+
+    The framework's own would allow only the methods of the route that comes first.
+    """
+    methods: dict[str, set[str]] = {}
+    for each in routes:
+        for path in each.paths:
+            methods.setdefault(path, {"OPTIONS"}).update(each.http_methods)
+    return [_tell(path, ", ".join(sorted(allowed))) for path, allowed in methods.items()]
+
+
+def _tell(path: str, allowed: str) -> HTTPRouteHandler:
+    async def answer() -> Response[None]:
+        return Response(None, status_code=204, headers={"allow": allowed})
+
+    made: HTTPRouteHandler = route(
+        path, http_method="OPTIONS", status_code=204, opt=may(PUBLIC), include_in_schema=False
+    )(answer)
+    return made
 
 
 def get(path: str, who: str, *, counted: bool = True, listed: bool = True, **options: Any) -> Made:
