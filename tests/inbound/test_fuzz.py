@@ -185,7 +185,7 @@ def plausible(document: Json, names: dict[str, str]) -> Json:
 def narrow(value: Any) -> None:
     """Whatever has examples is one of them, or null where it may be."""
     if isinstance(value, dict):
-        if "examples" in value and "enum" not in value:
+        if "examples" in value:
             value["enum"] = value["examples"] + ([None] if "null" in value.get("type", ()) else [])
         for inner in value.values():
             narrow(inner)
@@ -265,4 +265,4 @@ def test_every_answer_is_as_the_document_says(fuzz: Fuzz) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("start", range(2, 6))
 def test_many_more_answers_are_as_the_document_says(fuzz: Fuzz, start: int) -> None:
-    check(fuzz, each=40, start=start)
+    check(fuzz, each=12, start=start)

@@ -72,6 +72,7 @@ def test_every_operation_is_named_told_and_tagged(document: Json) -> None:
     assert len(ids) == len(set(ids))
     tags = {tag["name"]: tag["description"] for tag in document["tags"]}
     assert all(tags.values())
+    assert not [text for text in tags.values() if re.search(r"\((?:[A-Z]\d+|transition)", text)]
     for method, path, operation in operations(document):
         assert operation["summary"], (method, path)
         assert not re.search(r"\([A-Z]\d+", operation["description"]), (method, path)

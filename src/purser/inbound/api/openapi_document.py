@@ -19,7 +19,9 @@ from purser.inbound.api.wire import Body, Compatible
 Json = dict[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
 _JSON = "application/json"
-_RULES = re.compile(r" \([A-Z]\d+(?:[,–] ?[A-Z]\d+)*\)")  # the house's own numbers, which mean nothing to callers
+_RULES = re.compile(
+    r" \((?:[A-Z]\d+(?:[,–] ?[A-Z]\d+)*|transition \d+)\)"
+)  # the house's own numbers, which mean nothing to callers
 _WHO = {
     PUBLIC: "Needs no key.",
     ANYONE: "Any valid key.",
@@ -219,7 +221,10 @@ def _form_of(owner: str, field: str, schema: Json, *, sent: bool = True) -> Json
     form = FORMS.get(f"{owner}.{field}", FORMS.get(field) if sent else None)
     if form is None or ("type" not in form and "string" not in _types(schema)):
         return schema
-    return {**schema, **form}
+    found = {**schema, **form}
+    if "enum" in found and "null" in _types(found):
+        found["enum"] = [*found["enum"], None]
+    return found
 
 
 def _types(schema: Json) -> list[str]:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from purser.core.answers import QUESTIONS
+from purser.core.budget import PERIODS
+from purser.core.limits import CONTRACT, POSTPAID, PREPAID
+from purser.core.plain_text import FORMATS
+from purser.inbound.api.permissions import OPERATORS, ROLES
+
 Json = dict[str, Any]
 _INSTANT = "2026-03-01T00:00:00Z"
 
 
 def _such_as(*examples: object, **more: object) -> Json:
     return {**more, "examples": list(examples)}
+
+
+def _one_of(*values: str) -> Json:
+    return {"enum": list(values), "examples": list(values)}
 
 
 def _instant(example: str = _INSTANT) -> Json:
@@ -20,9 +30,9 @@ def _instant(example: str = _INSTANT) -> Json:
 FORMS: dict[str, Json] = {
     "account": _such_as("ada"),
     "amountUsd": _such_as("12.50", "1.00"),
-    "billingMode": _such_as("prepaid", "postpaid", "contract"),
-    "bucket": _such_as("1h", "1d"),
-    "cause": _such_as("BLOCKED_BY_ABUSE_RULE"),
+    "billingMode": _one_of(PREPAID, POSTPAID, CONTRACT),
+    "bucket": _one_of("1m", "1h", "1d"),
+    "cause": _one_of("BLOCKED_BY_ABUSE_RULE"),
     "displayName": _such_as("Ada"),
     "effectiveAt": _instant("2026-06-01T00:00:00Z"),
     "email": _such_as("ada@example.com"),
@@ -31,18 +41,19 @@ FORMS: dict[str, Json] = {
     "expireTime": _instant("2027-01-01T00:00:00Z"),
     "expiresAt": _instant("2027-01-01T00:00:00Z"),
     "filter": _such_as('email = "ada@example.com"'),
-    "format": _such_as("hledger", "beancount", enum=["hledger", "beancount"]),
+    "format": _one_of(*FORMATS),
     "groupUsageLimitTierId": _such_as("researchers"),
     "id": _such_as("ada"),
-    "kind": _such_as("promotional", "purchased"),
+    "kind": _one_of("promotional", "purchased"),
     "model": _such_as("tiny"),
     "month": _such_as("2026-03", description="A calendar month."),
     "n": _such_as("1", pattern="^[0-9]{1,9}$", description="The number of a line."),
-    "period": _such_as("MONTHLY"),
-    "question": _such_as("suspended"),
+    "orderBy": _one_of("createTime", "createTime asc", "createTime desc", "id", "id asc", "id desc"),
+    "period": _one_of(*PERIODS),
+    "question": _one_of(*QUESTIONS),
     "quota": _such_as("monthly-spend-usd"),
     "reason": _such_as("fraud"),
-    "role": _such_as("user", "admin"),
+    "role": _one_of(*ROLES),
     "signupCreditUsd": _such_as("1.00"),
     "start": _instant(),
     "startTime": _instant(),
@@ -54,6 +65,8 @@ FORMS: dict[str, Json] = {
     "userId": _such_as("bot"),
     "value": _such_as("200"),
     # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
+    "ChangedOperator.role": {"type": "string", **_one_of(*OPERATORS)},
+    "NewOperator.role": {"type": "string", **_one_of(*OPERATORS)},
     "ChangedSettings.monthlySpendThresholds": {
         "type": ["array", "null"],
         "items": {"$ref": "#/components/schemas/MoneyFields"},
