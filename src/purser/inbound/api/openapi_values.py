@@ -7,6 +7,7 @@ from typing import Any
 from purser.core.answers import QUESTIONS
 from purser.core.budget import PERIODS
 from purser.core.limits import CONTRACT, POSTPAID, PREPAID
+from purser.core.message import TOPICS
 from purser.core.plain_text import FORMATS
 from purser.inbound.api.permissions import OPERATORS, ROLES
 
@@ -61,10 +62,13 @@ FORMS: dict[str, Json] = {
     "timezone": _such_as("Europe/Berlin"),
     "to": _instant("2026-03-02T00:00:00Z"),
     "token": _such_as("pm_card_visa"),
+    "usageType": _one_of("SERVERLESS"),
     "url": _such_as("https://example.com/hooks"),
     "userId": _such_as("bot"),
     "value": _such_as("200"),
     # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
+    "NewEndpoint.eventTypes": {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}},
+    "CostQuery.scope": {"type": "string", **_one_of("SELF", "ACCOUNT")},
     "ChangedOperator.role": {"type": "string", **_one_of(*OPERATORS)},
     "NewOperator.role": {"type": "string", **_one_of(*OPERATORS)},
     "ChangedSettings.monthlySpendThresholds": {
