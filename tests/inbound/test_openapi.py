@@ -166,6 +166,13 @@ def test_a_field_that_is_not_told_is_refused_where_the_document_says_so(house: H
     assert refusing > 20
 
 
+@pytest.mark.parametrize("body, status", [([{"id": "e1"}], 200), ([1], 200), ([], 400), ({"id": "e1"}, 400), (1, 400)])
+def test_a_list_of_usage_may_hold_what_is_no_event(house: House, document: Json, body: Any, status: int) -> None:
+    told = document["paths"]["/v1/usage"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert jsonschema_rs.is_valid({**told, "components": document["components"]}, body) == (status == 200)
+    assert house.operator.post("/v1/usage", body).status == status
+
+
 def test_what_is_no_json_is_told_as_it_is(document: Json) -> None:
     told = {
         path: list(operation["responses"]["200"]["content"])

@@ -132,10 +132,14 @@ WRITTEN: dict[str, Json] = {
         },
     },
 }
-_EVENT: Json = {"oneOf": [{"$ref": "#/components/schemas/UsageEvent"}, {"$ref": "#/components/schemas/CloudEvent"}]}
+_EVENTS: list[Json] = [{"$ref": "#/components/schemas/UsageEvent"}, {"$ref": "#/components/schemas/CloudEvent"}]
+_WHATEVER: Json = {"description": "What is no event does not refuse the list: it is in `rejected`, with what is wrong."}
 # Bodies that no type of the program has, by the operation.
 TOLD: dict[str, Json] = {
     "V1UsageReportUsage": {
-        "oneOf": [*_EVENT["oneOf"], {"type": "array", "items": _EVENT, "minItems": 1, "maxItems": 1_000}]
+        "oneOf": [
+            *_EVENTS,
+            {"type": "array", "items": {"anyOf": [*_EVENTS, _WHATEVER]}, "minItems": 1, "maxItems": 1_000},
+        ]
     },
 }
