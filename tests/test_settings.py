@@ -424,7 +424,7 @@ def test_a_mistake_outside_the_file_is_told_with_the_name_of_its_source(
 
 
 def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
-    ours = "PURSER_WORKER PURSER_LISTEN_FD PURSER_CONFIG PURSER_ACCOUNT PURSER_API_KEY PURSER_PROFILE PURSER_URL"
+    ours = "PURSER_CONFIG PURSER_ACCOUNT PURSER_API_KEY PURSER_PROFILE PURSER_URL"
     injected = "PURSER_SERVICE_HOST PURSER_SERVICE_PORT PURSER_PORT_8080_TCP PURSER_PORT_8080_TCP_ADDR"
     others = dict.fromkeys(f"{ours} {injected}".split(), "x")
     assert settings(tmp_path, "", others).port == 8080

@@ -33,7 +33,6 @@ CONFIG_VARIABLE = "PURSER_CONFIG"
 _FILE = "purser.toml"
 _INSTANTS = {"clock_start": "clock_start_at", "prepaid_from": "prepaid_from_at"}
 _TABLES = (RATE_LIMITS, TIERS, MODELS)
-_OTHER_VARIABLES = (CONFIG_VARIABLE, "PURSER_LISTEN_FD", "PURSER_WORKER")  # the last two are the supervisor's
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,7 @@ class _Reading:
                 self.mistakes.append((0, f"{variable} is set but empty: give it a value, or unset it"))
             elif key is not None:
                 self._read(key, text, variable, values)
-            elif variable.startswith("PURSER_") and variable not in _OTHER_VARIABLES:
+            elif variable.startswith("PURSER_") and variable != CONFIG_VARIABLE:
                 close = nearest(variable, list(known), 0.9)
                 if close:
                     self.mistakes.append((0, f"{variable} is not known; did you mean {close}?"))

@@ -185,7 +185,8 @@ class Program:
 
     def workers(self) -> list[int]:
         """The processes that serve: this one, or its workers."""
-        found = [pid for pid in children(self.process.pid) if b"serve" in command_line(pid)]
+        ours = command_line(self.process.pid)
+        found = [pid for pid in children(self.process.pid) if command_line(pid) == ours]
         return found or [self.process.pid]
 
     def caller_per_worker(self, key: str) -> dict[int, Caller]:

@@ -70,17 +70,12 @@ def run_server(config: Path | None, overrides: dict[str, Any], *, take_older: bo
 
     set_up_log()
     with told_when_unusable(settings.database_url):
-        return _run_server(settings, config, overrides, take_older)
+        return _run_server(settings, take_older)
 
 
-def _run_server(settings: Settings, config: Path | None, overrides: dict[str, Any], take_older: bool) -> int:
-    from purser.main import supervisor
-    from purser.main.process import accept_loss, check_database, listen, serve_until_stopped
+def _run_server(settings: Settings, take_older: bool) -> int:
+    from purser.main.process import accept_loss, check_database, listen
 
-    if supervisor.LISTEN_FD in os.environ:
-        supervisor.stop_with_parent()
-        serve_until_stopped(settings, supervisor.inherited_listener())
-        return 0
     if take_older:
         accept_loss(settings)
     check_database(settings)
@@ -90,29 +85,23 @@ def _run_server(settings: Settings, config: Path | None, overrides: dict[str, An
         print(f"purser: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
         return 1
     ready = f"purser serves on http://{settings.host}:{listener.getsockname()[1]} (Ctrl-C ends it)"
-    return serve_settings(settings, listener, config, overrides, lambda: print(ready, file=sys.stderr, flush=True))
+    return serve_settings(settings, listener, lambda: print(ready, file=sys.stderr, flush=True))
 
 
-def serve_settings(
-    settings: Settings,
-    listener: socket.socket,
-    config: Path | None,
-    overrides: dict[str, Any],
-    on_ready: Callable[[], None],
-) -> int:
+def serve_settings(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> int:
     """Serve on a socket, in this process or in several workers; answers the exit code."""
     from purser.main.process import serve_until_stopped
     from purser.main.supervisor import Supervisor
+    from purser.store.db import told_when_unusable
+
+    def serve() -> None:
+        with told_when_unusable(settings.database_url):
+            serve_until_stopped(settings, listener)
 
     if settings.workers == 1:
         serve_until_stopped(settings, listener, on_ready=on_ready)
         return 0
-    command = [sys.executable, "-m", "purser.main", "serve"]
-    for name, value in overrides.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
-    if config is not None:
-        command += ["--config", str(config)]
-    return Supervisor(command, os.environ, listener, settings.workers).run(on_ready)
+    return Supervisor(serve, listener, settings.workers).run(on_ready)
 
 
 def demo(

@@ -140,7 +140,7 @@ class Demo:
             def on_ready() -> None:
                 self._announce(details, account, folder / "mail")
 
-            return serve_settings(settings, listener, config, overrides, on_ready)
+            return serve_settings(settings, listener, on_ready)
         finally:
             engine.terminate()
             engine.wait()

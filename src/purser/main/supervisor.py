@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
 from http.client import HTTPConnection
 from types import FrameType
+from typing import NoReturn
+
+from purser.core.errors import Broken, PurserError
 
 _PAUSE_SECONDS = 0.2
 _STEADY_SECONDS = 5.0
 _QUICK_DEATHS = 5
-LISTEN_FD, WORKER = "PURSER_LISTEN_FD", "PURSER_WORKER"
+_STOPS = signal.SIGTERM, signal.SIGINT
 
 
 class Supervisor:
-    """Starts `count` workers of a command that inherit one listening socket, and keeps them running."""
+    """Forks `count` workers that serve on one listening socket, and keeps them running.
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], listener: socket.socket, count: int) -> None:
-        self._command, self._environment = command, dict(environment)
-        self._listener, self._count = listener, count
-        self._workers: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+    They share the memory of what is loaded by then, and are there at once. What forks must have no database open.
+    """
+
+    def __init__(self, serve: Callable[[], None], listener: socket.socket, count: int) -> None:
+        self._serve, self._listener, self._count = serve, listener, count
+        self._workers: dict[int, tuple[int, float]] = {}  # by place: process id, and since when
+        self._ends_with_us, self._ours = os.pipe()  # nothing is written: it ends when this process does, however it ends
         self._quick = 0
         self._stopping = False
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
         """Run until SIGTERM or SIGINT; answers the exit code: 0, or 1 where workers die as fast as they start."""
-        for name in (signal.SIGTERM, signal.SIGINT):
+        for name in _STOPS:
             signal.signal(name, self._stop)
+        gc.freeze()
         for index in range(self._count):
             self._start(index)
         ready = False
@@ -63,46 +71,70 @@ class Supervisor:
             line.close()
 
     def _start(self, index: int) -> None:
-        descriptor = self._listener.fileno()
-        environment = {**self._environment, LISTEN_FD: str(descriptor), WORKER: str(index)}
-        process = subprocess.Popen(  # its standard input ends when this process does, however it ends
-            self._command, env=environment, pass_fds=(descriptor,), stdin=subprocess.PIPE, start_new_session=True
-        )
-        self._workers[index] = (process, time.monotonic())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the worker has put aside what they do here
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._work()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+        self._workers[index] = pid, time.monotonic()
+
+    def _work(self) -> NoReturn:
+        """What a worker does; nothing that this process has begun is gone on with, or cleared up, in it."""
+        code = 1
+        try:
+            os.setsid()
+            os.close(self._ours)
+            for name in _STOPS:
+                signal.signal(name, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+            _stop_at_end_of(self._ends_with_us)
+            self._serve()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except (Broken, PurserError) as error:
+            print(f"purser: {error}", file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
     def _revive(self) -> None:
-        for index, (process, since) in list(self._workers.items()):
-            if process.poll() is None or self._stopping:
+        for index, (pid, since) in list(self._workers.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            del self._workers[index]
+            if self._stopping:
                 continue
             lived = time.monotonic() - since
             self._quick = self._quick + 1 if lived < _STEADY_SECONDS else 0
-            print(f"purser: worker {index} ended with {process.returncode}; starting it again", file=sys.stderr)
+            code = os.waitstatus_to_exitcode(status)
+            print(f"purser: worker {index} ended with {code}; starting it again", file=sys.stderr)
             self._start(index)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
     def _end(self) -> None:
-        for process, _ in self._workers.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process, _ in self._workers.values():
-            process.wait()
+        for pid, _ in self._workers.values():
+            os.kill(pid, signal.SIGTERM)  # it is there, if only as a dead one that nobody has waited for
+        for pid, _ in self._workers.values():
+            os.waitpid(pid, 0)
+        self._workers.clear()
 
 
-def stop_with_parent() -> None:
-    """Have this worker stop when its supervisor is gone: the pipe at standard input then ends."""
+def _stop_at_end_of(pipe: int) -> None:
+    """Have this worker stop when its supervisor is gone."""
 
     def watch() -> None:
-        while os.read(0, 4096):  # not sys.stdin: its lock would be held when the interpreter ends, which aborts it
-            continue
+        os.read(pipe, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="purser-parent", daemon=True).start()
-
-
-def inherited_listener() -> socket.socket:
-    """The listening socket that the supervisor handed down."""
-    listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
-    listener.setblocking(False)
-    return listener
