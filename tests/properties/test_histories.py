@@ -10,7 +10,7 @@ from tests.properties.histories import SITUATIONS
 from tests.properties.play import play_all
 
 MORE = "PURSER_TEST_SEEDS"  # how many more histories to play, from a seed that is new every time
-ON_SQLITE, ON_POSTGRESQL, AT_MOST = 20, 6, 120
+ON_SQLITE, ON_POSTGRESQL, AT_MOST = 10, 3, 120
 
 
 def test_the_product_and_the_model_agree_in_every_history() -> None:

@@ -18,7 +18,7 @@ from tests.properties.till import Till
 from tests.properties.world import end_of
 from tests.stories.gateways import Request
 
-ON_SQLITE, ON_POSTGRESQL = 20, 6
+ON_SQLITE, ON_POSTGRESQL = 10, 4
 TOKENS = st.integers(0, 30_000)
 # What a request at a gateway may use and how much of it it does; or without one, usage after the fact some days ago.
 USED = st.tuples(st.none() | st.sampled_from(GATEWAYS), TOKENS, TOKENS, st.sampled_from((0, 7, 50, 100)))

@@ -32,7 +32,9 @@ class Supervisor:
     def __init__(self, serve: Callable[[], None], listener: socket.socket, count: int) -> None:
         self._serve, self._listener, self._count = serve, listener, count
         self._workers: dict[int, tuple[int, float]] = {}  # by place: process id, and since when
-        self._ends_with_us, self._ours = os.pipe()  # nothing is written: it ends when this process does, however it ends
+        self._ends_with_us, self._ours = (
+            os.pipe()
+        )  # nothing is ever written; it ends with this process, however that ends
         self._quick = 0
         self._stopping = False
 
