@@ -72,7 +72,10 @@ def finish(tx: Tx, account: str) -> bool:
         return True
     this_month = month_of(tx.now)
     keys = [month_key(account, month) for month in headroom.list_windows(tx.conn, account, MONTH)]
-    leased = [key for key in (credit_key(account), *keys) if headroom.get_spare(tx.conn, key)]
+    keys = [credit_key(account), *sorted(keys)]
+    for key in keys:  # whoever takes of them just now is waited for, and whoever comes next sees that it closes
+        headroom.lock_row(tx.conn, key)
+    leased = [key for key in keys if headroom.get_spare(tx.conn, key)]
     for key in leased:
         headroom.set_wanted(tx.conn, key, tx.now)
     if leased:

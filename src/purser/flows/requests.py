@@ -57,7 +57,7 @@ def path(account: str, month: str, budgets: Sequence[RowKey] = ()) -> tuple[RowK
 def take_headroom(tx: Tx, needs: Sequence[Need], owner: str | None = None) -> Taken:
     """Take headroom for this writer's leases, or a hold's, on every row of a path, or on none (transition 2).
 
-    Raises Invalid for more than can be counted, Unavailable for a month that is closed.
+    Raises Invalid for more than can be counted, Unavailable for a month, or an account, that is closed.
     """
     account, owner = needs[0].key.account, owner or tx.owner
     months = [need.key.window for need in needs if need.key.kind == MONTH]
@@ -74,8 +74,6 @@ def take_headroom(tx: Tx, needs: Sequence[Need], owner: str | None = None) -> Ta
     keys = sorted(needs, key=lambda item: item.key)
     granted, place = lease.grant_path([_asked(tx, need, owner) for need in keys])
     _refuse_closed(tx, account, months)
-    if due is not None and due.state == DELETING:
-        raise Unavailable(f"account {account} has just been closed")
     left = {
         need.key: made.row.available if made.row.enforced else None for need, made in zip(keys, granted, strict=True)
     }
@@ -110,8 +108,12 @@ def _asked(tx: Tx, need: Need, owner: str) -> lease.Asked:
 def _refuse_closed(tx: Tx, account: str, months: Sequence[str]) -> None:
     """What is used of a month must be on its bill; a request of its last instant may come too late for that.
 
-    Looked at with the months' rows locked, as the closing of a month locks them; another process's clock may be ahead.
+    Looked at with the rows locked, as the closing of a month and that of an account lock them: what either has ended by
+    then begins no more, and what began before is waited for. Another process's clock may be ahead.
     """
+    row = accounts.get_account(tx.conn, account)
+    if row is not None and row.state == DELETING:
+        raise Unavailable(f"account {account} has just been closed")
     closed = closed_through(tx.conn, account) if months else ""
     late = next((month for month in months if month <= closed), None)
     if late is not None:
