@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from purser.core.leaving import Blocked
 from purser.core.limits import DEFAULT_TIERS, Tier, tier_of
 from purser.core.period import DAY, parse_instant
 from purser.core.policy import Policy
-from purser.flows import audit, credits, invoicing, payments
+from purser.flows import audit, credits, invoicing, leaving, payments
 from purser.flows.payments import start_due_charges
 from purser.store import accounts, invoices
 from purser.store import payments as rows
@@ -56,6 +57,22 @@ def test_money_for_an_invoice_that_was_paid_meanwhile_is_credit_bought_and_has_a
         allocation = {part.to: part.amount_nanos for part in credits.decode_allocation(payment.allocation)}
         assert allocation.get("credit") == paid_meanwhile * USD
         assert allocation.get("invoice", 0) == (5 - paid_meanwhile) * USD
+
+
+def test_an_account_does_not_close_while_a_charge_is_out_that_may_become_credit() -> None:
+    """A10: nothing comes in later that nobody would return."""
+    with open_books() as (writer, world):
+        billed(writer, world, "postpaid")
+        writer.run(lambda tx: start_due_charges(tx, "ada"))
+        with writer.db.read() as conn:
+            (charge,) = rows.list_to_send(conn)
+        writer.run(lambda tx: payments.mark_sent(tx, "ada", charge.id))
+        writer.run(lambda tx: credits.give_credit(tx, "ada", 5 * USD, kind="purchased"))
+        with pytest.raises(Blocked) as refused:
+            writer.run(lambda tx: leaving.close(tx, "ada"))
+        assert [(each.code, each.amount_nanos) for each in refused.value.blockers] == [("PENDING_PURCHASE", 5 * USD)]
+        writer.run(lambda tx: payments.record_decline(tx, "ada", charge.id, "card_declined: no"))
+        writer.run(lambda tx: leaving.close(tx, "ada"))
 
 
 def test_a_charge_that_simply_pays_its_invoice_has_no_receipt_of_its_own() -> None:

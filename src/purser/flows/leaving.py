@@ -52,7 +52,8 @@ def _estate(tx: Tx, row: Row, running_nanos: int) -> Estate:
         unpaid=[(str(each.number), each.amount_due - each.paid) for each in invoices.list_unpaid(tx.conn, row.id)],
         held=sum(holds.sum_open(tx.conn, row.id).values()),
         running=running_nanos,
-        buying=payments.sum_buying(tx.conn, row.id),
+        # Should the card be charged for an invoice that was paid otherwise meanwhile, that is credit bought.
+        buying=payments.sum_buying(tx.conn, row.id) + payments.sum_adrift(tx.conn, row.id),
         purchased=sum(grant.remaining_nanos for grant in grants if grant.kind == PURCHASED),
         to_invoice=sum(invoiced.values()),
         adrift=sum(owed for month, owed in unbilled if month not in invoiced),

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from purser.core.payment import FOR_CREDIT, PENDING, SENT
+from purser.core.invoice import UNPAID
+from purser.core.payment import FOR_CREDIT, FOR_INVOICE, PENDING, SENT
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
@@ -78,6 +79,16 @@ def sum_buying(conn: Connection, account: str) -> int:
     c = t.payments.c
     waiting = sa.select(sa.func.coalesce(sa.func.sum(c.amount), 0)).where(
         c.account == account, c.purpose == FOR_CREDIT, c.state.in_((PENDING, SENT))
+    )
+    return int(conn.execute(waiting).scalar_one())
+
+
+def sum_adrift(conn: Connection, account: str) -> int:
+    """What the provider has not answered of payments for invoices on which nothing is due any more."""
+    c, i = t.payments.c, t.invoices.c
+    due = sa.exists().where(i.account == c.account, i.id == c.invoice, i.state.in_(UNPAID))
+    waiting = sa.select(sa.func.coalesce(sa.func.sum(c.amount), 0)).where(
+        c.account == account, c.purpose == FOR_INVOICE, c.state.in_((PENDING, SENT)), ~due
     )
     return int(conn.execute(waiting).scalar_one())
 
