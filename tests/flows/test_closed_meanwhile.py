@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from purser.core.errors import Unavailable
 from purser.core.leaving import DELETING
@@ -21,73 +18,21 @@ from purser.flows.requests import Need, Taken
 from purser.store import accounts as rows
 from purser.store import headroom
 from purser.store.db import Database
-from purser.store.writers import Tx, Writer
+from purser.store.writers import Tx
 from tests import databases
+from tests.flows.halting import Halting, listen
 from tests.store.small_books import CARD, Books
-
-PATIENCE_SECONDS = 0.1  # for one that may have to wait for the other; what is right does not hang on it
 
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Books]:
     """Books that are in order at the end."""
     books = Books(databases.at(tmp_path / "purser.db"))
-    event.listen(books.db.engine, "before_cursor_execute", _note)
+    listen(books.db)
     yield books
     with books.db.read() as conn:
         assert audit(conn).violations == ()
     books.close()
-
-
-_of_thread = threading.local()
-
-
-def _note(*_: Any) -> None:
-    halting = getattr(_of_thread, "halting", None)
-    if halting is not None:
-        halting.note()
-
-
-class Halting:
-    """Runs a transaction in a thread of its own, which halts before its n-th statement until it may go on."""
-
-    def __init__(self, writer: Writer, work: Callable[[Tx], object], n: int | None = None) -> None:
-        self.reached = False
-        self._result: object = None
-        self._left, self._halted, self._on = n, threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(writer, work))
-        self._thread.start()
-
-    def _run(self, writer: Writer, work: Callable[[Tx], object]) -> None:
-        _of_thread.halting = self
-        try:
-            self._result = writer.run(work)
-        except Exception as error:
-            self._result = error
-        finally:
-            self._halted.set()
-
-    def note(self) -> None:
-        """A statement is about to run."""
-        if self._left is None:
-            return
-        if self._left:
-            self._left -= 1
-            return
-        self._left, self.reached = None, True
-        self._halted.set()
-        self._on.wait(60)
-
-    def wait(self, seconds: float = 60) -> None:
-        """Until it halts or is done, or for so long."""
-        self._halted.wait(seconds)
-
-    def finish(self) -> object:
-        """Let it go on to its end; answers what it came to."""
-        self._on.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        return self._result
 
 
 def open_account(tx: Tx, account: str, mode: str) -> None:
@@ -112,7 +57,7 @@ def spare(db: Database, account: str) -> dict[str, int]:
 @pytest.mark.parametrize("mode", [PREPAID, POSTPAID])
 @pytest.mark.parametrize("halted", ["take", "close"])
 def test_whoever_is_first_nothing_is_left(books: Books, mode: str, halted: str) -> None:
-    """Either is halted before each of its statements in turn, and the other runs as far as it can meanwhile."""
+    """Either is halted before every second statement of its own, and the other runs as far as it can meanwhile."""
     other = books.open_writer(2)
     outcomes, n, reached = set(), 0, True
     while reached:
@@ -124,11 +69,11 @@ def test_whoever_is_first_nothing_is_left(books: Books, mode: str, halted: str) 
         one = first(n)
         one.wait()
         two = then()
-        two.wait(0.02 if databases.is_sqlite() else PATIENCE_SECONDS)
+        two.wait_or_be_kept_waiting()
         results = one.finish(), two.finish()
         outcomes.add(insist(books, account, *(results if halted == "take" else results[::-1])))
-        reached, n = one.reached, n + 1
-    assert n > 5, "it was halted in many places"
+        reached, n = one.reached, n + 2
+    assert n > 8, "it was halted in many places"
     firsts = {halted == "take"} if databases.is_sqlite() else {True, False}
     assert outcomes == firsts, "there each is first at times; on SQLite whoever has begun"
     other.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from purser.core.errors import Invalid
 from purser.core.modes import billed_mode, change_at, check_mode
-from purser.core.period import format_instant, month_of, month_start
+from purser.core.period import format_instant, month_end, month_of, month_start
 from purser.flows import alerts, credits, standing
+from purser.flows.metering import closed_through
 from purser.store import accounts, modes
 from purser.store.db import Connection, Row
 from purser.store.writers import Tx
@@ -43,9 +44,15 @@ def change_due(tx: Tx, account: str) -> bool:
 
 
 def _switch(tx: Tx, row: Row, mode: str, at: int) -> None:
-    """Draw from credit what was used so far, then pay otherwise: credit, limit and causes follow the new mode."""
+    """Draw from credit what was used so far, then pay otherwise: credit, limit and causes follow the new mode.
+
+    A month whose bill is made stays as it was billed, whatever the time is here: another process's clock may be ahead,
+    and this change may have waited for the closing of the month.
+    """
     if row.billing_mode == mode:
         return
+    closed = closed_through(tx.conn, row.id)
+    at = max(at, month_end(closed)) if closed else at
     credits.draw_usage(tx, row.id)
     standing.ensure_month_row(tx, row.id, month_of(tx.now))
     before = modes.list_changes(tx.conn, row.id)
