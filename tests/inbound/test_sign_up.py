@@ -135,16 +135,51 @@ def test_an_account_is_opened_by_the_configured_rule(tmp_path: Path) -> None:
         house.close()
 
 
-def test_whoever_was_invited_meanwhile_opens_nothing(post: Post) -> None:
+def test_what_others_wrote_keeps_no_address_from_an_account_of_its_own(post: Post) -> None:
+    """X1: whoever is written among the users of an account has one of their own beside it."""
     house = post.house
-    link = ask(post, ADA)
+    bob = house.open("bob")
+    assert bob.post("/v1/accounts/bob/users?userId=ada", {"email": ADA}).status == 200
     browser = Browser(house)
-    page = browser.open(link)
+    page = browser.open(ask(post, ADA))
+    assert ("Open an account" in page.text, "a user of bob already" in page.text) == (True, True)
+    assert bob.post("/v1/accounts/bob/users?userId=ada-2", {"email": ADA}).status == 200, "and meanwhile"
+    assert "Your account is open" in (opened := browser.submit(page, "/dashboard/link")).text
+    assert "$2.00" in opened.text
+    assert len(all_accounts(house)) == 2
+    assert "owner · ada-" in browser.open("/dashboard").text
+    assert "bob" in browser.open("/dashboard/accounts").text, "nothing merges"
+    assert "Sign in" in Browser(house).open(ask(post, ADA)).text
+    assert len(all_accounts(house)) == 2
+
+
+def test_who_is_a_user_by_invitation_or_has_signed_in_opens_one_too(post: Post) -> None:
+    house = post.house
     house.open("bob")
-    made = house.operator.post("/v1/accounts/bob/users?userId=ada", {"email": ADA})
-    assert made.status == 200
-    assert "ada · bob" in browser.submit(page, "/dashboard/link").text
-    assert len(all_accounts(house)) == 1
+    house.operator.post("/v1/accounts/bob/users?userId=ada", {"email": ADA})
+    assert "ada · bob" in sign_in(Browser(house), post, ADA).text
+    assert "Your account is open" in follow(Browser(house), ask(post, ADA)).text
+
+
+def test_who_was_put_out_of_the_account_that_they_opened_opens_another(post: Post) -> None:
+    house = post.house
+    follow(Browser(house), ask(post, ADA))
+    (account,) = [row["name"].removeprefix("accounts/") for row in all_accounts(house)]
+    changed = house.operator.patch(f"/v1/accounts/{account}/users/owner", {"email": "eve@example.com"})
+    assert changed.status == 200, changed.text
+    page = follow(Browser(house), ask(post, ADA))
+    assert "had its free credit before" in page.text
+    assert "Sign in" in Browser(house).open(ask(post, ADA)).text
+    assert len(all_accounts(house)) == 2
+
+
+def test_whose_account_the_operator_has_opened_with_credit_has_none_for_the_next(post: Post) -> None:
+    """A1."""
+    house = post.house
+    house.open("one", email="Ada@example.com")
+    assert "had its free credit before" in follow(Browser(house), ask(post, ADA)).text
+    house.open("two", email="cyd@example.com", signupCreditUsd="0")
+    assert "$2.00" in follow(Browser(house), ask(post, "cyd@example.com")).text
 
 
 def test_a_link_is_good_once_and_for_a_while(post: Post) -> None:

@@ -42,16 +42,19 @@ class SignedUp:
 
 def ask_to_sign_in(tx: Tx, address: object, client: str, base_url: str) -> None:
     """Send a link to an address that is a user's; whoever asks cannot tell whether it is. Raises Invalid, TooOften."""
-    _ask(tx, read_address(address), client, base_url, "")
+    email = read_address(address)
+    _ask(tx, email, client, base_url, SIGN_IN if people.list_memberships(tx.conn, email) else "")
 
 
 def ask_to_sign_up(tx: Tx, address: object, client: str, base_url: str) -> None:
-    """Send a link that opens an account, or signs in where the address is a user's.
+    """Send a link that opens an account, or signs in where the address has opened one before.
 
+    That others have written the address among their account's users keeps nobody from an account of their own.
     Raises Invalid, TooOften, and Forbidden where accounts are the operator's to open.
     """
     _check_open(tx)
-    _ask(tx, read_address(address), client, base_url, SIGN_UP)
+    email = read_address(address)
+    _ask(tx, email, client, base_url, SIGN_UP if people.find_signed_up(tx.conn, email) is None else SIGN_IN)
 
 
 def _check_open(tx: Tx) -> None:
@@ -59,12 +62,11 @@ def _check_open(tx: Tx) -> None:
         raise Forbidden("sign-up is off here: the operator of this gateway opens accounts; ask them for one")
 
 
-def _ask(tx: Tx, address: str, client: str, base_url: str, unknown: str) -> None:
+def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None:
     """Every request makes a row, also where no mail is sent: so all take as long, and all count."""
     wall = tx.world.wall()
     _count(people.list_asked(tx.conn, wall - SPAN, email=address), PER_ADDRESS, "for this address", wall)
     _count(people.list_asked(tx.conn, wall - SPAN, client=client), PER_CLIENT, "from here", wall)
-    purpose = SIGN_IN if people.list_memberships(tx.conn, address) else unknown
     secret, link = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link")
     people.insert_link(
         tx.conn,
@@ -111,8 +113,9 @@ def sign_in(tx: Tx, secret: str) -> str | None:
 def sign_up(tx: Tx, secret: str, account: str) -> SignedUp | None:
     """Use up a link to sign up with, and open an account of that id; None where it is good no more (A1).
 
-    However many links an address follows it opens one account, and however many addresses one mailbox has ("+"), it
-    gets the sign-up credit once. Raises Forbidden where sign-up is off by now, TooOften.
+    However many links an address follows it opens one account, as long as it is a user of that; and however many
+    addresses one mailbox has ("+"), it gets the sign-up credit once. Raises Forbidden where sign-up is off by now,
+    TooOften.
     """
     _check_open(tx)
     row = _use(tx, secret, SIGN_UP)
@@ -122,11 +125,11 @@ def sign_up(tx: Tx, secret: str, account: str) -> SignedUp | None:
     if people.count_used(tx.conn, wall - DAY, row.client, SIGN_UP) > SIGN_UPS_PER_CLIENT:
         many = f"{SIGN_UPS_PER_CLIENT} accounts a day can be opened from one network address; try again tomorrow"
         raise TooOften(many, DAY // SECOND)
-    known = people.list_memberships(tx.conn, email)  # invited meanwhile, say
-    if known or not people.insert_signup(tx.conn, people.ADDRESS, email, account, tx.now):
+    if not people.claim_signup(tx.conn, email, account, tx.now):
         return SignedUp(email, None)
+    had = people.had_credit(tx.conn, email)
     first = people.insert_signup(tx.conn, people.MAILBOX, mailbox(email), account, tx.now)
-    credit = tx.policy.signup_credit_nanos if first else 0
+    credit = tx.policy.signup_credit_nanos if first and not had else 0
     return SignedUp(email, accounts.open_account(tx, account, email, signup_credit_nanos=credit), credit)
 
 

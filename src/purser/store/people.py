@@ -70,6 +70,35 @@ def insert_signup(conn: Connection, kind: str, name: str, account: str, at: int)
     return seals.insert_once(conn, t.signups, {"kind": kind, "name": name, "account": account, "at": at})
 
 
+def find_signed_up(conn: Connection, email: str) -> str | None:
+    """The account that an address has signed up with, as long as it is a user there."""
+    s, u = t.signups.c, t.users.c
+    own = sa.exists().where(u.account == s.account, u.email == email, u.service_account == 0)
+    found = sa.select(s.account).where(s.kind == ADDRESS, s.name == email, own)
+    value = conn.execute(found).scalar()
+    return None if value is None else str(value)
+
+
+def claim_signup(conn: Connection, email: str, account: str, at: int) -> bool:
+    """Note that an address signs up with an account; answers False where it has one by now that it is a user of."""
+    if insert_signup(conn, ADDRESS, email, account, at):
+        return True
+    c = t.signups.c
+    known = (c.kind == ADDRESS, c.name == email)
+    before = conn.execute(sa.select(c.account).where(*known)).scalar_one()
+    if find_signed_up(conn, email) is not None:
+        return False
+    return seals.update(conn, t.signups, *known, c.account == before, account=account, at=at) == 1
+
+
+def had_credit(conn: Connection, email: str) -> bool:
+    """Whether an account was opened for an address, by the operator, say, with the sign-up credit."""
+    u, a, g = t.users.c, t.accounts.c, t.grants.c
+    query = sa.select(a.id).join(t.users, u.account == a.id).join(t.grants, g.account == a.id)
+    found = query.where(u.email == email, sa.func.lower(a.email) == email, g.source == "sign-up").limit(1)
+    return conn.execute(found).first() is not None
+
+
 # ── sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def end_session(conn: Connection, id_: str, until: int, wall: int) -> None:
     """A session ends before its time; those whose time has come are forgotten."""

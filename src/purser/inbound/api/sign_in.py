@@ -39,7 +39,7 @@ def send_sign_in_link(request: Call, data: JSONBody[Address]) -> Response[LinkSe
 
 @post("/v1/signUpLinks", PUBLIC, status=202, refuses=(403, 429))
 def send_sign_up_link(request: Call, data: JSONBody[Address]) -> Response[LinkSent]:
-    """Send a link that opens an account, or signs in where the address is a user's; 403 where sign-up is off."""
+    """Send a link that opens an account, or signs in where the address has opened one; 403 where sign-up is off."""
     desk, client = request.desk, network_of(request.client_address)
     desk.write(lambda tx: people.ask_to_sign_up(tx, data.email, client, desk.public_url))
     return _sent()

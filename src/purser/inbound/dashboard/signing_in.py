@@ -90,9 +90,10 @@ def show_link(request: Call, token: Token = None) -> Page:
     """What a mailed link is for; it is used up by the button, since programs that look through mail follow links."""
     with request.desk.read() as conn:
         row = links.find_link(conn, token, request.desk.wall())
+        known = [] if row is None else sorted({each.account for each in people.list_memberships(conn, row.email)})
     if row is None:
         return say(request, "Sign in", _GONE, 403)
-    values = {"token": token, "email": row.email, "opens": row.purpose != SIGN_IN}
+    values = {"token": token, "email": row.email, "opens": row.purpose != SIGN_IN, "known": known}
     return render_form(request, "link.html", values)
 
 
