@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from purser.core.journal import Transaction, balanced
-from purser.inbound.api import export
+from purser.inbound import spool
 from purser.store import ledger
 from tests import oracles
 from tests.demo.program import eventually
@@ -88,7 +88,7 @@ def test_what_is_refused(house: House, ada: Terminal, operator: Terminal) -> Non
 def test_an_export_that_breaks_off_is_no_export(
     house: House, ada: Terminal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(export, "_PIECE", 1)
+    monkeypatch.setattr(spool, "_PIECE", 1)
     small_books.change(house.db, "UPDATE postings SET ledger = 'slush' WHERE account = 'ada' AND ledger = 'cash'")
     done = ada.run("billing", "export-ledger", "--format", "hledger", "-o", "ada.journal")
     assert done.code == 1
@@ -101,7 +101,7 @@ def test_an_export_that_breaks_off_is_no_export(
 def test_whoever_hangs_up_midway_leaves_no_reader_behind(
     house: House, ada: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_PIECE", 1)
+    monkeypatch.setattr(spool, "_PIECE", 1)
     for n in range(3_000):
         house.writer.run(lambda tx, n=n: ledger.post(tx, "ada", many(n)))  # type: ignore[misc]
     connection = http.client.HTTPConnection("127.0.0.1", house.operator.port, timeout=30)
@@ -119,9 +119,3 @@ def test_whoever_hangs_up_midway_leaves_no_reader_behind(
 def many(n: int) -> Transaction:
     """One of many entries."""
     return balanced(f"e{n}/settled", "settled", {"usage:2026-03": 1}, {"revenue:2026-03": 1})
-
-
-def test_pieces_are_gathered_and_nothing_is_lost() -> None:
-    assert list(export.gather(["ab", "c", "", "def", "g"], 3)) == ["abc", "def", "g"]
-    assert list(export.gather([], 3)) == []
-    assert list(export.gather(["abc"], 3)) == ["abc"]

@@ -60,7 +60,7 @@ def test_everything_is_in_it(house: House) -> None:
     assert len(zipfile.ZipFile(io.BytesIO(answer.raw)).namelist()) == int(answer.headers["x-purser-parts"])
     with house.db.read() as conn:
         for file in rows.FILES:
-            assert len(files[file.name]) == rows.count_rows(conn, "ada", file), file.name
+            assert len(files[file.name]) == rows.count_rows(conn, "ada", file, 100), file.name
     assert [row["id"] for row in files["usage_events"]] == ["event-of-ada"]
     assert files["usage_events"][0]["costUsd"] == "5.000000000"
     assert files["usage_events"][0]["quantities"] == {"input_tokens": 5_000_000}

@@ -17,6 +17,7 @@ from purser.store.dossier import File
 
 ROWS_A_PART = 20_000  # a long file comes in parts, so that who fetches it sees how far it has come
 _ROWS_AT_ONCE = 200
+_COUNTED = 200_000  # rows of a file at most, before they are exported
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can tell
 _encode = msgspec.json.Encoder().encode
 
@@ -42,10 +43,15 @@ class _Pipe:
         return taken
 
 
-def count_parts(conn: Connection, account: str) -> int:
-    """How many files the export will have, each ended by the mark that a zip has there."""
-    counts = (dossier.count_rows(conn, account, file) for file in dossier.FILES)
-    return sum(max(1, -(-count // ROWS_A_PART)) for count in counts)
+def count_parts(conn: Connection, account: str) -> int | None:
+    """How many files the export will have, each ended by the mark that a zip has there; None where they are many."""
+    parts = 0
+    for file in dossier.FILES:
+        count = dossier.count_rows(conn, account, file, _COUNTED)
+        if count == _COUNTED:
+            return None
+        parts += max(1, -(-count // ROWS_A_PART))
+    return parts
 
 
 def export_account(conn: Connection, account: str, at: int) -> Generator[bytes]:

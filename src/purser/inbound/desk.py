@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from purser.core.policy import Policy
 from purser.flows.queue import WriteQueue
+from purser.inbound.spool import Exports
 from purser.inbound.worker import Worker
 from purser.inbound.world import Clock
 from purser.store.db import Connection, Database
@@ -61,6 +62,7 @@ class Desk:
     public_url: str = "http://127.0.0.1:8080"
     trusted_proxies: tuple[str, ...] = ()
     identity: IdentityProvider | None = None
+    exports: Exports = field(default_factory=Exports)
 
     def wall(self) -> int:
         """Wall-clock time, microseconds UTC: sessions and links go by it."""

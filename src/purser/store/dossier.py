@@ -126,9 +126,9 @@ FILES = (
 )
 
 
-def count_rows(conn: Connection, account: str, file: File) -> int:
-    """How many rows of a file an account has."""
-    count = sa.select(sa.func.count()).select_from(file.query.order_by(None).subquery())
+def count_rows(conn: Connection, account: str, file: File, most: int) -> int:
+    """How many rows of a file an account has, counted as far as `most`."""
+    count = sa.select(sa.func.count()).select_from(file.query.order_by(None).limit(most).subquery())
     return int(conn.execute(count, {"account": account}).scalar_one())
 
 

@@ -139,12 +139,12 @@ def iter_accounts(conn: Connection) -> Iterator[str]:
         yield account
 
 
-def count_transactions(conn: Connection, account: str | None = None) -> int:
-    """How many transactions an account has, or all have together."""
-    query = sa.select(sa.func.count()).select_from(t.transactions)
+def count_transactions(conn: Connection, account: str | None, most: int) -> int:
+    """How many transactions an account has, or all have together, counted as far as `most`."""
+    found = sa.select(t.transactions.c.key).limit(most)
     if account is not None:
-        query = query.where(t.transactions.c.account == account)
-    return int(conn.execute(query).scalar_one())
+        found = found.where(t.transactions.c.account == account)
+    return int(conn.execute(sa.select(sa.func.count()).select_from(found.subquery())).scalar_one())
 
 
 _ENTRIES = sa.text(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Annotated
 
-from litestar.concurrency import sync_to_thread
 from litestar.params import QueryParameter
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from purser.core.errors import Invalid
 from purser.core.plain_text import FORMATS
@@ -16,12 +15,14 @@ from purser.flows import standing
 from purser.flows.export import export_ledger
 from purser.inbound.api.auth import MEMBER, OPERATOR
 from purser.inbound.api.call import Call
+from purser.inbound.api.exports import Headers, stream
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import Name
 from purser.inbound.desk import Desk
 from purser.store import ledger
+from purser.store.db import Connection
 
-_PIECE = 64 * 1024  # characters sent at a time
+_COUNTED = 200_000  # entries at most, before they are exported
 TRANSACTIONS = "x-purser-transactions"
 FormatName = Annotated[str, QueryParameter(name="format", description='"hledger" or "beancount".')]
 
@@ -41,45 +42,23 @@ def export_account_ledger(request: Call, account: Name, format_: FormatName) -> 
 def _stream(desk: Desk, format_: str, account: str | None) -> ASGIApp:
     if format_ not in FORMATS:
         raise Invalid(f'format must be "hledger" or "beancount", not {format_!r:.40}', field="format")
-    with desk.read() as conn:
+
+    def begin(conn: Connection) -> tuple[Headers, Generator[bytes]]:
         if account is not None:
             standing.require(conn, account)
-        count = ledger.count_transactions(conn, account)
+        headers = {"content-type": "text/plain; charset=utf-8"}
+        count = ledger.count_transactions(conn, account, _COUNTED)
+        if count < _COUNTED:  # about how many entries, for who shows how far it has come
+            headers[TRANSACTIONS] = str(count)
+        return headers, _encode(export_ledger(conn, FORMATS[format_], account))
 
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        pieces = _pieces(desk, format_, account)
-        try:
-            piece = await sync_to_thread(next, pieces, "")
-            # About how many entries, for who shows how far it has come.
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (TRANSACTIONS.encode(), b"%d" % count)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            while piece:
-                await send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
-                piece = await sync_to_thread(next, pieces, "")
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:  # whoever hung up holds no snapshot
-            await sync_to_thread(pieces.close)
-
-    return answer
+    return stream(desk, account or "", begin)
 
 
-def _pieces(desk: Desk, format_: str, account: str | None) -> Generator[str]:
-    with desk.read() as conn, closing(export_ledger(conn, FORMATS[format_], account)) as parts:
-        yield from gather(parts, _PIECE)
-
-
-def gather(parts: Iterable[str], least: int) -> Iterator[str]:
-    """The same text in pieces of at least that many characters, but the last."""
-    held: list[str] = []
-    size = 0
-    for part in parts:
-        held.append(part)
-        size += len(part)
-        if size >= least:
-            yield "".join(held)
-            held, size = [], 0
-    if held:
-        yield "".join(held)
+def _encode(parts: Generator[str]) -> Generator[bytes]:
+    with closing(parts):
+        for part in parts:
+            yield part.encode()
 
 
 ROUTES = [export_whole_ledger, export_account_ledger]

@@ -46,7 +46,7 @@ def export(
                     size += len(piece)
                     done += (last + piece).count(_END_OF_FILE)
                     last = piece[-len(_END_OF_FILE) + 1 :]
-                    count(min(done, total))
+                    count(min(done, total) if total else done)
         part.replace(target)
     except OSError as error:
         raise Failure(f"{error.filename or target} cannot be written: {os.strerror(error.errno or 0)}") from None

@@ -64,4 +64,4 @@ def _fetch(caller: Caller, path: str, format_: str, write: Callable[[bytes], obj
                 write(piece)
                 done += (last + piece).count(b"\n\n")  # an empty line ends an entry
                 last = piece[-1:]
-                count(min(done, total))
+                count(min(done, total) if total else done)

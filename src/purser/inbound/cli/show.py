@@ -248,7 +248,10 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def counting(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where somebody looks at it; answers what to call with how many of the total are done."""
+    """A bar on stderr where somebody looks at it; answers what to call with how many of the total are done.
+
+    A total of 0 is one that nobody has said.
+    """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -256,5 +259,5 @@ def counting(text: str, total: int) -> Iterator[Callable[[int], None]]:
 
     columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=total or None)
         yield lambda done: bar.update(task, completed=done)
