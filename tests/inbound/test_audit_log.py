@@ -49,6 +49,7 @@ UNTOLD = {
     "ended_sessions": "who is signed in changes nothing",
     "outbox": "messages tell what is told elsewhere",
     "alerts": "they follow from usage and what is told, and are a history of their own",
+    "code_attempts": "what was refused changes nothing",
 }
 
 

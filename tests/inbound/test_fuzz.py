@@ -47,6 +47,7 @@ BODIES: dict[str, list[Json]] = {
     "patch /v1/accounts/{account}/quotas/{quota}": [{"value": "40"}],
     "post /operator/v1/accounts": [{"id": "eve", "email": "eve@example.com"}],
     "post /operator/v1/clock:advance": [{"to": "2026-04-03T00:00:00Z"}],
+    "post /operator/v1/creditCodes": [{"amountUsd": "5.00", "redemptions": 3, "creditDays": 30}],
     "post /operator/v1/users": [{"name": "new", "role": "support"}],
     "post /v1/accounts/{account}/groupUsageLimitTiers": [{"limit": {"units": "11"}, "groupUsageLimitTierId": "more"}],
     "post /v1/accounts/{account}/invitations": [{"email": "new@example.com"}],
@@ -191,6 +192,8 @@ def plausible(document: Json, names: dict[str, str]) -> Json:
             narrow(operation)
             ended = names.get(f"{label} key")
             bodies = BODIES.get(label, [] if ended is None else [{"keyId": ended}])
+            if f"{label} spelt" in names:
+                bodies = [{"code": names[f"{label} spelt"], "name": f"accounts/{names['account']}"}]
             if bodies:
                 operation["requestBody"]["required"] = True
                 operation["requestBody"]["content"]["application/json"]["schema"] = {"enum": bodies}
@@ -234,6 +237,8 @@ def furnish(house: House) -> dict[str, str]:
         "account": "ada",
         "post /v1/accounts/{account}:close account": "moe",
         "post /v1/accounts/{account}:reopen account": "moe",
+        "code": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}),
+        "post /v1/creditCodes:redeem spelt": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}, "code"),
         "delivery": "msg_none",
         "endpoint": made(f"{a}/webhookEndpoints", {"url": "https://hooks.example.com/a"}),
         "group": "team",

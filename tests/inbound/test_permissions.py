@@ -25,7 +25,7 @@ VIEWS = [
     "invoices/{invoice}/lines/1/usage",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
-VIEWS += ["serverlessRateLimits"]
+VIEWS += ["serverlessRateLimits", "creditRedemptions"]
 VIEWS += ["alerts", "notificationSettings", "billingProfile"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
@@ -287,6 +287,7 @@ UNCOUNTED_PATHS = {
     "explain",
     "paymentMethods",
     "credits",
+    "creditRedemptions",
     "invoices",
     "receipts",
     "quotas",

@@ -186,6 +186,21 @@ WRITES = (
         make="/operator/v1/users",
         made_of={"name": "nora-{account}", "role": "finance"},
     ),
+    Write(
+        *("POST", "/operator/v1/creditCodes", "/operator/v1/creditCodes"),
+        *({"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
+    ),
+    Write(
+        *("DELETE", "/operator/v1/creditCodes/{code}", "/operator/v1/creditCodes/{made}"),
+        make="/operator/v1/creditCodes",
+        made_of={"amountUsd": "5.00"},
+    ),
+    Write(
+        *("POST", "/v1/creditCodes:redeem", "/v1/creditCodes:redeem"),
+        *({"code": "{code}", "name": "accounts/{account}"}, {"code": "another", "name": "accounts/{account}"}),
+        make="/operator/v1/creditCodes",
+        made_of={"amountUsd": "5.00"},
+    ),
     Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
     Write(
         *("POST", "/operator/v1/clock:advance", "/operator/v1/clock:advance"),
@@ -212,6 +227,7 @@ READING = {
             "POST /dashboard/invitation",
             "POST /dashboard/people",
             "POST /dashboard/people/revoke",
+            "POST /dashboard/redeem",
         ),
         "a browser's form, which sends no key",
     ),
@@ -249,6 +265,7 @@ def prepare(call: Call, write: Write, account: str) -> Prepared:
     if write.make:
         made = _done(call, _fill(write.make, named), _fill(write.made_of, named))
         named["made"] = made.get("keyId", made.get("id", ""))
+        named["code"] = made.get("code", "")
     body, other = _fill(write.body, named), _fill(write.other, named)
     path = _fill(write.path, named)
     if other is None:

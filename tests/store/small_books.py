@@ -30,6 +30,7 @@ from purser.flows import (
     alerts,
     audit_log,
     budgets,
+    codes,
     credits,
     holds,
     invitations,
@@ -251,6 +252,9 @@ def _april(books: Books) -> None:
     payment = run(lambda tx: payments.start_purchase(tx, "ada", parse_usd("20.00"), None))
     assert payment.startswith("pay_")
     books.answer_payments()
+    made = run(lambda tx: codes.make(tx, parse_usd("3.00"), redemptions=5, credit_days=400, display_name="spring"))
+    run(lambda tx: codes.redeem(tx, "bob", made.code))
+    run(lambda tx: codes.note_failure(tx, "bob"))
     run(lambda tx: payments.add_method(tx, "acme", CARD))
     with books.db.read() as conn:
         (bill,) = invoices.list_unpaid(conn, "acme")

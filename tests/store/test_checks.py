@@ -232,6 +232,8 @@ CORRUPTIONS = [
     ("invoiced", "cyd, invoice CYD-0001", "is PAID", f"UPDATE invoices SET state = 'PAID' {_CYD_BILL}"),
     ("invoiced", "acme, invoice ACME-0001", "is FAILED", "UPDATE invoices SET state = 'FAILED'"
      " WHERE number = 'ACME-0001'"),
+    ("codes", "credit code code_", "2 of 5 have redeemed it, 1 accounts", "UPDATE credit_codes SET redeemed = 2"),
+    ("codes", "bob, credit code code_", "no credit came", "UPDATE code_redemptions SET credit = 'grant_0'"),
     ("invoiced", "cyd, invoice inv_", "$29.00 is owed", f"DELETE FROM invoices {_CYD_BILL}"),
     ("L7", "ada, alert 2026-03 spend", "with 0 mails", "DELETE FROM outbox WHERE topic = 'alert.reached'"),
     ("L7", "ada, alert 2026-03 spend", "told at $1000003.", "UPDATE alerts SET used = used + 1000000000000000"),

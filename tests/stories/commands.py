@@ -13,7 +13,7 @@ from purser.core.period import parse_month
 from purser.core.policy import Policy
 from purser.core.standing import BLOCKED
 from purser.core.usage import Quantities, in_batch, quantities
-from purser.flows import accounts, alerts, credits, leaving, metering, modes, payments, token_limits
+from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -275,6 +275,32 @@ def grant(scene: Scene, words: Words) -> Outcome:
     return Outcome(name, allocation=given_.allocation)
 
 
+def code(scene: Scene, words: Words) -> Outcome:
+    """`code NAME AMOUNT [times N] [days N] [expires TIME]`: the operator makes a credit code."""
+    given = options(words[2:], ("times", "days", "expires"))
+    expires_at = when([given["expires"]]) if "expires" in given else None
+    times, days = int(given.get("times", "1")), int(given["days"]) if "days" in given else None
+    scene.codes[words[0]] = scene.write(
+        lambda tx: codes.make(tx, usd(words[1]), redemptions=times, credit_days=days, expires_at=expires_at)
+    )
+    return Outcome()
+
+
+def end(scene: Scene, words: Words) -> Outcome:
+    """`end CODE`: the operator ends a credit code."""
+    (name,) = words
+    scene.write(lambda tx: codes.end(tx, scene.codes[name].id))
+    return Outcome()
+
+
+def redeem(scene: Scene, words: Words) -> Outcome:
+    """`redeem NAME CODE`: an account redeems a credit code, by its name in the story, or one that nobody made."""
+    name, which = words
+    spelt = scene.codes[which].code if which in scene.codes else which
+    scene.write(lambda tx: codes.redeem(tx, name, spelt))
+    return Outcome(name)
+
+
 def card(scene: Scene, words: Words) -> Outcome:
     """`card NAME visa`: a payment method is added; any of the test provider's tokens without `pm_card_`."""
     name, token = words
@@ -354,6 +380,9 @@ COMMANDS: Mapping[str, Command] = {
     "spend": spend,
     "usage": usage,
     "grant": grant,
+    "code": code,
+    "end": end,
+    "redeem": redeem,
     "card": card,
     "uncard": uncard,
     "buy": buy,

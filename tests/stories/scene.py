@@ -19,6 +19,7 @@ from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import Charge
 from purser.flows import pricing, reports, setup
+from purser.flows.codes import Made
 from purser.gateway import bodies
 from purser.gateway.bodies import Terms
 from purser.inbound.worker import Worker
@@ -89,6 +90,7 @@ class Scene:
         self.gateways: dict[str, Gateway] = {}
         self.admitted: Request | None = None  # by the command under way
         self.reported = 0
+        self.codes: dict[str, Made] = {}
         self._spends = 0
 
     # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,19 +16,19 @@ _REQUEST = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z", re.ASCII)
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
-def _base32(value: int, digits: int) -> str:
+def base32(value: int, digits: int) -> str:
     """An even number of digits, two at a time."""
     return "".join([_PAIRS[(value >> place) & 1023] for place in range(5 * (digits - 2), -1, -10)])
 
 
 def make_id(kind: str, at: int, entropy: int) -> str:
     """An id such as "inv_01k…": `kind`, then the instant in milliseconds, then 80 bits of `entropy`."""
-    return f"{kind}_{_base32(at // 1000, 10)}{_base32(entropy, 16)}"
+    return f"{kind}_{base32(at // 1000, 10)}{base32(entropy, 16)}"
 
 
 def make_secret(kind: str, entropy: int) -> str:
     """A secret key such as "pk_…" from 200 bits of `entropy`."""
-    return f"{kind}_{_base32(entropy, 40)}"
+    return f"{kind}_{base32(entropy, 40)}"
 
 
 def digest_key(secret: str, pepper: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from purser.store import (
     checks_books,
     checks_chain,
+    checks_codes,
     checks_documents,
     checks_file,
     checks_headroom,
@@ -19,6 +20,7 @@ from purser.store.db import Connection
 INVARIANTS = (
     *checks_headroom.CHECKS,
     *checks_books.CHECKS,
+    *checks_codes.CHECKS,
     *checks_chain.CHECKS,
     *checks_usage.CHECKS,
     *checks_documents.CHECKS,

@@ -43,6 +43,11 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),
     "payment_methods": ("paymentMethods", ("brand", "last4", "exp_month", "exp_year", "removed_at")),
     "payments": ("payments", ("purpose", "invoice", "method", "amount", "state", "failure")),
+    "credit_codes": (
+        "creditCodes",
+        tuple("display_name begins amount redemptions expires_at credit_days ended_at".split()),
+    ),
+    "code_redemptions": ("creditRedemptions", ("credit", "amount")),
     "grants": ("credits", ("kind", "granted", "expires_at", "source")),
     "invoices": ("invoices", ("number", "type", "month", "total", "paid", "state")),
     "notifications": ("notificationSettings", ("thresholds", "forecast")),

@@ -98,6 +98,7 @@ FILES = (
         order="id",
         money="granted remaining lapsed",
     ),
+    _of(*(t.code_redemptions, "credit_redemptions", "code credit amount at"), order="at code", money="amount"),
     _of(
         *(t.invoices, "invoices"),
         f"id number type state month {_INVOICE} issued_at due_at paid_at billed_to",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Index
 
 from purser.store.account_tables import billing_profiles, mode_changes, usage_limit_groups, usage_limit_tiers
+from purser.store.code_tables import code_attempts, code_redemptions, credit_codes
 from purser.store.columns import Blob, Int, metadata
 from purser.store.columns import few as _few
 from purser.store.columns import integer as _int
@@ -25,6 +26,9 @@ from purser.store.usage_tables import rollups, spent, spent_through, usage_event
 __all__ = [
     "alerts",
     "billing_profiles",
+    "code_attempts",
+    "code_redemptions",
+    "credit_codes",
     "ended_sessions",
     "invitations",
     "links",

@@ -17,7 +17,7 @@ from purser.store.db import Connection
 PARTS = "x-purser-parts"
 
 
-@get("/v1/accounts/{account:str}/:export", ADMIN, media_type="application/zip")
+@get("/v1/accounts/{account:str}/:export", ADMIN, media_type="application/zip", refuses=(429,))
 def export_account(request: Call, account: Name) -> ASGIApp:
     """Export all data of an account as a zip of JSON lines: users, keys without secrets, usage, ledger, documents, log.
 

@@ -27,13 +27,13 @@ TRANSACTIONS = "x-purser-transactions"
 FormatName = Annotated[str, QueryParameter(name="format", description='"hledger" or "beancount".')]
 
 
-@get("/operator/v1/ledger/:export", OPERATOR, media_type="text/plain")
+@get("/operator/v1/ledger/:export", OPERATOR, media_type="text/plain", refuses=(429,))
 def export_whole_ledger(request: Call, format_: FormatName) -> ASGIApp:
     """Export every account's ledger as plain-text accounting, its balances asserted at the end of each account's."""
     return _stream(request.desk, format_, None)
 
 
-@get("/v1/accounts/{account:str}/ledger/:export", MEMBER, media_type="text/plain")
+@get("/v1/accounts/{account:str}/ledger/:export", MEMBER, media_type="text/plain", refuses=(429,))
 def export_account_ledger(request: Call, account: Name, format_: FormatName) -> ASGIApp:
     """Export an account's ledger as plain-text accounting, its balances asserted at the end."""
     return _stream(request.desk, format_, account)

@@ -66,6 +66,9 @@ NEEDS: Mapping[str, str] = {
     f"POST {_A}/invoices/{{invoice}}:pay": MONEY,
     f"POST {_O}/{{account}}/grants": MONEY,
     f"POST {_O}/{{account}}:setBillingMode": MONEY,
+    "POST /operator/v1/creditCodes": MONEY,
+    "DELETE /operator/v1/creditCodes/{code}": MONEY,
+    "POST /v1/creditCodes:redeem": MONEY,
     "POST /operator/v1/prices": MONEY,
     "POST /operator/v1/months/{month}:close": MONEY,
 }

@@ -46,7 +46,12 @@ _NOUNS = (
     (ACCOUNT, "quota", "purser.inbound.cli.quota:app", "What an account may use, such as its monthly spend limit."),
     (ACCOUNT, "rate-limit", "purser.inbound.cli.rate_limit:app", "How many requests and tokens a minute may bring."),
     (ACCOUNT, "alerts", "purser.inbound.cli.alerts:app", "What of a month's spend is told, by mail and webhook."),
-    (ACCOUNT, "credits", "purser.inbound.cli.credits:app", "Credit: what there is, buying it, granting it."),
+    (
+        ACCOUNT,
+        "credits",
+        "purser.inbound.cli.credits:app",
+        "Credit: what there is, buying it, redeeming codes, granting it.",
+    ),
     (
         ACCOUNT,
         "billing",
@@ -64,6 +69,7 @@ _NOUNS = (
         "purser.inbound.cli.prices:app",
         "The price book: what is in force, and publishing a new version.",
     ),
+    (OPERATE, "credit-code", "purser.inbound.cli.credit_codes:app", "Codes that accounts redeem for credit."),
     (OPERATE, "month", "purser.inbound.cli.month:app", "Closing a month into its invoices."),
     (OPERATE, "operator", "purser.inbound.cli.operators:app", "Suspending an account and letting it back in."),
     (OPERATE, "clock", "purser.inbound.cli.clock:app", "Billing time, and moving a manual clock."),

@@ -1,4 +1,4 @@
-"""The credits commands: what credit there is, buying it, and granting it."""
+"""The credits commands: what credit there is, buying it, redeeming a code, and granting it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from purser.inbound.cli.reach import UNSAID, Reach
 from purser.inbound.cli.show import DAY, ID, MONEY, WHEN, Column, show_list, show_one, tell
 from purser.inbound.cli.wire import at
 
-app = App(name="credits", help="Credit: list, buy, grant.")
+app = App(name="credits", help="Credit: list, buy, redeem, grant.")
 
 _LIST = (
     Column("CREDIT", "id", ID),
@@ -36,6 +36,11 @@ _GRANT = (
     Column("amount", "amountUsd", MONEY),
     Column("expires", "expiresAt", DAY),
     Column("went to", "wentTo"),
+)
+_REDEEMED = (
+    Column("credit", "credit"),
+    Column("amount", "amount", MONEY),
+    Column("expires", "expiresAt", DAY),
 )
 Amount = Annotated[str, Parameter(allow_leading_hyphen=True, help="Dollars, such as 20 or 12.50.")]
 
@@ -75,6 +80,23 @@ def buy(
     body = {"amountUsd": amount, **({"paymentMethod": payment_method} if payment_method else {})}
     bought = caller.post(f"{reach.within(caller, 'credits')}:purchase", body)
     show_one(reach.output, bought, {**bought, "wentTo": allocation_words(bought)}, _PURCHASE)
+
+
+@app.command(name="redeem")
+def redeem(
+    code: Annotated[str, Parameter(help="As it was given; dashes and capitals do not matter.")],
+    /,
+    *,
+    reach: Reach = UNSAID,
+) -> None:
+    """Redeem a credit code, which an account can do once for each.
+
+    Example: purser credits redeem 7K3M-0QRT-9XVB-2HJD-5WNA
+    """
+    caller = reach.call()
+    account = reach.account_of(caller)
+    given = caller.post("/v1/creditCodes:redeem", {"code": code, "name": f"accounts/{account}"})
+    show_one(reach.output, given, given, _REDEEMED)
 
 
 @app.command(name="grant")

@@ -12,6 +12,7 @@ from litestar.response import Redirect
 
 from purser.core.errors import Forbidden, PurserError
 from purser.inbound.api.call import Call
+from purser.inbound.api.permissions import manages
 from purser.inbound.api.problem import headers_of
 from purser.inbound.dashboard.rendering import HEADERS, render_page
 from purser.inbound.dashboard.session import (
@@ -25,6 +26,7 @@ from purser.inbound.dashboard.session import (
     read_session,
     session_token,
 )
+from purser.store import accounts
 
 _BITS = 128
 Fields = dict[str, str]
@@ -73,6 +75,24 @@ def check_form(call: Call, fields: Fields) -> None:
     """Raises Forbidden unless a form is from a page that this browser was given."""
     if not is_form_of(call.desk, _own_cookie(call), fields.get("form", "")):
         raise Forbidden("this form is from an older page; go back, load the page again and send it once more")
+
+
+def admin_of(call: Call, fields: Fields) -> Visitor:
+    """Who has sent a form that is for admins; raises Forbidden."""
+    check_form(call, fields)
+    visitor = visitor_of(call)
+    if visitor is None or not visitor.account:
+        raise Forbidden("you are signed out; sign in again")
+    if not is_admin(call, visitor):
+        raise Forbidden("this needs the role admin")
+    return visitor
+
+
+def is_admin(call: Call, visitor: Visitor) -> bool:
+    """Whether somebody manages the account that they are signed in to."""
+    with call.desk.read() as conn:
+        row = accounts.get_user(conn, visitor.account, visitor.user)
+    return row is not None and manages(row.role)
 
 
 def enter(call: Call, visitor: Visitor, to: str = "/dashboard") -> Redirect:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from litestar.params import URLEncodedBody
 from litestar.response import Redirect
 
-from purser.core.errors import Forbidden
 from purser.flows import access, invitations
 from purser.flows.audit_log import acting
 from purser.inbound.api import invitations as invitation_routes
@@ -13,7 +12,17 @@ from purser.inbound.api.auth import PUBLIC
 from purser.inbound.api.call import Call
 from purser.inbound.api.permissions import manages
 from purser.inbound.api.routes import get, post
-from purser.inbound.dashboard.forms import Fields, Page, check_form, enter, render_form, say, told_plainly, visitor_of
+from purser.inbound.dashboard.forms import (
+    Fields,
+    Page,
+    admin_of,
+    check_form,
+    enter,
+    render_form,
+    say,
+    told_plainly,
+    visitor_of,
+)
 from purser.inbound.dashboard.rendering import HEADERS
 from purser.inbound.dashboard.session import Visitor
 from purser.inbound.dashboard.signing_in import Token
@@ -74,24 +83,11 @@ def show_people(request: Call) -> Page:
     return render_form(request, "people.html", values)
 
 
-def _admin(call: Call, data: Fields) -> Visitor:
-    """Who has sent a form that is for admins; raises Forbidden."""
-    check_form(call, data)
-    visitor = visitor_of(call)
-    if visitor is None or not visitor.account:
-        raise Forbidden("you are signed out; sign in again")
-    with call.desk.read() as conn:
-        row = accounts.get_user(conn, visitor.account, visitor.user)
-    if row is None or not manages(row.role):
-        raise Forbidden("this needs the role admin")
-    return visitor
-
-
 @post("/dashboard/people", PUBLIC, listed=False)
 @told_plainly
 def invite(request: Call, data: URLEncodedBody[Fields]) -> Page:
     """Invite somebody by mail."""
-    visitor = _admin(request, data)
+    visitor = admin_of(request, data)
     email, role, url = data.get("email"), data.get("role", ""), request.desk.public_url
     with acting(request.act_of(visitor.account, visitor.user)):
         request.desk.write(lambda tx: invitations.invite(tx, visitor.account, email, role, visitor.user, url))
@@ -102,7 +98,7 @@ def invite(request: Call, data: URLEncodedBody[Fields]) -> Page:
 @told_plainly
 def revoke(request: Call, data: URLEncodedBody[Fields]) -> Page:
     """Take an invitation back."""
-    visitor = _admin(request, data)
+    visitor = admin_of(request, data)
     invitation = data.get("invitation", "")
     with acting(request.act_of(visitor.account, visitor.user)):
         request.desk.write(lambda tx: invitations.revoke(tx, visitor.account, invitation))
