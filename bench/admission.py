@@ -22,6 +22,7 @@ from purser import settings
 from purser.core.period import month_of
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
+from purser.inbound.api import create_routes
 from purser.main import process
 
 _TIMES, _RUNS = 200, 300
@@ -40,7 +41,7 @@ def main() -> None:
 async def _measure(config: Any, operator_key: str, raw: bytes) -> list[list[str]]:
     loaded = settings.load(config, {"PURSER_OPERATOR_KEY": operator_key}, {"port": 0})
     listener = process.listen("127.0.0.1", 0)
-    running = await process.start(loaded, [listener])
+    running = await process.start(loaded, [listener], create_routes())
     gateway = running.gateway
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     secret = (await asyncio.to_thread(open_account, url, operator_key)).encode()

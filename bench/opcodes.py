@@ -21,6 +21,7 @@ from bench import load, money, tables
 from bench.gateway import scratch
 from bench.gateways import Gateway, configure, model_server, open_account
 from purser import settings
+from purser.inbound.api import create_routes
 from purser.main import process
 
 _TIMES = {"JSON": 50, "streams": 10}
@@ -70,7 +71,7 @@ async def _count(config: Path, operator_key: str, body: Path, times: int) -> Tal
     loaded = settings.load(config, {"PURSER_OPERATOR_KEY": operator_key}, {"port": 0})
     listener = process.listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    running = await process.start(loaded, [listener])
+    running = await process.start(loaded, [listener], create_routes())
     tally = Tally()
     loop = asyncio.get_running_loop()
 

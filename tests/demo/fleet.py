@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.demo.program import READY_SECONDS, Program, environment, eventually
+from tests.loaded import start
 from tests.ports import free_port
 
 _CONFIG = """\
@@ -92,7 +93,7 @@ def program(
 @contextmanager
 def _process(command: Sequence[str], folder: Path, log: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start(
             command,
             cwd=folder,
             env=environment(folder / "purser.db") | more,

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from purser.core.ratelimit import Rate
 from purser.store import rates, usage
 from purser.store.db import Database
 from tests import databases
+from tests.loaded import PROGRAM, start
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -221,10 +221,10 @@ class Program:
 def demo(folder: Path, *options: str) -> Iterator[Program]:
     """A demo for some tests; whatever happens, nothing of it is left."""
     credentials, log, data = folder / "demo.json", folder / "demo.log", folder / "data"
-    command = [sys.executable, "-m", "purser.main", "demo", "--port", str(free_port())]
+    command = [*PROGRAM, "demo", "--port", str(free_port())]
     command += ["--credentials", str(credentials), "--data", str(data), *options]
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start(
             command,
             cwd=folder,
             env=environment(data / "purser.db"),

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from tests import loaded
 from tests.demo.program import READY_SECONDS, demo, environment, eventually
-
-PROGRAM = (sys.executable, "-m", "purser.main")
+from tests.loaded import PROGRAM
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The program, which is to end by itself."""
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return loaded.run([*PROGRAM, *arguments], cwd=folder, env=environment(), timeout=60)
 
 
 WRONG = [
@@ -70,7 +60,7 @@ def test_serve_talks_to_stderr_alone(tmp_path: Path) -> None:
     )
     out, err = tmp_path / "out", tmp_path / "err"
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
+        process = loaded.start(
             [*PROGRAM, "serve"],
             cwd=tmp_path,
             env=environment(),

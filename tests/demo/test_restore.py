@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,10 +15,11 @@ from purser.store.db import Database
 from tests import databases
 from tests.demo.fleet import _CONFIG, _process
 from tests.demo.program import PATIENCE, Program, environment, eventually
+from tests.loaded import PROGRAM, run
 from tests.ports import free_port
 
 KEY = "op_" + "k" * 40
-PROGRAM = [sys.executable, "-m", "purser.main", "serve"]
+SERVE = [*PROGRAM, "serve"]
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def serving(data: Path, url: str, *options: str, code: int = 0) -> Iterator[Prog
     """A server on a database; it is told to stop at the end, where it has not ended, with this exit code."""
     port, log = free_port(), data / "serve.log"
     with _process(
-        [*PROGRAM, "--port", str(port), *options], data, log, PURSER_OPERATOR_KEY=KEY, PURSER_DATABASE_URL=url
+        [*SERVE, "--port", str(port), *options], data, log, PURSER_OPERATOR_KEY=KEY, PURSER_DATABASE_URL=url
     ) as process:
         details = {"base_url": f"http://127.0.0.1:{port}", "api_key": "", "operator_key": KEY}
         program = Program(process, details, data, log)
@@ -40,15 +39,8 @@ def serving(data: Path, url: str, *options: str, code: int = 0) -> Iterator[Prog
 
 def refusal(data: Path, url: str, *options: str) -> str:
     """What a server says that does not start."""
-    done = subprocess.run(
-        [*PROGRAM, "--port", str(free_port()), *options],
-        cwd=data,
-        env=environment() | {"PURSER_OPERATOR_KEY": KEY, "PURSER_DATABASE_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    surroundings = environment() | {"PURSER_OPERATOR_KEY": KEY, "PURSER_DATABASE_URL": url}
+    done = run([*SERVE, "--port", str(free_port()), *options], cwd=data, env=surroundings, timeout=60)
     assert done.returncode not in (0, -9), done
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -108,9 +100,7 @@ def test_a_database_that_falls_back_under_a_living_process_stops_it(tmp_path: Pa
     with serving(tmp_path, url) as program:
         program.open("ada")
     port, log = free_port(), tmp_path / "again.log"
-    with _process(
-        [*PROGRAM, "--port", str(port)], tmp_path, log, PURSER_OPERATOR_KEY=KEY, PURSER_DATABASE_URL=url
-    ) as it:
+    with _process([*SERVE, "--port", str(port)], tmp_path, log, PURSER_OPERATOR_KEY=KEY, PURSER_DATABASE_URL=url) as it:
         assert eventually(lambda: "purser serves on" in log.read_text(), 60)
         db = Database(url)
         with db.engine.connect().execution_options(immediate=True) as conn, conn.begin():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +16,7 @@ from tests.demo.fleet import _CONFIG
 from tests.demo.program import environment
 from tests.demo.test_restore import refusal, serving
 from tests.faults.flips import FOUND, MISSED, REFUSED, SAME, flipped, places, try_places
+from tests.loaded import PROGRAM, run
 
 pytestmark = pytest.mark.sqlite
 _WAL_HEADER, _FRAME = 32, 24 + 4096
@@ -37,8 +36,8 @@ def test_a_bit_flipped_anywhere_is_found_or_changes_nothing_that_matters(copied:
 def test_what_a_damaged_file_is_told_by_is_a_sentence(copied: Path, tmp_path: Path, at: int, bit: int) -> None:
     path = tmp_path / "purser.db"
     path.write_bytes(flipped(copied.read_bytes(), at, bit))
-    command = [sys.executable, "-m", "purser.main", "audit", "--database-url", f"sqlite:///{path}"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    command = [*PROGRAM, "audit", "--database-url", f"sqlite:///{path}"]
+    done = run(command, cwd=tmp_path, env=environment())
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr + done.stdout
     assert "file" in done.stdout or "cannot be read" in done.stderr

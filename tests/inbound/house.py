@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Litestar
-from litestar.datastructures import State
 
 from purser.core.period import parse_instant
 from purser.core.policy import Policy
@@ -22,8 +21,7 @@ from purser.http.asgi import answer_with
 from purser.http.problem import refuse_in_problem
 from purser.http.server import Server
 from purser.inbound.api import sign_in_token
-from purser.inbound.api.app import create_routes
-from purser.inbound.api.front import Front
+from purser.inbound.api.app import create_app, create_routes
 from purser.inbound.desk import Desk
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld
@@ -131,9 +129,8 @@ class House:
         return self.wait_seconds, most, 0
 
     async def _start(self) -> Server:
-        self._routes = _spare.pop() if _spare else create_routes(State())
-        self._routes.state.desk = self.desk
-        server = Server(answer_with(Front(self._routes, self.world)), refuse=refuse_in_problem)
+        self._routes = _spare.pop() if _spare else create_routes()
+        server = Server(answer_with(create_app(self.desk, self._routes)), refuse=refuse_in_problem)
         await server.start()
         return server
 

@@ -7,18 +7,17 @@ import os
 import pty
 import select
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import purser
+from tests.loaded import PROGRAM, run
 
 SOURCES = str(Path(purser.__file__).parent.parent)
 PATIENCE_SECONDS = 30
 PROMPTS = (b"[y/N] ", b"API key: ")
-PROGRAM = (sys.executable, "-m", "purser.main")
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,8 @@ class Terminal:
 
     def run(self, *arguments: object, typed: str = "") -> Done:
         """Run `purser` with these arguments, `typed` being what is piped into it; a traceback fails the test."""
-        done = subprocess.run(
-            [*PROGRAM, *map(str, arguments)],
-            env=self.environment(),
-            cwd=self.folder,
-            input=typed,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=4 * PATIENCE_SECONDS,
-        )
+        command = [*PROGRAM, *map(str, arguments)]
+        done = run(command, env=self.environment(), cwd=self.folder, typed=typed, timeout=4 * PATIENCE_SECONDS)
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 

@@ -17,7 +17,8 @@ from purser.store import headroom
 from purser.store.headroom import credit_key
 from tests import databases
 from tests.inbound.house import OPERATOR_KEY, House
-from tests.inbound.terminal import PROGRAM, Terminal
+from tests.inbound.terminal import Terminal
+from tests.loaded import PROGRAM
 
 # These commands speak HTTP; those that open a database are in test_cli_databases.
 pytestmark = pytest.mark.once

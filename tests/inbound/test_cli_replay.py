@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from purser.core.standing import LIMIT_EXCEEDED
 from purser.store import invoices
 from purser.store.db import Database
 from tests.flows.readding import PRICE, REAL, USD, add, real_rows
+from tests.loaded import PROGRAM, run
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.once
@@ -24,14 +24,8 @@ pytestmark = pytest.mark.once
 def command(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "purser.inbound.cli.replay", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(scratch), "COLUMNS": "200"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    surroundings = {**os.environ, "TMPDIR": str(scratch), "COLUMNS": "200"}
+    done = run([*PROGRAM, "replay", *map(str, arguments)], cwd=tmp_path, env=surroundings)
     assert list(scratch.iterdir()) == [], "the scratch database was left behind"
     assert "Traceback" not in done.stderr
     return done

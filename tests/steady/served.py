@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from tests.demo.program import (
     eventually,
     owners_of,
 )
+from tests.loaded import PROGRAM, start
 from tests.ports import free_port
 
 PATIENCE = 20  # seconds; what takes longer hangs
@@ -215,10 +215,10 @@ def serving(
     config, log = folder / "purser.toml", folder / "purser.log"
     url, port, key = databases.at(folder / "purser.db"), free_port(), secrets.token_hex(20)
     config.write_text(_config(upstreams, timeout_seconds, {"port": port, "workers": workers, **settings}))
-    command = [sys.executable, "-m", "purser.main", "serve", "--config", str(config)]
+    command = [*PROGRAM, "serve", "--config", str(config)]
     surroundings = {**environment(), "PURSER_DATABASE_URL": url, "PURSER_OPERATOR_KEY": key}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start(
             command, cwd=folder, env=surroundings, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:

@@ -90,16 +90,19 @@ def _run_server(settings: Settings, take_older: bool) -> int:
 
 def serve_settings(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> int:
     """Serve on a socket, in this process or in several workers; answers the exit code."""
+    from purser.inbound.api import create_routes
     from purser.main.process import serve_until_stopped
     from purser.main.supervisor import Supervisor
     from purser.store.db import told_when_unusable
 
+    routes = create_routes()  # they take a good deal of a start: workers find them made
+
     def serve() -> None:
         with told_when_unusable(settings.database_url):
-            serve_until_stopped(settings, listener)
+            serve_until_stopped(settings, listener, routes)
 
     if settings.workers == 1:
-        serve_until_stopped(settings, listener, on_ready=on_ready)
+        serve_until_stopped(settings, listener, routes, on_ready=on_ready)
         return 0
     return Supervisor(serve, listener, settings.workers).run(on_ready)
 

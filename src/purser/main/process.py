@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import uvloop
+from litestar import Litestar
 
 from purser.core.errors import Unavailable
 from purser.core.policy import Policy
@@ -176,8 +177,8 @@ def refuse(status: int, code: str, message: str, target: bytes) -> tuple[Headers
     return in_shape(status, code, message, target)
 
 
-async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running:
-    """Start serving on the given sockets."""
+async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Litestar) -> Running:
+    """Start serving on the given sockets, with the control plane's routes, which nobody else has."""
     db, world, policy = open_books(settings)
     look_back(db)
     writer = open_writer(db, world, policy)
@@ -210,7 +211,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket]) -> Running
         trusted_proxies=settings.trusted_proxies,
         identity=make_identity(settings),
     )
-    control = answer_with(create_app(desk))
+    control = answer_with(create_app(desk, routes))
 
     async def answer(exchange: Exchange) -> None:
         if gateway.takes(exchange.request):
@@ -291,9 +292,9 @@ def raise_file_limit() -> None:
 
 
 def serve_until_stopped(
-    settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None] = lambda: None
+    settings: Settings, listener: socket.socket, routes: Litestar, *, on_ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT, with routes from `create_routes`."""
     raise_file_limit()
 
     async def run() -> None:
@@ -301,7 +302,7 @@ def serve_until_stopped(
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopped.set)
-        running = await start(settings, [listener])
+        running = await start(settings, [listener], routes)
         on_ready()
         await stopped.wait()
         await stop(running, settings.shutdown_grace_seconds)

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from litestar import Litestar
 from litestar.concurrency import set_asyncio_executor
-from litestar.datastructures import State
 
 from purser.inbound.api import (
     accounts,
@@ -88,19 +87,19 @@ ROUTES = [route for module in _MODULES for route in module.ROUTES]
 set_asyncio_executor(ThreadPoolExecutor(16, thread_name_prefix="purser-api"))
 
 
-def create_app(desk: Desk) -> App:
-    """The control plane for a desk; serve it through purser.http.asgi.answer_with."""
-    return Front(create_routes(State({"desk": desk})), desk.queue.writer.world)
+def create_app(desk: Desk, routes: Litestar) -> App:
+    """The control plane for a desk, by routes that are nobody else's; serve it by purser.http.asgi.answer_with."""
+    routes.state.desk = desk
+    return Front(routes, desk.queue.writer.world)
 
 
-def create_routes(state: State) -> Litestar:
-    """Every route, for the `desk` of a state."""
+def create_routes() -> Litestar:
+    """Every route, for whichever desk they are given to."""
     return Litestar(
-        route_handlers=[*tell_methods(ROUTES), *ROUTES],
+        route_handlers=[tell_methods(ROUTES), *ROUTES],
         request_class=Call,
         guards=[guard],
         exception_handlers={Exception: answer_error},
-        state=state,
         openapi_config=openapi.CONFIG,
         request_max_body_size=MOST_BODY_BYTES,
         logging_config=None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from litestar import Response, route
+from litestar import Request, Response, route
 from litestar.concurrency import sync_to_thread
 from litestar.handlers import HTTPRouteHandler
 
@@ -53,8 +53,8 @@ def _make(
     return make
 
 
-def tell_methods(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """For each path of some routes an answer to OPTIONS that allows them all; to be added before them.
+def tell_methods(routes: Sequence[HTTPRouteHandler]) -> HTTPRouteHandler:
+    """What answers OPTIONS on every path of some routes, with all methods that it has; to be added before them.
 
     The framework's own would allow only the methods of the route that comes first.
     """
@@ -62,15 +62,13 @@ def tell_methods(routes: Sequence[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     for each in routes:
         for path in each.paths:
             methods.setdefault(path, {"OPTIONS"}).update(each.http_methods)
-    return [_tell(path, ", ".join(sorted(allowed))) for path, allowed in methods.items()]
+    allowed = {path: ", ".join(sorted(of)) for path, of in methods.items()}
 
-
-def _tell(path: str, allowed: str) -> HTTPRouteHandler:
-    async def answer() -> Response[None]:
-        return Response(None, status_code=204, headers={"allow": allowed})
+    async def answer(request: Request[Any, Any, Any]) -> Response[None]:
+        return Response(None, status_code=204, headers={"allow": allowed[request.scope["path_template"]]})
 
     made: HTTPRouteHandler = route(
-        path, http_method="OPTIONS", status_code=204, opt=may(PUBLIC), include_in_schema=False
+        [*allowed], http_method="OPTIONS", status_code=204, opt=may(PUBLIC), include_in_schema=False
     )(answer)
     return made
 
