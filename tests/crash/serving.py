@@ -184,7 +184,7 @@ class Serving:
 
 def is_alive(pid: int) -> bool:
     """Whether a process of ours is there, zombies left out."""
-    return any(command_line(pid))
+    return bool(command_line(pid))
 
 
 def is_running(pid: int) -> bool:

@@ -290,9 +290,9 @@ def descendants(pid: int) -> list[int]:
 
 
 def command_line(pid: int) -> list[bytes]:
-    """The words that a process was started with; none where it is gone."""
+    """The words that a process was started with; none where it is gone, if only nobody has waited for it yet."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return [word for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if word]
     except (FileNotFoundError, ProcessLookupError):
         return []
 

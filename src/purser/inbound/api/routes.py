@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -62,13 +63,14 @@ def tell_methods(routes: Sequence[HTTPRouteHandler]) -> HTTPRouteHandler:
     for each in routes:
         for path in each.paths:
             methods.setdefault(path, {"OPTIONS"}).update(each.http_methods)
-    allowed = {path: ", ".join(sorted(of)) for path, of in methods.items()}
+    # A route is told with its path's parameters without their types.
+    allowed = {re.sub(r":\w+}", "}", path): ", ".join(sorted(of)) for path, of in methods.items()}
 
     async def answer(request: Request[Any, Any, Any]) -> Response[None]:
         return Response(None, status_code=204, headers={"allow": allowed[request.scope["path_template"]]})
 
     made: HTTPRouteHandler = route(
-        [*allowed], http_method="OPTIONS", status_code=204, opt=may(PUBLIC), include_in_schema=False
+        [*methods], http_method="OPTIONS", status_code=204, opt=may(PUBLIC), include_in_schema=False
     )(answer)
     return made
 
