@@ -11,11 +11,19 @@ from tests.properties.play import play_all
 
 MORE = "PURSER_TEST_SEEDS"  # how many more histories to play, from a seed that is new every time
 ON_SQLITE, ON_POSTGRESQL, AT_MOST = 10, 3, 120
+TOGETHER = (
+    16,
+    3,
+    23,
+    8,
+    35,
+    29,
+)  # as histories are drawn today these see everything; where they no longer do, more follow
 
 
 def test_the_product_and_the_model_agree_in_every_history() -> None:
     """In so many, on SQLite in as many more as it takes to have seen every situation, and in new ones if asked."""
-    seeds = iter(range(AT_MOST))
+    seeds = iter((*TOGETHER, *(seed for seed in range(AT_MOST) if seed not in TOGETHER)))
     seen = play_all(seeds, ON_SQLITE if databases.is_sqlite() else ON_POSTGRESQL)
     missing = list(SITUATIONS) if databases.is_sqlite() else []
     while missing := [name for name in missing if not seen[name]]:
