@@ -11,14 +11,8 @@ from tests.properties.play import play_all
 
 MORE = "PURSER_TEST_SEEDS"  # how many more histories to play, from a seed that is new every time
 ON_SQLITE, ON_POSTGRESQL, AT_MOST = 10, 3, 120
-TOGETHER = (
-    16,
-    3,
-    23,
-    8,
-    35,
-    29,
-)  # as histories are drawn today these see everything; where they no longer do, more follow
+# As histories are drawn today these see everything together; where they no longer do, more follow.
+TOGETHER = (16, 3, 23, 8, 35, 29)
 
 
 def test_the_product_and_the_model_agree_in_every_history() -> None:
