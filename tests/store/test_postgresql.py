@@ -316,7 +316,8 @@ def test_one_leads_and_when_it_is_gone_the_next(books: Books) -> None:
     with process("lead", books.db.url) as second:
         do(
             books.db,
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1347767155",
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1347767155"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         )
         assert second.tell() == "leads"
         assert not own.take(), "its session was ended, and another leads now"
