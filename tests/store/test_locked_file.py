@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from purser.flows import accounts
+from purser.store.db import Database
 from purser.store.writers import OutOfReach, Writer
 from tests import databases
 from tests.store.small_books import Books
@@ -67,3 +68,28 @@ def test_a_process_that_stops_waits_no_longer(books: Books) -> None:
             second.run(lambda tx: None)
         second.close()  # others close it in the books
     assert second.id in books.writer.close_dead()
+
+
+def test_several_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    """Each makes it one with a log, for which nobody else may be reading it."""
+    failed: list[Exception] = []
+    for n in range(60):
+        together = threading.Barrier(4)
+
+        def reach(url: str = f"sqlite:///{tmp_path / f'{n}.db'}", together: threading.Barrier = together) -> None:
+            db = Database(url)
+            together.wait()
+            try:
+                db.reach()
+                db.assert_durable()
+            except Exception as error:
+                failed.append(error)
+            finally:
+                db.dispose()
+
+        openers = [threading.Thread(target=reach) for _ in range(4)]
+        for opener in openers:
+            opener.start()
+        for opener in openers:
+            opener.join()
+    assert failed == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ _SESSION = {
 }
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _TRY_AGAIN = ("40001", "40P01")  # serialization failure, deadlock: the server has undone everything
+_LOCK_SECONDS, _A_MOMENT_MS = 30, 20  # how long a SQLite file is waited for that others write
 # A session that the server ended (by an operator, a crash, a restart, a timeout), or could not begin just now.
 _LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
 
@@ -177,7 +179,7 @@ def _sqlite(url: sa.URL, in_memory: bool) -> sa.Engine:
     if in_memory:
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
     else:
-        engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, **_POOL)
+        engine = sa.create_engine(url, connect_args={"check_same_thread": False, "timeout": _LOCK_SECONDS}, **_POOL)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -185,8 +187,25 @@ def _sqlite(url: sa.URL, in_memory: bool) -> sa.Engine:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by us, not by the driver
-    for pragma in ("journal_mode=wal", "synchronous=full", "wal_autocheckpoint=0", "foreign_keys=on"):
+    _write_ahead(connection)
+    for pragma in ("synchronous=full", "wal_autocheckpoint=0", "foreign_keys=on"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _write_ahead(connection: Any) -> None:
+    """Have a file written by way of a log. Where several open a new file at once each may wait for the others to let go
+    of it, or be refused at once: so each tries for a moment only, lets go, and tries again."""
+    tries_until = time.monotonic() + _LOCK_SECONDS
+    connection.execute(f"PRAGMA busy_timeout = {_A_MOMENT_MS}").fetchall()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = wal").fetchall()
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > tries_until:
+                raise
+        time.sleep(id(connection) // 64 % 20 / 1000)  # not in step with the others
+    connection.execute(f"PRAGMA busy_timeout = {_LOCK_SECONDS * 1000}").fetchall()
 
 
 def _begin_sqlite(connection: Connection) -> None:
