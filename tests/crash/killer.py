@@ -157,6 +157,15 @@ class Killer:
             send(pid, signal.SIGCONT)
             time.sleep(self._chance.uniform(0.0, 0.01))
 
+    def let_go(self, seconds: float) -> bool:
+        """Wait until whoever stands still is closed by the others and goes on; answers whether it came to that."""
+
+        def nobody_stands() -> bool:
+            self.revive()
+            return not self._stalled or self._serving.has_lost()
+
+        return eventually(nobody_stands, seconds)
+
     def _let_go(self) -> None:
         if self._stalled and not set().union(*self._stalled.values()) & set(self._books.open_writers()):
             self.ways[STALLED] += 1

@@ -33,6 +33,7 @@ ANSWER_LOST = "between a commit and its answer: billed, and the client never hea
 WORK_LOST = "between work and its commit: the model server worked, nothing is billed"
 _PATIENCE = 3  # times the promised return of headroom, until nobody waits for it any more
 _WARM_SECONDS = 60
+_CLOSED_SECONDS = 120  # many times what it takes the others to close one that stands still
 _JOIN_SECONDS = 90
 _STALLS, _MANY_STALLS = 3, 40
 _SEEN_ALIVE = {"the_closed_go_on", "the_fence_does_not_refuse", "what_was_held_outlives_the_fence"}
@@ -202,6 +203,10 @@ class Run:
             if killer.kills - seen >= plan.round_kills:
                 seen = killer.kills
                 self._examine(outcome)
+        if not outcome.findings.grave and not killer.let_go(_CLOSED_SECONDS):
+            outcome.findings.note(BROKEN, 1, "a process that stands still is not closed by the others")
+        if not plan.fault:  # the hot account is to meet its boundary, and to be topped up, however few kills there are
+            eventually(lambda: outcome.findings.grave or bool(self._money.top_ups), _WARM_SECONDS)
         self._examine(outcome)
 
     def _pause(self, outcome: Outcome) -> None:
