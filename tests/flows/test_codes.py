@@ -124,6 +124,15 @@ def test_what_others_read_of_a_code_is_not_the_code(books: Books) -> None:
     assert grant.granted_nanos == 5 * NANOS_PER_USD
 
 
+def test_attempts_of_a_clock_that_was_ahead_keep_nobody_waiting(books: Books) -> None:
+    made, run = make(books, 1), books.writer.run
+    books.world.at += 24 * 60 * MINUTE
+    for _ in range(codes.MOST_ATTEMPTS):
+        run(lambda tx: codes.note_failure(tx, "ada-0"))
+    books.world.at -= 24 * 60 * MINUTE
+    assert run(lambda tx: codes.redeem(tx, "ada-0", made.code)).granted_nanos == 5 * NANOS_PER_USD
+
+
 def test_attempts_that_fail_are_so_many_an_hour_for_each_account(books: Books) -> None:
     made, run = make(books, 5), books.writer.run
     for _ in range(codes.MOST_ATTEMPTS):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -69,6 +71,28 @@ def test_what_ends_within_the_grace_is_answered_whole(stopping: Served) -> None:
     assert [answer.status for answer in answers] == [200] * 12
     events = expect_nothing_left(stopping, code)
     assert sum(answer.cost for answer in answers) == sum(event.cost for event in events) * NANOS
+
+
+def test_who_connects_meanwhile_is_refused(stopping: Served) -> None:
+    """At once, not left waiting for nobody until a reset that does not tell whether the request was served."""
+    asking = Asking()
+    key = stopping.open("ada")
+    with looking_at_holds(stopping, key) as is_held:
+        asking.start(stopping.caller(key), "go", model="trickling_stream", stream=True)
+        assert eventually(is_held, PATIENCE)
+    stopping.process.send_signal(signal.SIGTERM)
+    assert eventually(lambda: _is_refused(stopping), PATIENCE)
+    assert not asking.answers  # its stream still ran when the door was closed
+    assert stopping.stop() == 0
+    assert [answer.status for answer in asking.wait() if answer is not None] == [200]  # its head had gone out
+
+
+def _is_refused(server: Served) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_what_does_not_end_is_cut_properly_and_billed_for_what_came(stopping: Served) -> None:

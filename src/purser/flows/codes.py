@@ -68,7 +68,7 @@ def redeem(tx: Tx, account: str, given: object) -> CreditGrant:
     """
     standing.lock_open(tx, account)
     wall = tx.world.wall()
-    failed = codes.list_attempts(tx.conn, account, wall - HOUR)
+    failed = codes.list_attempts(tx.conn, account, wall - HOUR, wall)  # none of a clock that was ahead
     if len(failed) >= MOST_ATTEMPTS:
         wait = max(1, -(-(failed[-MOST_ATTEMPTS] + HOUR - wall) // SECOND))
         many = f"{MOST_ATTEMPTS} credit codes of account {account} were refused within an hour"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import socket
@@ -11,16 +12,42 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from http.client import HTTPConnection
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from types import FrameType
 from typing import NoReturn
 
 from purser.core.errors import Broken, PurserError
 
-_PAUSE_SECONDS = 0.2
+log = logging.getLogger("purser")
+_LOOK_SECONDS = 0.2
 _STEADY_SECONDS = 5.0
 _QUICK_DEATHS = 5
+_MOST_PAUSE_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0  # signals closer together are one: some programs pass on what the whole group has got already
+_PATIENT_SECONDS = 5.0
 _STOPS = signal.SIGTERM, signal.SIGINT
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a worker runs, or is to run again; times are seconds of the monotonic clock."""
+
+    pid: int | None = None
+    since: float = 0.0
+    quick: int = 0  # deaths in a row that came soon after the start
+    due: float = 0.0  # when to start it again
+
+    def has_lived(self, now: float) -> bool:
+        """Whether a worker runs here that did not die soon."""
+        return self.pid is not None and now - self.since >= _STEADY_SECONDS
+
+    def note_death(self, now: float, *, quick: bool) -> None:
+        """Nobody runs here: at once again the first time, then after pauses that grow."""
+        self.pid = None
+        self.quick = self.quick + 1 if quick else 0
+        self.due = now + (min(_MOST_PAUSE_SECONDS, _LOOK_SECONDS * 2 ** (self.quick - 2)) if self.quick > 1 else 0.0)
 
 
 class Supervisor:
@@ -30,30 +57,33 @@ class Supervisor:
     """
 
     def __init__(self, serve: Callable[[], None], listener: socket.socket, count: int) -> None:
-        self._serve, self._listener, self._count = serve, listener, count
-        self._workers: dict[int, tuple[int, float]] = {}  # by place: process id, and since when
-        self._ends_with_us, self._ours = (
-            os.pipe()
-        )  # nothing is ever written; it ends with this process, however that ends
-        self._quick = 0
-        self._stopping = False
+        self._serve, self._listener = serve, listener
+        self._places = [_Place() for _ in range(count)]
+        # Nothing is ever written; it ends with this process, however that ends.
+        self._ends_with_us, self._ours = os.pipe()
+        self._stopped_at: float | None = None
+        self._hurried = False
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> int:
-        """Run until SIGTERM or SIGINT; answers the exit code: 0, or 1 where workers die as fast as they start."""
+        """Run until SIGTERM or SIGINT; answers the exit code: 0, or 1 where all workers die as fast as they start.
+
+        Workers then finish what they do; a second signal, a second later or more, kills them.
+        """
         for name in _STOPS:
             signal.signal(name, self._stop)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody can be waited for
         gc.freeze()
-        for index in range(self._count):
-            self._start(index)
+        for place in self._places:
+            self._start(place)
         ready = False
-        while not self._stopping:
+        while self._stopped_at is None:
             if not ready and self._answers():
                 ready = True
                 on_ready()
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_LOOK_SECONDS)
             self._revive()
-            if self._quick >= _QUICK_DEATHS * self._count:
-                print("purser: workers die as soon as they start; stopping", file=sys.stderr)
+            if self._is_hopeless():
+                log.critical("workers die as soon as they start; stopping")
                 self._end()
                 return 1
         self._end()
@@ -63,18 +93,17 @@ class Supervisor:
         """Whether a worker answers on the port; a worker that starts takes no more than the pause to be asked again."""
         host, port = self._listener.getsockname()[:2]
         local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        line = HTTPConnection(local, port, timeout=_PAUSE_SECONDS)
+        line = HTTPConnection(local, port, timeout=_LOOK_SECONDS)
         try:
             line.request("GET", "/healthz")
             return line.getresponse().status == 200
-        except OSError:
+        except (OSError, HTTPException):
             return False
         finally:
             line.close()
 
-    def _start(self, index: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    def _start(self, place: _Place) -> None:
+        _flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # until the worker has put aside what they do here
         try:
             pid = os.fork()
@@ -82,7 +111,7 @@ class Supervisor:
                 self._work()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
-        self._workers[index] = pid, time.monotonic()
+        place.pid, place.since = pid, time.monotonic()
 
     def _work(self) -> NoReturn:
         """What a worker does; nothing that this process has begun is gone on with, or cleared up, in it."""
@@ -99,37 +128,70 @@ class Supervisor:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         except (Broken, PurserError) as error:
-            print(f"purser: {error}", file=sys.stderr)
+            log.error("%s", error)
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             os._exit(code)
 
     def _revive(self) -> None:
-        for index, (pid, since) in list(self._workers.items()):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if not ended:
-                continue
-            del self._workers[index]
-            if self._stopping:
-                continue
-            lived = time.monotonic() - since
-            self._quick = self._quick + 1 if lived < _STEADY_SECONDS else 0
-            code = os.waitstatus_to_exitcode(status)
-            print(f"purser: worker {index} ended with {code}; starting it again", file=sys.stderr)
-            self._start(index)
+        """Start again whom nobody stopped; others serve on meanwhile, whatever keeps this one from starting."""
+        for index, place in enumerate(self._places):
+            now = time.monotonic()
+            if place.pid is not None:
+                ended, status = os.waitpid(place.pid, os.WNOHANG)
+                if not ended:
+                    continue
+                place.note_death(now, quick=now - place.since < _STEADY_SECONDS)
+                code = os.waitstatus_to_exitcode(status)
+                if self._stopped_at is None:
+                    log.warning("worker %d ended with %d; starting it again", index, code)
+            if self._stopped_at is None and now >= place.due:
+                try:
+                    self._start(place)
+                except OSError as error:  # there may be room for another process later
+                    place.note_death(now, quick=True)
+                    log.error("worker %d cannot be started just now: %s", index, error.strerror)
+
+    def _is_hopeless(self) -> bool:
+        """Whether all places have seen deaths enough, and nobody serves steadily."""
+        now = time.monotonic()
+        return all(place.quick >= _QUICK_DEATHS and not place.has_lived(now) for place in self._places)
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stopping = True
+        now = time.monotonic()
+        if self._stopped_at is None:
+            self._stopped_at = now
+        elif now - self._stopped_at >= _AGAIN_SECONDS:
+            self._hurried = True
 
     def _end(self) -> None:
-        for pid, _ in self._workers.values():
-            os.kill(pid, signal.SIGTERM)  # it is there, if only as a dead one that nobody has waited for
-        for pid, _ in self._workers.values():
-            os.waitpid(pid, 0)
-        self._workers.clear()
+        """Have all workers end, and wait for that; who connects meanwhile is refused, not left waiting for nobody."""
+        self._listener.close()
+        began, told, killed = time.monotonic(), False, False
+        for place in self._places:
+            if place.pid is not None:
+                os.kill(place.pid, signal.SIGTERM)  # it is there, if only as a dead one that nobody has waited for
+        while left := [place for place in self._places if place.pid is not None]:
+            for place in left:
+                assert place.pid is not None
+                if os.waitpid(place.pid, os.WNOHANG)[0]:
+                    place.pid = None
+                elif self._hurried and not killed:
+                    os.kill(place.pid, signal.SIGKILL)
+            killed = self._hurried
+            if not told and time.monotonic() - began > _PATIENT_SECONDS:
+                told = True
+                log.info("waiting for %d workers to finish what they do; a second signal kills them", len(left))
+            time.sleep(_LOOK_SECONDS / 10)
+
+
+def _flush() -> None:
+    """What was printed goes out before there are two of us; where it cannot, that must stop nobody from serving."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _stop_at_end_of(pipe: int) -> None:

@@ -82,12 +82,11 @@ def insert_redemption(conn: Connection, account: str, code: str, credit: str, am
     seals.insert(conn, t.code_redemptions, row)
 
 
-def list_attempts(conn: Connection, account: str, since: int) -> list[int]:
-    """When an account's attempts failed after an instant of wall-clock time, the oldest first."""
+def list_attempts(conn: Connection, account: str, since: int, until: int) -> list[int]:
+    """When an account's attempts failed after one instant of wall-clock time and up to another, the oldest first."""
     c = t.code_attempts.c
-    return [
-        int(row[0]) for row in conn.execute(sa.select(c.at).where(c.account == account, c.at > since).order_by(c.at))
-    ]
+    query = sa.select(c.at).where(c.account == account, c.at > since, c.at <= until)
+    return [int(row[0]) for row in conn.execute(query.order_by(c.at))]
 
 
 def insert_attempt(conn: Connection, account: str, id_: str, at: int, since: int) -> None:
