@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,19 +166,33 @@ def configure(folder: Path, upstream: str, database_url: str) -> tuple[Path, str
 
 
 @contextmanager
-def purser(folder: Path, upstream: str, database_url: str, *, workers: int = 1) -> Iterator[Gateway]:
-    """`purser serve` with an account that has credit; the database is made by it. What it logs is shown if it fails."""
-    config, operator_key = configure(folder, upstream, database_url)
+def purser(
+    folder: Path,
+    upstream: str,
+    database_url: str,
+    *,
+    workers: int = 1,
+    operator_key: str | None = None,
+    account: bool = True,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Gateway]:
+    """`purser serve` with an account that has credit, unless there is to be none; the database is made by it.
+
+    `more` are variables of its surroundings. What it logs is shown if it fails.
+    """
+    config, new_key = configure(folder, upstream, database_url)
+    operator_key = operator_key or new_key
     port = free_port()
     command = [sys.executable, "-m", "purser.main", "serve", "--config", str(config), "--port", str(port)]
     command += ["--workers", str(workers)]
-    environment = {**os.environ, "PURSER_OPERATOR_KEY": operator_key}
+    environment = {**os.environ, "PURSER_OPERATOR_KEY": operator_key, **(more or {})}
     log = folder / "purser.log"
     try:
         with log.open("wb") as said, running(command, measured_core(), env=environment, stderr=said) as process:
             _wait_until_open(process, port)
             url = f"http://127.0.0.1:{port}"
-            yield Gateway("purser", url, process.pid, open_account(url, operator_key), operator_key)
+            key = open_account(url, operator_key) if account else ""
+            yield Gateway("purser", url, process.pid, key, operator_key)
     except Exception:
         sys.stderr.write(log.read_text(errors="replace")[-3000:])
         raise

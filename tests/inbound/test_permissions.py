@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,32 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.close()
 
 
-_made: dict[str, Client] = {}
-
-
+@cache
 def somebody(house: House, role: str) -> Client:
-    """A user of ada's with a role, made once."""
-    if role not in _made:
-        _made[role] = house.member("ada", role, role)
-    return _made[role]
+    """A user of ada's with a role."""
+    return house.member("ada", role, role)
 
 
+@cache
 def owner(house: House, account: str) -> Client:
     """The owner of an account."""
     key = house.operator.post(f"/v1/accounts/{account}/users/owner/apiKeys", {}).json["key"]
     return Client(house.operator.port, key)
+
+
+@cache
+def ids(house: House, account: str) -> dict[str, str]:
+    """What the account has, by the names that the tables above use."""
+    get, hooks = house.operator.get, f"/v1/accounts/{account}/webhookEndpoints"
+    endpoint = get(hooks).json["webhookEndpoints"][-1]["id"]
+    return {
+        "{invoice}": next(row["id"] for row in house.invoices(account) if row["type"] == "POSTPAID_BILLING"),
+        "{method}": get(f"/v1/accounts/{account}/paymentMethods").json["defaultPaymentMethodId"],
+        "{key}": get(f"/v1/accounts/{account}/users/owner/apiKeys").json["apiKeys"][0]["keyId"],
+        "{endpoint}": endpoint,
+        "{invitation}": get(f"/v1/accounts/{account}/invitations").json["invitations"][-1]["id"],
+        "{delivery}": get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"],
+    }
 
 
 def filled(house: House, account: str, text: Any, me: str = "") -> Any:
@@ -125,23 +138,7 @@ def filled(house: House, account: str, text: Any, me: str = "") -> Any:
         return {name: filled(house, account, value, me) for name, value in text.items()}
     if not isinstance(text, str):
         return text
-    invoice = next(row["id"] for row in house.invoices(account) if row["type"] == "POSTPAID_BILLING")
-    method = house.operator.get(f"/v1/accounts/{account}/paymentMethods").json["defaultPaymentMethodId"]
-    key = house.operator.get(f"/v1/accounts/{account}/users/owner/apiKeys").json["apiKeys"][0]["keyId"]
-    hooks = f"/v1/accounts/{account}/webhookEndpoints"
-    endpoint = house.operator.get(hooks).json["webhookEndpoints"][-1]["id"]
-    delivery = house.operator.get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"]
-    invitation = house.operator.get(f"/v1/accounts/{account}/invitations").json["invitations"][-1]["id"]
-    values = {
-        "{invoice}": invoice,
-        "{method}": str(method),
-        "{key}": key,
-        "{me}": me,
-        "{endpoint}": endpoint,
-        "{invitation}": invitation,
-        "{delivery}": delivery,
-    }
-    return re.sub(r"\{\w+\}", lambda found: str(values[found.group()]), text)
+    return re.sub(r"\{\w+\}", lambda found: {**ids(house, account), "{me}": me}[found.group()], text)
 
 
 @pytest.mark.parametrize("path", VIEWS)

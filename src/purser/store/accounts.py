@@ -16,22 +16,27 @@ from purser.store import schema as t
 from purser.store import seals
 from purser.store.bulk import Statement
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
+
+_ONE = Prepared(lambda account: sa.select(t.accounts).where(t.accounts.c.id == account))
+_LOCKED = Prepared(lambda account: sa.select(t.accounts).where(t.accounts.c.id == account).with_for_update())
+_CLOSED_THROUGH = Prepared(lambda account: sa.select(t.accounts.c.closed_through).where(t.accounts.c.id == account))
 
 
 def get_account(conn: Connection, account: str) -> Row | None:
     """One account's row."""
-    return conn.execute(sa.select(t.accounts).where(t.accounts.c.id == account)).first()
+    return _ONE.run(conn, account).first()
 
 
 def get_closed_through(conn: Connection, account: str) -> str | None:
     """The last month of this account that is closed."""
-    value = conn.execute(sa.select(t.accounts.c.closed_through).where(t.accounts.c.id == account)).scalar()
+    value = _CLOSED_THROUGH.run(conn, account).scalar()
     return None if value is None else str(value)
 
 
 def lock_account(conn: Connection, account: str) -> Row | None:
     """One account's row; until this transaction ends no other one changes what the account is and has."""
-    return conn.execute(sa.select(t.accounts).where(t.accounts.c.id == account).with_for_update()).first()
+    return _LOCKED.run(conn, account).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +149,12 @@ def get_next_expiry(conn: Connection) -> int | None:
 
 
 # ── users ────────────────────────────────────────────────────────────────────────────────────────────────────────
+_USER = Prepared(lambda account, user: sa.select(t.users).where(t.users.c.account == account, t.users.c.id == user))
+
+
 def get_user(conn: Connection, account: str, user: str) -> Row | None:
     """One user of an account."""
-    c = t.users.c
-    return conn.execute(sa.select(t.users).where(c.account == account, c.id == user)).first()
+    return _USER.run(conn, account, user).first()
 
 
 def list_users(conn: Connection, account: str) -> list[Row]:
@@ -177,15 +184,20 @@ def update_user(conn: Connection, account: str, user: str, **values: Any) -> Non
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-def find_key(conn: Connection, digest: bytes) -> Row | None:
-    """A key by its digest, with what its user may do and spend: columns of `keys`, of `users`, of `accounts`."""
+@Prepared
+def _BY_DIGEST(digest: Any) -> sa.Select[Any]:
     k, u, a = t.keys.c, t.users.c, t.accounts.c
-    return conn.execute(
+    return (
         sa.select(t.keys, u.role, u.scopes, u.limit_override, u.member_of, a.default_user_limit, a.closing_at)
         .join(t.users, sa.and_(u.account == k.account, u.id == k.user))
         .join(t.accounts, a.id == k.account)
         .where(k.digest == digest)
-    ).first()
+    )
+
+
+def find_key(conn: Connection, digest: bytes) -> Row | None:
+    """A key by its digest, with what its user may do and spend: columns of `keys`, of `users`, of `accounts`."""
+    return _BY_DIGEST.run(conn, digest).first()
 
 
 def get_key(conn: Connection, account: str, key: str) -> Row | None:
@@ -223,16 +235,16 @@ def set_key_budget(conn: Connection, account: str, key: str, budget: int | None,
 
 
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────
+@Prepared
+def _OPEN_CAUSES(account: Any) -> sa.Select[Any]:
+    c = t.causes.c
+    open_ = sa.select(c.cause, c.since_at, c.why).where(c.account == account, c.until_at.is_(None))
+    return open_.order_by(c.since_at, c.cause)
+
+
 def list_open_causes(conn: Connection, account: str) -> list[Row]:
     """The causes that suspend an account now: cause, since_at, why."""
-    c = t.causes.c
-    return list(
-        conn.execute(
-            sa.select(c.cause, c.since_at, c.why)
-            .where(c.account == account, c.until_at.is_(None))
-            .order_by(c.since_at, c.cause)
-        )
-    )
+    return list(_OPEN_CAUSES.run(conn, account))
 
 
 def list_causes(conn: Connection, account: str) -> list[Row]:
@@ -287,10 +299,13 @@ def prune_changes(conn: Connection, keep: int) -> int:
 
 
 # ── settings kept in the database ────────────────────────────────────────────────────────────────────────────────
+_META = Prepared(lambda name: sa.select(t.meta.c.value).where(t.meta.c.name == name))
+_META_LOCKED = Prepared(lambda name: sa.select(t.meta.c.value).where(t.meta.c.name == name).with_for_update())
+
+
 def get_meta(conn: Connection, name: str, *, lock: bool = False) -> str | None:
     """A setting kept in the database; locked, nobody else changes it before this transaction ends."""
-    query = sa.select(t.meta.c.value).where(t.meta.c.name == name)
-    value = conn.execute(query.with_for_update() if lock else query).scalar()
+    value = (_META_LOCKED if lock else _META).run(conn, name).scalar()
     return None if value is None else str(value)
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from purser.core.credits import CreditGrant
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
+
+
+@Prepared
+def _GRANTS(account: Any, above: Any) -> sa.Select[Any]:
+    c = t.grants.c
+    return sa.select(t.grants).where(c.account == account, c.remaining > above).order_by(c.created_at, c.id)
 
 
 def list_grants(conn: Connection, account: str, *, with_spent: bool = False) -> list[CreditGrant]:
     """An account's grants, those with nothing remaining only on request, oldest first."""
-    c = t.grants.c
-    query = sa.select(t.grants).where(c.account == account).order_by(c.created_at, c.id)
-    if not with_spent:
-        query = query.where(c.remaining > 0)
     return [
         CreditGrant(row.id, row.kind, row.granted, row.remaining, row.created_at, row.expires_at)
-        for row in conn.execute(query)
+        for row in _GRANTS.run(conn, account, -1 if with_spent else 0)
     ]
 
 

@@ -14,6 +14,7 @@ from purser.store import schema as t
 from purser.store import seals
 from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 
 _AT_ONCE = 500  # values in one statement
 _BY_A_WRITER = "substr(owner, 1, 7) = 'writer:'"  # the other owners of leases are holds
@@ -267,13 +268,17 @@ def list_leasing(conn: Connection, month: str) -> list[str]:
     return [str(row[0]) for row in conn.execute(sa.select(c.account).distinct().where(spare))]
 
 
+@Prepared
+def _WINDOWS(account: Any, kind: Any, after: Any, before: Any) -> sa.Select[Any]:
+    c = t.headroom.c
+    of_kind = sa.select(c.window).where(c.account == account, c.kind == kind)
+    return of_kind.where(c.window >= after, c.window < before).order_by(c.window)
+
+
 def list_windows(conn: Connection, account: str, kind: str, subject: str | None = None) -> list[str]:
     """The windows for which an account has rows of a kind, or one key or user of it has, in their order."""
-    c = t.headroom.c
-    found = sa.select(c.window).where(c.account == account, c.kind == kind).order_by(c.window)
-    if subject is not None:
-        found = found.where(c.window > f"{subject}/", c.window < f"{subject}0")  # "0" is next to "/"
-    return [str(row[0]) for row in conn.execute(found)]
+    after, before = ("", "\uffff") if subject is None else (f"{subject}/", f"{subject}0")  # "0" is next to "/"
+    return [str(row[0]) for row in _WINDOWS.run(conn, account, kind, after, before)]
 
 
 def set_refused(conn: Connection, key: RowKey, refused: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 
 OPEN, SETTLED, VOID, EXPIRED = "open", "settled", "void", "expired"
 _NAMES = ("account", "id", "model", "version", "month", "amount", "placed_at", "expires_at", "state", "cost")
@@ -70,8 +72,12 @@ def keeps_open(conn: Connection, month: str, now: int) -> bool:
     return conn.execute(running).first() is not None
 
 
+@Prepared
+def _OPEN_BY_MONTH(account: Any) -> sa.Select[Any]:
+    c = t.holds.c
+    return sa.select(c.month, sa.func.sum(c.amount)).where(c.account == account, c.state == OPEN).group_by(c.month)
+
+
 def sum_open(conn: Connection, account: str) -> dict[str, int]:
     """What an account's open holds set aside, nano-dollars by month."""
-    c = t.holds.c
-    sums = sa.select(c.month, sa.func.sum(c.amount)).where(c.account == account, c.state == OPEN).group_by(c.month)
-    return {str(month): int(amount) for month, amount in conn.execute(sums)}
+    return {str(month): int(amount) for month, amount in _OPEN_BY_MONTH.run(conn, account)}

@@ -14,6 +14,7 @@ from purser.core.standing import FAILED_PAYMENTS
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
 
 
 def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any) -> None:
@@ -44,12 +45,15 @@ def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:
     return conn.execute(sa.select(t.invoices).where(c.account == account, named)).first()
 
 
+@Prepared
+def _OF_ACCOUNT(account: Any) -> sa.Select[Any]:
+    c = t.invoices.c
+    return sa.select(t.invoices).where(c.account == account).order_by(c.issued_at.desc(), c.number.desc())
+
+
 def list_invoices(conn: Connection, account: str) -> list[Row]:
     """An account's invoices and receipts, newest first."""
-    c = t.invoices.c
-    return list(
-        conn.execute(sa.select(t.invoices).where(c.account == account).order_by(c.issued_at.desc(), c.number.desc()))
-    )
+    return list(_OF_ACCOUNT.run(conn, account))
 
 
 def list_lines(conn: Connection, account: str, invoice: str) -> list[Row]:
@@ -60,16 +64,16 @@ def list_lines(conn: Connection, account: str, invoice: str) -> list[Row]:
     )
 
 
+@Prepared
+def _UNPAID(account: Any) -> sa.Select[Any]:
+    c = t.invoices.c
+    owed = sa.select(t.invoices).where(c.account == account, c.state.in_(UNPAID), c.amount_due > c.paid)
+    return owed.order_by(c.issued_at, c.number)
+
+
 def list_unpaid(conn: Connection, account: str) -> list[Row]:
     """Invoices on which something is owed, oldest first."""
-    c = t.invoices.c
-    return list(
-        conn.execute(
-            sa.select(t.invoices)
-            .where(c.account == account, c.state.in_(UNPAID), c.amount_due > c.paid)
-            .order_by(c.issued_at, c.number)
-        )
-    )
+    return list(_UNPAID.run(conn, account))
 
 
 def list_carried_on(conn: Connection, account: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from purser.core.plain_text import Entry
 from purser.store import schema as t
 from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 from purser.store.writers import Tx
 
 _INSERT = Insert(
@@ -53,26 +54,29 @@ def post_all(tx: Tx, entries: Iterable[tuple[str, Transaction]], *, corrects: st
     _BALANCE.run(tx.conn, [(account, ledger, tx.writer, *sides) for (account, ledger), sides in sums.items()])
 
 
+@Prepared
+def _BALANCES(account: Any, first: Any, end: Any) -> sa.Select[Any]:
+    c = t.balances.c
+    sums = sa.select(c.ledger, sa.func.sum(c.debits), sa.func.sum(c.credits))
+    return sums.where(c.account == account, c.ledger >= first, c.ledger < end).group_by(c.ledger).order_by(c.ledger)
+
+
 def get_balances(conn: Connection, account: str, prefix: str) -> dict[str, int]:
     """The balances of the ledger accounts that start with `prefix`, each on its natural side, by full name."""
-    c = t.balances.c
-    found = conn.execute(
-        sa.select(c.ledger, sa.func.sum(c.debits), sa.func.sum(c.credits))
-        .where(c.account == account, c.ledger >= prefix, c.ledger < prefix + "\uffff")
-        .group_by(c.ledger)
-        .order_by(c.ledger)
-    )
+    found = _BALANCES.run(conn, account, prefix, prefix + "\uffff")
     return {row[0]: _natural(row[0], int(row[1]), int(row[2])) for row in found}
+
+
+@Prepared
+def _TURNOVER(account: Any, ledger: Any) -> sa.Select[Any]:
+    c = t.balances.c
+    sums = (sa.func.coalesce(sa.func.sum(column), 0) for column in (c.debits, c.credits))
+    return sa.select(*sums).where(c.account == account, c.ledger == ledger)
 
 
 def get_turnover(conn: Connection, account: str, ledger: str) -> tuple[int, int]:
     """All debits and all credits ever posted to one ledger account."""
-    c = t.balances.c
-    row = conn.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(c.debits), 0), sa.func.coalesce(sa.func.sum(c.credits), 0)).where(
-            c.account == account, c.ledger == ledger
-        )
-    ).one()
+    row = _TURNOVER.run(conn, account, ledger).one()
     return int(row[0]), int(row[1])
 
 

@@ -9,13 +9,15 @@ import sqlalchemy as sa
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
+
+_BY_DIGEST = Prepared(lambda digest: sa.select(t.operators).where(t.operators.c.digest == digest))
 
 
 def find_operator(conn: Connection, digest: bytes, *, live: bool = True) -> Row | None:
     """An operator by the digest of its key, by default one that is not removed."""
-    c = t.operators.c
-    only = [c.revoked_at.is_(None)] if live else []
-    return conn.execute(sa.select(t.operators).where(c.digest == digest, *only)).first()
+    row = _BY_DIGEST.run(conn, digest).first()
+    return None if live and row is not None and row.revoked_at is not None else row
 
 
 def get_operator(conn: Connection, operator: str) -> Row | None:

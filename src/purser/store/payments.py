@@ -11,18 +11,19 @@ from purser.core.payment import FOR_CREDIT, FOR_INVOICE, PENDING, SENT
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
+
+
+@Prepared
+def _METHODS(account: Any) -> sa.Select[Any]:
+    c = t.payment_methods.c
+    on_file = sa.select(t.payment_methods).where(c.account == account, c.removed_at.is_(None))
+    return on_file.order_by(c.created_at.desc(), c.id.desc())
 
 
 def list_methods(conn: Connection, account: str) -> list[Row]:
     """The payment methods on file, newest first."""
-    c = t.payment_methods.c
-    return list(
-        conn.execute(
-            sa.select(t.payment_methods)
-            .where(c.account == account, c.removed_at.is_(None))
-            .order_by(c.created_at.desc(), c.id.desc())
-        )
-    )
+    return list(_METHODS.run(conn, account))
 
 
 def get_method(conn: Connection, account: str, method: str, *, removed: bool = False) -> Row | None:

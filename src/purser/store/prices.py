@@ -9,17 +9,22 @@ from purser.core.pricebook import PriceBook
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
+
+_RATES = Prepared(lambda: sa.select(t.rates))
+_CHANGED = Prepared(lambda: sa.select(t.price_changes))
+_BOOKS = Prepared(lambda: sa.select(t.price_books).order_by(t.price_books.c.version))
 
 
 def list_books(conn: Connection) -> list[PriceBook]:
     """Every version, oldest first."""
     models: dict[int, dict[str, dict[str, Rate]]] = {}
-    for row in conn.execute(sa.select(t.rates)):
+    for row in _RATES.run(conn):
         models.setdefault(row.version, {}).setdefault(row.model, {})[row.unit] = Rate(row.nanos, row.per)
     named: dict[int, set[str]] = {}
-    for row in conn.execute(sa.select(t.price_changes)):
+    for row in _CHANGED.run(conn):
         named.setdefault(row.version, set()).add(row.model)
-    books = conn.execute(sa.select(t.price_books).order_by(t.price_books.c.version))
+    books = _BOOKS.run(conn)
     return [
         PriceBook(row.version, row.effective_at, models.get(row.version, {}), frozenset(named.get(row.version, ())))
         for row in books

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from purser.store import schema as t
 from purser.store.bulk import BYTES, INT, TEXT, Insert
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey, mark
+from purser.store.prepared import Prepared
 from purser.store.writers import Tx
 
 SETTLED, QUARANTINED = "settled", "quarantined"
@@ -201,17 +203,27 @@ class Bucket:
     amount_nanos: int
 
 
+def _buckets(by_model: bool) -> Prepared:
+    def make(account: Any, start_at: Any, end_at: Any, span: Any) -> sa.Select[Any]:
+        c = t.rollups.c
+        start = (c.hour_at - c.hour_at % span).label("start")
+        model = (c.model if by_model else sa.literal("")).label("model")
+        return (
+            sa.select(start, model, c.unit, sa.func.sum(c.quantity), sa.func.sum(c.amount))
+            .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
+            .group_by(start, model, c.unit)
+            .order_by(start, model, c.unit)
+        )
+
+    return Prepared(make)
+
+
+_BUCKETS, _BUCKETS_BY_MODEL = _buckets(by_model=False), _buckets(by_model=True)
+
+
 def sum_buckets(conn: Connection, account: str, start_at: int, end_at: int, span: int, by_model: bool) -> list[Bucket]:
     """Usage from the roll-ups in buckets of `span` microseconds (whole hours), oldest first."""
-    c = t.rollups.c
-    start = (c.hour_at - c.hour_at % span).label("start")
-    model = (c.model if by_model else sa.literal("")).label("model")
-    found = conn.execute(
-        sa.select(start, model, c.unit, sa.func.sum(c.quantity), sa.func.sum(c.amount))
-        .where(c.account == account, c.hour_at >= start_at, c.hour_at < end_at)
-        .group_by(start, model, c.unit)
-        .order_by(start, model, c.unit)
-    )
+    found = (_BUCKETS_BY_MODEL if by_model else _BUCKETS).run(conn, account, start_at, end_at, span)
     return [Bucket(int(row[0]), str(row[1]), str(row[2]), int(row[3]), int(row[4])) for row in found]
 
 
@@ -269,11 +281,15 @@ def decode_quantities(text: str) -> Quantities:
     return msgspec.json.decode(text, type=dict[str, int])
 
 
+@Prepared
+def _SINCE(writer: Any, seq: Any) -> sa.Select[Any]:
+    c = t.usage_events.c
+    return sa.select(c.account).distinct().where(c.writer == writer, c.seq > seq)
+
+
 def list_accounts_since(conn: Connection, writer: int, seq: int) -> set[str]:
     """The accounts of events that a writer wrote after a transaction of its own."""
-    c = t.usage_events.c
-    found = conn.execute(sa.select(c.account).distinct().where(c.writer == writer, c.seq > seq))
-    return {str(row[0]) for row in found}
+    return {str(row[0]) for row in _SINCE.run(conn, writer, seq)}
 
 
 def list_unclosed(conn: Connection, month: str) -> list[str]:
