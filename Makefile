@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt
 CODE := src tests tools bench
-TEST_PROCESSES := $(shell expr $$(nproc) + 1) # they wait a good deal, for disks and for time to pass
+TEST_PROCESSES := $(shell expr $$(nproc) \* 2)  # they wait a good deal, for disks and for time to pass
 
 .PHONY: help
 help: ## List the targets
@@ -48,7 +48,8 @@ demo: .venv/.run-time ## Run the gateway with a model server and a demo account,
 # The tests of what keeps books run twice, on SQLite and on a PostgreSQL that they start; DATABASE=sqlite or postgresql
 # runs them on that one. Those of core run once, where their coverage is looked at.
 .PHONY: test
-test: check left-out $(if $(ARGS),,coverage) ## Everything that CI checks: format, lint, types, imports, tidy, tests on both databases
+test: left-out ## Everything that CI checks: format, lint, types, imports, tidy, tests on both databases
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check $(if $(ARGS),,coverage)
 	@for database in $${DATABASE:-sqlite postgresql}; do \
 		echo "== tests on $$database"; \
 		$(PY) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --database $$database \

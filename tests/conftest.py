@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start a PostgreSQL server where one is needed, once for all processes of the tests."""
     kind = config.getoption("--database")
     databases.use(kind)
+    databases.share_what_is_compiled()
     if kind == databases.POSTGRESQL and databases.VARIABLE not in os.environ:
         try:
             server = postgres.start()

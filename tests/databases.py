@@ -16,9 +16,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from purser.store.db import Database
 from purser.store.schema import metadata
@@ -88,6 +92,23 @@ class _Server:
 
 
 _kind = SQLITE
+_compiled: Any = LRUCache(2_000)
+
+
+def share_what_is_compiled() -> None:
+    """Have every engine of this process use the statements that any other has compiled.
+
+    SQLAlchemy keeps them by the dialect's instance, of which each engine has one of its own; and nearly every test
+    makes an engine, which would compile anew whatever it sends.
+    """
+    for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+        dialect.__eq__ = lambda self, other: type(self) is type(other)  # type: ignore[method-assign]
+        dialect.__hash__ = lambda self: hash(type(self))  # type: ignore[method-assign]
+    sa.event.listen(sa.Engine, "engine_connect", _share)
+
+
+def _share(connection: sa.Connection) -> None:
+    connection.engine._compiled_cache = _compiled
 
 
 def use(kind: str) -> None:
