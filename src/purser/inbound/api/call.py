@@ -68,7 +68,7 @@ class Call(Request[Any, Any, State]):
     @property
     def client_address(self) -> str:
         """The network address that the request comes from; "" where it has none."""
-        forwarded = self.headers.get("x-forwarded-for", "")
+        forwarded = ",".join(self.headers.getall("x-forwarded-for", []))
         return address_of(self.client.host if self.client else "", forwarded, self.desk.trusted_proxies)
 
     @property
