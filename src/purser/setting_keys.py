@@ -8,7 +8,7 @@ from purser.core.adaptive import LARGE, MEDIUM, SMALL
 from purser.core.admission import FIT, REFUSE
 from purser.core.limits import MODES, POSTPAID
 from purser.core.money import format_usd
-from purser.core.policy import Policy
+from purser.core.policy import AT_SIGN_UP, WITH_CARD, Policy
 from purser.setting_kinds import (
     CLIENT_SECRET,
     DATABASE_URL,
@@ -104,6 +104,7 @@ KEYS = (
     Key("oidc_client_id", text(200), "purser", "what it calls this gateway; it sends people back to `public_url`"),
     Key("oidc_client_secret", CLIENT_SECRET, None, "its secret, where it gave one", in_file=False),
     _usd("signup_credit_usd", _RULES.signup_credit_nanos, "0", "credit a new account starts with"),
+    Key("signup_credit_rule", choice(AT_SIGN_UP, WITH_CARD), AT_SIGN_UP, "when: at once, or once for each card"),
     Key("billing_mode", choice(*MODES), POSTPAID, "how accounts pay that are opened without a mode of their own"),
     Key("prepaid_from", INSTANT, None, "accounts opened from then on are prepaid, older ones keep their mode"),
     _usd("depletion_threshold_usd", _RULES.depletion_threshold_nanos, "0", "a refusal with less left means depleted"),
@@ -119,6 +120,7 @@ KEYS = (
     Key("drain_seconds", whole(1, 3_600), _RULES.drain_seconds, "and after so much longer it ends what still runs"),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),
     Key("requests_per_minute_unverified", RATE, _UNVERIFIED, "of an account without one", RATE_LIMITS),
+    Key("wrong_keys_per_minute", RATE, _RULES.wrong_keys_per_minute, "of a network address, in a process", RATE_LIMITS),
     Key(
         "prompt_tokens_per_minute", _RATE, None, f"where a model's limit of prompt tokens {_STARTS}", RATE_LIMITS, _NONE
     ),

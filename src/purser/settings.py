@@ -83,6 +83,7 @@ class Settings:
     oidc_client_id: str
     oidc_client_secret: str | None = field(repr=False)
     signup_credit_nanos: int
+    signup_credit_rule: str
     billing_mode: str
     prepaid_from_at: int | None
     depletion_threshold_nanos: int
@@ -96,6 +97,7 @@ class Settings:
     drain_seconds: int
     requests_per_minute: int
     requests_per_minute_unverified: int
+    wrong_keys_per_minute: int
     prompt_tokens_per_minute: int | None
     uncached_prompt_tokens_per_minute: int | None
     generated_tokens_per_minute: int | None

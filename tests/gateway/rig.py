@@ -82,8 +82,15 @@ class Answered:
 class Rig:
     """A running gateway and what is around it; every method may be called from the test's thread."""
 
-    def __init__(self, folder: Path, policy: Policy, models: tuple[ModelSettings, ...] | None, engines: int) -> None:
-        self.world, self.policy = World(), policy
+    def __init__(
+        self,
+        folder: Path,
+        policy: Policy,
+        models: tuple[ModelSettings, ...] | None,
+        engines: int,
+        trusted_proxies: tuple[str, ...] = (),
+    ) -> None:
+        self.world, self.policy, self._trusted = World(), policy, trusted_proxies
         self.db = Database(databases.at(folder / "purser.db"))
         self.writer = Writer(self.db, self.world, policy, host="here", pid=1)
         self._heard: list[Callable[[set[str]], None]] = []
@@ -119,7 +126,9 @@ class Rig:
         urls = tuple(engine.base_url for engine in self.engines)
         models = self._models or (model("tiny", urls), model("dear", urls))
         self.gateway = Gateway(
-            self.db, self.queue, self.world, self.policy, serve_models(models), resolve_url="http://here/dashboard"
+            *(self.db, self.queue, self.world, self.policy, serve_models(models)),
+            resolve_url="http://here/dashboard",
+            trusted_proxies=self._trusted,
         )
         self._heard.append(self.gateway.on_touched)
         self.server = Server(self.gateway.answer, at_once=self.gateway.at_once)
@@ -240,10 +249,15 @@ def model(name: str, urls: tuple[str, ...], **more: Any) -> ModelSettings:
 
 @contextmanager
 def running(
-    folder: Path, policy: Policy = POLICY, models: tuple[ModelSettings, ...] | None = None, engines: int = 1
+    folder: Path,
+    policy: Policy = POLICY,
+    models: tuple[ModelSettings, ...] | None = None,
+    engines: int = 1,
+    *,
+    trusted_proxies: tuple[str, ...] = (),
 ) -> Iterator[Rig]:
     """A rig for one test; at its end every invariant of the books is checked."""
-    rig = Rig(folder, policy, models, engines)
+    rig = Rig(folder, policy, models, engines, trusted_proxies)
     try:
         yield rig
     finally:

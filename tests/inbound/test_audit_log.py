@@ -50,6 +50,8 @@ UNTOLD = {
     "outbox": "messages tell what is told elsewhere",
     "alerts": "they follow from usage and what is told, and are a history of their own",
     "code_attempts": "what was refused changes nothing",
+    "abuse_due": "a note of what is still to be done; what becomes of it is told",
+    "credited_cards": "the credit that it is about is told",
 }
 
 

@@ -45,6 +45,9 @@ BODIES: dict[str, list[Json]] = {
     "patch /operator/v1/users/{operator}": [{"role": "finance"}],
     "patch /v1/accounts/{account}/notificationSettings": [{"forecastAlert": True}],
     "patch /v1/accounts/{account}/quotas/{quota}": [{"value": "40"}],
+    "post /operator/v1/abuseRules": [
+        {"type": "DOMAIN", "target": "example.net", "designation": "BLOCKED", "reason": "tried out"}
+    ],
     "post /operator/v1/accounts": [{"id": "eve", "email": "eve@example.com"}],
     "post /operator/v1/clock:advance": [{"to": "2026-04-03T00:00:00Z"}],
     "post /operator/v1/creditCodes": [{"amountUsd": "5.00", "redemptions": 3, "creditDays": 30}],
@@ -231,12 +234,15 @@ def furnish(house: House) -> dict[str, str]:
     house.open("zoe", signupCreditUsd="0.00")
     a, keys = "/v1/accounts/ada", "/v1/accounts/ada/users/bot/apiKeys"
     hold = {"account": "ada", "model": "tiny", "amountUsd": "0.10"}
+    odd = {"type": "ACCOUNT", "designation": "SUSPICIOUS", "reason": "tried out"}
     made(f"{a}/users?userId=bot", {})
     made(f"{a}/groupUsageLimitTiers?groupUsageLimitTierId=low", {"limit": {"units": "9"}}, "name")
     return {
         "account": "ada",
         "post /v1/accounts/{account}:close account": "moe",
         "post /v1/accounts/{account}:reopen account": "moe",
+        "rule": made("/operator/v1/abuseRules", {**odd, "target": "zoe"}),
+        "post /operator/v1/accounts/{account}:clearFlags account": "zoe",
         "code": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}),
         "post /v1/creditCodes:redeem spelt": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}, "code"),
         "delivery": "msg_none",

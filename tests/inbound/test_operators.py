@@ -33,7 +33,7 @@ OWNERS_ALONE = (
     "POST /v1/accounts/{account}/users/{user}/apiKeys",
 )
 FINANCE = "billingProfile setBillingMode grants credits:purchase invoices paymentMethods quotas prices months".split()
-FINANCE += ["creditCodes"]
+FINANCE += ["creditCodes", "clearFlags"]
 
 
 def add(house: House, name: str, role: str) -> Client:

@@ -45,6 +45,8 @@ class Write:
         return f"{self.method} {self.route}"
 
 
+_RULES = "/operator/v1/abuseRules"
+_RULE = {"type": "ACCOUNT", "target": "{account}", "reason": "tried out"}
 _HOLD = {"account": "{account}", "model": "dollar"}
 _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
@@ -202,6 +204,17 @@ WRITES = (
         *({"code": "{code}", "name": "accounts/{account}"}, {"code": "another", "name": "accounts/{account}"}),
         make="/operator/v1/creditCodes",
         made_of={"amountUsd": "5.00"},
+    ),
+    Write("POST", _RULES, _RULES, {**_RULE, "designation": "BLOCKED"}, {**_RULE, "designation": "SUSPICIOUS"}),
+    Write(
+        *("DELETE", f"{_RULES}/{{rule}}", f"{_RULES}/{{made}}"),
+        make=_RULES,
+        made_of={**_RULE, "designation": "BLOCKED"},
+    ),
+    Write(
+        *("POST", f"{_O}:clearFlags", f"{_O}:clearFlags", {"grantCredit": True}, {"grantCredit": False}),
+        make=_RULES,
+        made_of={**_RULE, "designation": "SUSPICIOUS"},
     ),
     Write("POST", "/operator/v1/prices", "/operator/v1/prices", {"models": PRICE}, {"models": {}}),
     Write(

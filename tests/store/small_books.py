@@ -25,6 +25,7 @@ from purser.core.pricebook import in_force
 from purser.core.standing import BLOCKED
 from purser.core.usage import AMOUNT, INPUT, quantities
 from purser.flows import (
+    abuse,
     access,
     accounts,
     alerts,
@@ -48,6 +49,7 @@ from purser.flows import (
     webhooks,
 )
 from purser.flows.lessee import Lessee
+from purser.store import abuse as abuse_rows
 from purser.store import invoices, prices, spent
 from purser.store import payments as payment_rows
 from purser.store import people as people_rows
@@ -262,6 +264,17 @@ def _april(books: Books) -> None:
     books.answer_payments()
     run(audit_log.told(BY_OPERATOR, lambda tx: accounts.suspend(tx, "cyd", BLOCKED, "scraping")))
     run(audit_log.told(BY_ADA, lambda tx: accounts.set_limit(tx, "ada", "40")))
+    _guard(books)
+
+
+def _guard(books: Books) -> None:
+    """Cyd is blocked by a rule as well, whoever comes from here looks odd, and a rule has ended."""
+    run = books.writer.run
+    run(lambda tx: abuse.add(tx, "ACCOUNT", "cyd", "BLOCKED", "scraping"))
+    run(lambda tx: abuse.add(tx, "IP", "127.0.0.0/8", "SUSPICIOUS", "one of ours"))
+    ended = run(lambda tx: abuse.add(tx, "DOMAIN", "example.net", "BLOCKED", "by mistake"))
+    run(lambda tx: abuse.end(tx, ended.rule))
+    run(lambda tx: abuse_rows.insert_due(tx.conn, "bob"))
 
 
 def _may(books: Books) -> None:

@@ -16,6 +16,7 @@ from purser.core.usage import Quantities, in_batch, quantities
 from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
+from tests.stories.guards import clear, rule, sign_up, unrule
 from tests.stories.language import Wrong, count, number, options, span, usd, when
 from tests.stories.scene import EXACT, Outcome, Scene
 
@@ -44,6 +45,8 @@ def _read_tiers(values: Words) -> tuple[Tier, ...]:
 
 _POLICIES: Mapping[str, Callable[[Policy, Words], Policy]] = {
     "credit": lambda given, values: replace(given, signup_credit_nanos=usd(values[0])),
+    "sign-up": lambda given, values: replace(given, sign_up=values[0] == "yes"),
+    "credit-rule": lambda given, values: replace(given, signup_credit_rule=values[0]),
     "minimum-charge": lambda given, values: replace(given, minimum_charge_nanos=usd(values[0])),
     "depletion-threshold": lambda given, values: replace(given, depletion_threshold_nanos=usd(values[0])),
     "cached-is-input": lambda given, values: replace(given, cached_is_input=values[0] == "yes"),
@@ -383,6 +386,10 @@ COMMANDS: Mapping[str, Command] = {
     "code": code,
     "end": end,
     "redeem": redeem,
+    "rule": rule,
+    "unrule": unrule,
+    "sign-up": sign_up,
+    "clear": clear,
     "card": card,
     "uncard": uncard,
     "buy": buy,

@@ -16,7 +16,7 @@ from purser.core.period import format_instant, month_of
 from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
 from purser.flows import reports, token_limits
 from purser.flows.reports import AccountView, Balance
-from purser.store import accounts, invoices, ledger, outbox, usage
+from purser.store import abuse, accounts, invoices, ledger, outbox, usage
 from purser.store.db import Connection, Row
 from tests.stories.language import Expectation, Wrong, usd
 from tests.stories.scene import Outcome, Scene
@@ -185,6 +185,7 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "tier": _tier,
     "grants": _grants,
     "alerts": _alerts,
+    "flags": lambda seen: " ".join(sorted(row.kind for row in abuse.list_flags(seen.conn, seen.account))) or "none",
     "invoice": _of_bill(lambda bill: f"{_usd(bill.total)} {bill.state}"),
     "no": _of_bill(lambda bill: f"invoice {bill.number}"),
     "number": _of_bill(lambda bill: str(bill.number)),

@@ -91,6 +91,7 @@ class Scene:
         self.admitted: Request | None = None  # by the command under way
         self.reported = 0
         self.codes: dict[str, Made] = {}
+        self.rules: dict[str, str] = {}
         self._spends = 0
 
     # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────

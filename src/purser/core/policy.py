@@ -9,12 +9,15 @@ from purser.core.limits import DEFAULT_TIERS, POSTPAID, PREPAID, Tier
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD
 from purser.core.payment import DEFAULT_DUNNING_DAYS
 
+AT_SIGN_UP, WITH_CARD = "at_sign_up", "with_card"  # when the sign-up credit is given
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the operator may set; the defaults are the rules' own."""
 
     signup_credit_nanos: int = NANOS_PER_USD
+    signup_credit_rule: str = AT_SIGN_UP
     tiers: tuple[Tier, ...] = DEFAULT_TIERS
     default_mode: str = POSTPAID
     prepaid_from_at: int | None = None
@@ -25,6 +28,7 @@ class Policy:
     cached_is_input: bool = False
     requests_per_minute: int = 6_000
     requests_per_minute_unverified: int = 10
+    wrong_keys_per_minute: int = 120
     prompt_tokens_per_minute: int | None = None
     uncached_prompt_tokens_per_minute: int | None = None
     generated_tokens_per_minute: int | None = None

@@ -13,7 +13,7 @@ from purser.core.limits import PREPAID, check_limit
 from purser.core.modes import check_mode
 from purser.core.period import month_of
 from purser.core.standing import BLOCKED, STRICTEST_FIRST, credit_required
-from purser.flows import access, alerts, credits, standing
+from purser.flows import abuse, access, alerts, signup_credit, standing
 from purser.store import accounts, headroom
 from purser.store.headroom import credit_key, month_key
 from purser.store.writers import Tx
@@ -21,12 +21,13 @@ from purser.store.writers import Tx
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new account and its owner's first key; the secret is shown this once."""
+    """A new account and its owner's first key; the secret is shown this once. `credit` is what became of its credit."""
 
     account: str
     user: str
     key_id: str
     secret: str
+    credit: str = ""
 
 
 def open_account(
@@ -37,15 +38,18 @@ def open_account(
     display_name: str = "",
     billing_mode: str | None = None,
     signup_credit_nanos: int | None = None,
+    review: bool = False,
 ) -> Opened:
-    """Open an account: its owner (an admin), a first key, and the sign-up credit once (A1).
+    """Open an account: its owner (an admin), a first key, and the sign-up credit once, by the configured rule (A1).
 
-    Raises Invalid, Conflict where the account exists.
+    Credit of an amount that is given waits for no card, and any for a person's `review` where that is asked for.
+    Raises Invalid, and Conflict where the account exists or an abuse rule blocks it.
     """
     check_account_id(account)
     check_email(email)
     if len(display_name) > 64:
         raise Invalid("displayName must be at most 64 characters", field="displayName")
+    abuse.check_opening(tx, account, email)
     mode = billing_mode if billing_mode is not None else tx.policy.mode_for(tx.now)
     check_mode(mode)
     new = accounts.insert_account(
@@ -65,10 +69,9 @@ def open_account(
     access.create_user(tx, account, "owner", role="admin", email=email)
     key = access.create_key(tx, account, "owner", display_name="default")
     gift = tx.policy.signup_credit_nanos if signup_credit_nanos is None else signup_credit_nanos
-    if gift:
-        credits.give_credit(tx, account, gift, source="sign-up")
+    state = signup_credit.begin(tx, account, gift, review=review, at_once=signup_credit_nanos is not None)
     standing.refresh(tx, account)
-    return Opened(account, "owner", key.id, key.secret)
+    return Opened(account, "owner", key.id, key.secret, state)
 
 
 def set_limit(tx: Tx, account: str, value: object) -> int | None:
@@ -113,7 +116,10 @@ def suspend(tx: Tx, account: str, cause: object, reason: object) -> None:
 
 
 def reinstate(tx: Tx, account: str, cause: object = BLOCKED) -> None:
-    """An operator lifts a block; causes that follow from facts are refused with what lifts them (Conflict)."""
+    """An operator lifts a block; causes that follow from facts are refused with what lifts them (Conflict).
+
+    So is a block that an abuse rule would set at once again.
+    """
     row = standing.lock(tx, account)
     derived = [open_.cause for open_ in accounts.list_open_causes(tx.conn, account) if open_.cause != BLOCKED]
     if cause not in STRICTEST_FIRST:
@@ -129,6 +135,8 @@ def reinstate(tx: Tx, account: str, cause: object = BLOCKED) -> None:
         )
     if row.blocked_reason is None:
         raise Conflict(f"account {account} is not blocked", code="FAILED_PRECONDITION")
+    abuse.require_unblocked(tx.conn, account, row.email)
+    abuse.note_reinstated(tx, account)
     accounts.update_account(tx.conn, account, blocked_reason=None, updated_at=tx.now)
     standing.refresh(tx, account)
 

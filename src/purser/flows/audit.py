@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from purser.store import (
+    checks_abuse,
     checks_books,
     checks_chain,
     checks_codes,
@@ -21,6 +22,7 @@ INVARIANTS = (
     *checks_headroom.CHECKS,
     *checks_books.CHECKS,
     *checks_codes.CHECKS,
+    *checks_abuse.CHECKS,
     *checks_chain.CHECKS,
     *checks_usage.CHECKS,
     *checks_documents.CHECKS,

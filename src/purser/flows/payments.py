@@ -12,7 +12,7 @@ from purser.core.message import INVOICE_FAILED
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD, floor_cents, format_usd
 from purser.core.payment import DECLINED, FOR_CREDIT, FOR_INVOICE, PENDING, SENT, SUCCEEDED, next_attempt_at
 from purser.core.period import DAY
-from purser.flows import credits, outbox, standing
+from purser.flows import credits, outbox, signup_credit, standing
 from purser.store import accounts, invoices, ledger, payments
 from purser.store.db import Row
 from purser.store.writers import Tx
@@ -24,7 +24,7 @@ REMOVED = "payment_method_removed: The payment method is no longer on file."
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A payment method as the provider knows it; never the card's number."""
+    """A payment method as the provider knows it; never the card's number. `anybodys` is a card for trying out."""
 
     token: str
     brand: str
@@ -32,6 +32,7 @@ class Card:
     exp_month: int
     exp_year: int
     fingerprint: str
+    anybodys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def add_method(tx: Tx, account: str, card: Card, method: str | None = None) -> s
         if invoice.state == FAILED and invoice.payment is None:
             invoices.update_invoice(tx.conn, account, invoice.id, next_attempt_at=tx.now)
     standing.refresh(tx, account)
+    signup_credit.note_card(tx, account, "" if card.anybodys else card.fingerprint)
     return method
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from purser.core import letters
+from purser.core.client import network_of
 from purser.core.errors import Forbidden, TooMany
 from purser.core.ids import digest_key, make_secret
 from purser.core.message import PERSON_LINK
 from purser.core.people import lower, mailbox, read_address
 from purser.core.period import DAY, HOUR, MINUTE, SECOND
-from purser.flows import access, accounts, outbox
+from purser.flows import abuse, access, accounts, outbox
 from purser.flows.accounts import Opened
 from purser.store import people
 from purser.store.db import Connection, Row
@@ -33,7 +34,10 @@ class TooOften(TooMany):
 
 @dataclass(frozen=True, slots=True)
 class SignedUp:
-    """What following a sign-up link came to: an account just opened with so much credit, or None: there was one."""
+    """What following a sign-up link came to: an account just opened with so much credit, or None: there was one.
+
+    Whether that credit was given, or waits for something, is in `opened.credit`.
+    """
 
     email: str
     opened: Opened | None
@@ -41,7 +45,11 @@ class SignedUp:
 
 
 def ask_to_sign_in(tx: Tx, address: object, client: str, base_url: str) -> None:
-    """Send a link to an address that is a user's; whoever asks cannot tell whether it is. Raises Invalid, TooOften."""
+    """Send a link to an address that is a user's; whoever asks cannot tell whether it is.
+
+    `client` is the network address of whoever asks. Raises Invalid, TooOften, and Forbidden by an abuse rule.
+    """
+    abuse.check_network(tx.conn, client)
     email = read_address(address)
     _ask(tx, email, client, base_url, SIGN_IN if people.list_memberships(tx.conn, email) else "")
 
@@ -50,10 +58,11 @@ def ask_to_sign_up(tx: Tx, address: object, client: str, base_url: str) -> None:
     """Send a link that opens an account, or signs in where the address has opened one before.
 
     That others have written the address among their account's users keeps nobody from an account of their own.
-    Raises Invalid, TooOften, and Forbidden where accounts are the operator's to open.
+    Raises Invalid, TooOften, and Forbidden where accounts are the operator's to open, or by an abuse rule.
     """
     _check_open(tx)
     email = read_address(address)
+    abuse.check_sign_up(tx, email, client)
     _ask(tx, email, client, base_url, SIGN_UP if people.find_signed_up(tx.conn, email) is None else SIGN_IN)
 
 
@@ -64,7 +73,7 @@ def _check_open(tx: Tx) -> None:
 
 def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None:
     """Every request makes a row, also where no mail is sent: so all take as long, and all count."""
-    wall = tx.world.wall()
+    wall, client = tx.world.wall(), network_of(client)
     _count(people.list_asked(tx.conn, wall - SPAN, email=address), PER_ADDRESS, "for this address", wall)
     _count(people.list_asked(tx.conn, wall - SPAN, client=client), PER_CLIENT, "from here", wall)
     secret, link = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link")
@@ -110,18 +119,19 @@ def sign_in(tx: Tx, secret: str) -> str | None:
     return None if row is None else str(row.email)
 
 
-def sign_up(tx: Tx, secret: str, account: str) -> SignedUp | None:
+def sign_up(tx: Tx, secret: str, account: str, client: str = "") -> SignedUp | None:
     """Use up a link to sign up with, and open an account of that id; None where it is good no more (A1).
 
     However many links an address follows it opens one account, as long as it is a user of that; and however many
-    addresses one mailbox has ("+"), it gets the sign-up credit once. Raises Forbidden where sign-up is off by now,
-    TooOften.
+    addresses one mailbox has ("+"), it gets the sign-up credit once, and only after a review where an abuse rule finds
+    the sign-up suspicious. Raises TooOften, and Forbidden where sign-up is off by now, or by an abuse rule.
     """
     _check_open(tx)
     row = _use(tx, secret, SIGN_UP)
     if row is None:
         return None
     email, wall = str(row.email), tx.world.wall()
+    suspicious = abuse.check_sign_up(tx, email, str(row.client).partition("/")[0], client)
     if people.count_used(tx.conn, wall - DAY, row.client, SIGN_UP) > SIGN_UPS_PER_CLIENT:
         many = f"{SIGN_UPS_PER_CLIENT} accounts a day can be opened from one network address; try again tomorrow"
         raise TooOften(many, DAY // SECOND)
@@ -129,8 +139,11 @@ def sign_up(tx: Tx, secret: str, account: str) -> SignedUp | None:
         return SignedUp(email, None)
     had = people.had_credit(tx.conn, email)
     first = people.insert_signup(tx.conn, people.MAILBOX, mailbox(email), account, tx.now)
-    credit = tx.policy.signup_credit_nanos if first and not had else 0
-    return SignedUp(email, accounts.open_account(tx, account, email, signup_credit_nanos=credit), credit)
+    gift = None if first and not had else 0
+    opened = accounts.open_account(tx, account, email, signup_credit_nanos=gift, review=suspicious is not None)
+    if suspicious is not None:
+        abuse.flag_sign_up(tx, account, suspicious)
+    return SignedUp(email, opened, tx.policy.signup_credit_nanos if opened.credit else 0)
 
 
 def is_persons(row: Row, email: str) -> bool:

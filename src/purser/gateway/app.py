@@ -14,6 +14,7 @@ from purser.core import ratelimit
 from purser.core.admission import Ask
 from purser.core.errors import Broken, PurserError, Unavailable
 from purser.core.ids import is_request_id, make_id
+from purser.core.key_checks import KeyChecks
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
@@ -22,7 +23,7 @@ from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
 from purser.gateway import bodies, refusals
-from purser.gateway.callers import dashboard_url, known_principal, require_good_standing, require_principal
+from purser.gateway.callers import Callers, dashboard_url, known_principal, require_good_standing, require_principal
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.claims import Claim, Claims
 from purser.gateway.directory import Directory, Standing
@@ -62,6 +63,7 @@ class Gateway:
         served: dict[str, Served],
         *,
         resolve_url: str,
+        trusted_proxies: tuple[str, ...] = (),
         reload_clock: Callable[[], None] = lambda: None,
     ) -> None:
         self.db, self.queue, self.world, self.policy, self.served = db, queue, world, policy, served
@@ -74,6 +76,8 @@ class Gateway:
         self.meter = Meter(self.cashier, policy) if token_limits.starts(policy) else None
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
+        self.key_checks = KeyChecks(policy.wrong_keys_per_minute)
+        self.callers = Callers(self.directory, self.key_checks, trusted_proxies)
         self.counters = Counters()
         self.running = 0
         self._named = 0  # request ids: the process's own id and a count
@@ -156,7 +160,7 @@ class Gateway:
     # ── the hot path ─────────────────────────────────────────────────────────────────────────────────────────────
     async def _serve(self, exchange: Exchange, kind: str, request_id: str, headers: Headers, *, named: bool) -> None:
         request = exchange.request
-        principal = known_principal(self.directory, request) or await require_principal(self.directory, request)
+        principal = known_principal(self.directory, request) or await require_principal(self.callers, request)
         if self._is_crowded():
             raise Unavailable("too many requests are running here just now; try again in a second")
         self.cashier.check_in_touch()
@@ -321,7 +325,7 @@ class Gateway:
                 raise Refusal(405, "method_not_allowed", f"Use POST for {path}.", headers=[(b"allow", b"POST")])
         elif method not in ("GET", "HEAD"):
             raise Refusal(405, "method_not_allowed", f"Use GET for {path}.", headers=[(b"allow", b"GET")])
-        principal = await require_principal(self.directory, request)
+        principal = await require_principal(self.callers, request)
         standing = await self.directory.standing(principal.account)
         if path in QUOTES:
             headers += await self._count(standing)

@@ -65,6 +65,10 @@ class Directory:
         found = self._keys.get(secret)
         return found if found is not None and found.expires_at is None else None
 
+    def knows(self, secret: bytes) -> bool:
+        """Whether it is in memory who holds a key."""
+        return secret in self._keys
+
     async def principal(self, secret: bytes) -> Principal:
         """Who holds a key; raises Unauthenticated."""
         found = self._keys.get(secret)
@@ -87,7 +91,7 @@ class Directory:
                 self._unknown.clear()
             closed = isinstance(error, Unauthenticated) and error.code == access.ACCOUNT_CLOSED
             why = error.message if closed else "the API key is unknown, revoked or expired"  # type: ignore[union-attr]
-            refusal = Unauthenticated(why)
+            refusal = Unauthenticated(why, code=access.ACCOUNT_CLOSED if closed else None)
             self._unknown[secret] = (self._loop.time(), refusal)
             raise refusal from None
         if generation == self.generation:

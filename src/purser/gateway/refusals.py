@@ -10,6 +10,7 @@ import msgspec
 from purser.core import ratelimit
 from purser.core.errors import PurserError, Unsettled
 from purser.core.explain import insufficient_message, suspended_message
+from purser.core.key_checks import wrong_keys_message
 from purser.core.money import format_usd
 from purser.gateway.cashier import Shortfall
 from purser.http import problem
@@ -32,6 +33,7 @@ _TYPES = {
 _CODES = {
     "INVALID_ARGUMENT": "invalid_request",
     "UNAUTHENTICATED": "invalid_api_key",
+    "ACCOUNT_CLOSED": "invalid_api_key",
     "PERMISSION_DENIED": "permission_denied",
     "NOT_FOUND": "not_found",
     "UNAVAILABLE": "unavailable",
@@ -94,6 +96,12 @@ def too_many(wait_seconds: int, most: int) -> Refusal:
     message = f"Over {most} requests per minute for this account; try again in {wait_seconds} s."
     headers: Headers = [(b"retry-after", b"%d" % wait_seconds), *ratelimit.headers(most, 0, wait_seconds)]
     return Refusal(429, "rate_limit_exceeded", message, headers=headers)
+
+
+def too_many_wrong_keys(wait_seconds: int) -> Refusal:
+    """429: this client's network has sent too many keys that are none."""
+    headers: Headers = [(b"retry-after", b"%d" % wait_seconds), (b"x-should-retry", b"false")]
+    return Refusal(429, "rate_limit_exceeded", wrong_keys_message(wait_seconds), headers=headers)
 
 
 def too_many_tokens(wait_seconds: int, most: int, metric: str, model: str) -> Refusal:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from purser.core.key_checks import KeyChecks
 from purser.core.policy import Policy
 from purser.flows.queue import WriteQueue
 from purser.inbound.spool import Exports
@@ -48,6 +49,7 @@ class Desk:
     an account toward its requests per minute (Q1) and answers the seconds to wait, 0 where it is let through, the rate
     and what is left of it; call it from the event loop. `recent_requests` answers how many of an account's requests of
     the last minute this process counted by its share of the rate; those that the store counts come to these.
+    `key_checks` counts wrong keys, those that the gateway meets too; use it on the event loop.
     `public_url` is where people reach this, without a last slash; `trusted_proxies` whose X-Forwarded-For is believed.
     """
 
@@ -63,6 +65,7 @@ class Desk:
     trusted_proxies: tuple[str, ...] = ()
     identity: IdentityProvider | None = None
     exports: Exports = field(default_factory=Exports)
+    key_checks: KeyChecks = field(default_factory=lambda: KeyChecks(Policy().wrong_keys_per_minute))
 
     def wall(self) -> int:
         """Wall-clock time, microseconds UTC: sessions and links go by it."""

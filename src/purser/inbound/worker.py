@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -15,7 +16,7 @@ from purser.core.payment import DECLINED
 from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
-from purser.flows import credits, holds, invoicing, leaving, modes, payments, standing
+from purser.flows import abuse, credits, holds, invoicing, leaving, modes, payments, standing
 from purser.flows.audit_log import acting
 from purser.flows.closing import Watch, close_silent
 from purser.flows.metering import CLOSED_THROUGH
@@ -24,6 +25,7 @@ from purser.inbound.alarms import Alarms
 from purser.inbound.tidying import Tidying
 from purser.inbound.world import Clock, keep_clock
 from purser.outbound.provider import Declined, PaymentProvider, Unreachable
+from purser.store import abuse as abuse_rows
 from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
 from purser.store import modes as mode_rows
@@ -40,6 +42,7 @@ _DUE_OF_ACCOUNTS: tuple[tuple[str, Callable[[Connection, int], list[str]], Calla
     ("lapsing credit", accounts.list_with_expiry_due, credits.expire),
     ("the change of the billing mode", mode_rows.list_due, modes.change_due),
     ("the closing", accounts.list_closing, leaving.finish),
+    ("judging by abuse rules", abuse_rows.list_due, abuse.enforce_later),
 )
 _JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
@@ -115,7 +118,7 @@ class Worker:
             raise Insufficient(str(declined), field="token", code=declined.code) from None
         except Unreachable as error:
             raise Unavailable(f"the payment provider cannot be reached: {error}") from error
-        card = Card(found.token, found.brand, found.last4, found.exp_month, found.exp_year, found.fingerprint)
+        card = Card(*astuple(found))
         added = self.write(lambda tx: payments.add_method(tx, account, card, method))
         self._attempt(f"charging {account}", partial(self._charge_now, account))
         self.poke()

@@ -200,6 +200,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Li
         policy,
         serve_models(settings.models, settings.upstream_connect_timeout_seconds),
         resolve_url=f"{public_url}/dashboard",
+        trusted_proxies=settings.trusted_proxies,
         reload_clock=reload_clock,
     )
     hearers.append(gateway.on_touched)
@@ -210,6 +211,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Li
         public_url=public_url,
         trusted_proxies=settings.trusted_proxies,
         identity=make_identity(settings),
+        key_checks=gateway.key_checks,
     )
     control = answer_with(create_app(desk, routes))
 

@@ -8,7 +8,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class CardDetails:
-    """An accepted card as the provider describes it; never its number."""
+    """An accepted card as the provider describes it; never its number.
+
+    `fingerprint` is the same wherever the same card is added; where the card is `anybodys`, it tells nobody apart.
+    """
 
     token: str
     brand: str
@@ -16,6 +19,7 @@ class CardDetails:
     exp_month: int
     exp_year: int
     fingerprint: str
+    anybodys: bool = False
 
 
 class Declined(Exception):

@@ -1,4 +1,7 @@
-"""The built-in test provider: takes Stripe's test tokens, moves no money, answers at once and always the same."""
+"""The built-in test provider: takes Stripe's test tokens, moves no money, answers at once and always the same.
+
+The tokens are anybody's. With a name behind it, such as "pm_card_visa@ada", one stands for that person's own card.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +40,23 @@ class TestProvider:
 
     def attach(self, token: str) -> CardDetails:
         """Accept one of the test tokens; raises Declined for those that stand for a bad card, and for any other."""
-        if token in _DECLINED_WHEN_ADDED:
-            raise Declined(*_DECLINED_WHEN_ADDED[token])
-        if token not in _CARDS:
+        card, _, holder = token.partition("@")
+        if card in _DECLINED_WHEN_ADDED:
+            raise Declined(*_DECLINED_WHEN_ADDED[card])
+        if card not in _CARDS:
             known = ", ".join(sorted(_CARDS)[:4])
             raise Declined(
                 "resource_missing", f"No such payment method {token!r:.60}; the test provider knows {known} …"
             )
-        brand, last4 = _CARDS[token]
-        return CardDetails(token, brand, last4, 12, 2034, f"test_{brand}_{last4}")
+        brand, last4 = _CARDS[card]
+        fingerprint = f"test_{brand}_{last4}" + (f"_{holder}" if holder else "")
+        return CardDetails(token, brand, last4, 12, 2034, fingerprint, anybodys=not holder)
 
     def charge(self, token: str, amount_nanos: int, key: str) -> str:
         """Charge a test card; raises Declined for the token that stands for a charge that fails."""
-        if token in _DECLINED_WHEN_CHARGED:
-            raise Declined(*_DECLINED_WHEN_CHARGED[token])
+        card = token.partition("@")[0]
+        if card in _DECLINED_WHEN_CHARGED:
+            raise Declined(*_DECLINED_WHEN_CHARGED[card])
         if amount_nanos <= 0:
             raise Declined("amount_too_small", "The amount must be above zero.")
         return f"test_{key}"

@@ -47,6 +47,9 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
         "creditCodes",
         tuple("display_name begins amount redemptions expires_at credit_days ended_at".split()),
     ),
+    "abuse_rules": ("abuseRules", ("type", "target", "designation", "reason", "ended_at")),
+    "account_flags": ("accountFlags", ("why", "rule", "cleared_at")),  # under no account: they are the operator's
+    "signup_credits": ("signUpCredit", ("amount", "state")),
     "code_redemptions": ("creditRedemptions", ("credit", "amount")),
     "grants": ("credits", ("kind", "granted", "expires_at", "source")),
     "invoices": ("invoices", ("number", "type", "month", "total", "paid", "state")),

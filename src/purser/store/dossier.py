@@ -98,6 +98,7 @@ FILES = (
         order="id",
         money="granted remaining lapsed",
     ),
+    _of(*(t.signup_credits, "sign_up_credit", "amount state at changed_at"), order="account", money="amount"),
     _of(*(t.code_redemptions, "credit_redemptions", "code credit amount at"), order="at code", money="amount"),
     _of(
         *(t.invoices, "invoices"),

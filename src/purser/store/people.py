@@ -10,6 +10,7 @@ from purser.core.period import DAY
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.signup_credits import SOURCE
 
 KEPT_FOR = 30 * DAY
 ADDRESS, MAILBOX = "address", "mailbox"
@@ -95,7 +96,7 @@ def had_credit(conn: Connection, email: str) -> bool:
     """Whether an account was opened for an address, by the operator, say, with the sign-up credit."""
     u, a, g = t.users.c, t.accounts.c, t.grants.c
     query = sa.select(a.id).join(t.users, u.account == a.id).join(t.grants, g.account == a.id)
-    found = query.where(u.email == email, sa.func.lower(a.email) == email, g.source == "sign-up").limit(1)
+    found = query.where(u.email == email, sa.func.lower(a.email) == email, g.source == SOURCE).limit(1)
     return conn.execute(found).first() is not None
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from purser.store.db import Connection, Database
 
 _WRITERS, _ONE = 1347767154, 1347767155  # spaces of advisory locks: writers by their id, and what there is one of
-_LEAD, SHARED, CHANGES, UPGRADE, SPENT = 1, 2, 3, 4, 5
+_LEAD, SHARED, CHANGES, UPGRADE, SPENT, ABUSE = 1, 2, 3, 4, 5, 6
 _TRY = sa.text("SELECT pg_try_advisory_lock(:space, :id)")
 _WAIT = sa.text("SELECT pg_advisory_xact_lock(:space, :id)")
 _WAIT_SHARED = sa.text("SELECT pg_advisory_xact_lock_shared(:space, :id)")

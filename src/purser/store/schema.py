@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Index
 
+from purser.store.abuse_tables import abuse_due, abuse_rules, account_flags, credited_cards, signup_credits
 from purser.store.account_tables import billing_profiles, mode_changes, usage_limit_groups, usage_limit_tiers
 from purser.store.code_tables import code_attempts, code_redemptions, credit_codes
 from purser.store.columns import Blob, Int, metadata
@@ -24,11 +25,15 @@ from purser.store.rate_tables import rate_shares, rate_windows, token_limits
 from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
 __all__ = [
+    "abuse_due",
+    "abuse_rules",
+    "account_flags",
     "alerts",
     "billing_profiles",
     "code_attempts",
     "code_redemptions",
     "credit_codes",
+    "credited_cards",
     "ended_sessions",
     "invitations",
     "links",
@@ -42,6 +47,7 @@ __all__ = [
     "rate_windows",
     "rates",
     "rollups",
+    "signup_credits",
     "signups",
     "spent",
     "spent_through",

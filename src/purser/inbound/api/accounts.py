@@ -21,9 +21,9 @@ from purser.inbound.api.call import Call
 from purser.inbound.api.filters import read_comparisons, wrong_filter
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import DEFAULT_PAGE, Name, PageSize, PageToken, View, instant, read_token, write_token
-from purser.store import accounts
+from purser.store import abuse, accounts
 from purser.store.accounts import Only, Order
-from purser.store.db import Connection
+from purser.store.db import Connection, Row
 
 _COLUMNS = {
     "accountId": "id",
@@ -66,8 +66,18 @@ class NextModeView(View):
     effective_at: str
 
 
+class FlagView(View):
+    """Why a person should look at an account: a rule that blocks it or finds it suspicious, or a card it shares."""
+
+    account: str
+    kind: str
+    why: str
+    rule: str | None
+    since: str
+
+
 class AccountView(View):
-    """An account."""
+    """An account; `flags` are told on the operator's own routes alone."""
 
     name: str
     id: str
@@ -86,6 +96,7 @@ class AccountView(View):
     next_billing_mode: NextModeView | None
     closing_at: str | None
     closed_at: str | None
+    flags: list[FlagView] | UnsetType = UNSET
 
 
 class AccountList(View):
@@ -108,7 +119,12 @@ class Me(View):
     operator_role: str | UnsetType = UNSET
 
 
-def view(conn: Connection, account: str, policy: Policy) -> AccountView:
+def view_flag(row: Row) -> FlagView:
+    """One flag."""
+    return FlagView(row.subject, row.kind, row.why, row.rule, format_instant(row.at))
+
+
+def view(conn: Connection, account: str, policy: Policy, *, flags: bool = False) -> AccountView:
     """One account; raises NotFound."""
     found = reports.view_account(conn, account, policy)
     row = found.row
@@ -138,6 +154,7 @@ def view(conn: Connection, account: str, policy: Policy) -> AccountView:
         next_billing_mode=NextModeView(row.next_mode, format_instant(row.next_mode_at)) if row.next_mode else None,
         closing_at=instant(row.closing_at),
         closed_at=instant(row.closed_at),
+        flags=[view_flag(flag) for flag in abuse.list_flags(conn, account)] if flags else UNSET,
     )
 
 
@@ -170,7 +187,13 @@ def _in_tier(only: Only, tier: str, tiers: tuple[Tier, ...]) -> Only:
 
 
 def list_page(
-    call: Call, size: int | None, token: str | None, filter_: str | None, order_by: str | None
+    call: Call,
+    size: int | None,
+    token: str | None,
+    filter_: str | None,
+    order_by: str | None,
+    *,
+    flags: bool = False,
 ) -> AccountList:
     """A page of the accounts that the caller may see: all for the operator, else the one of the key."""
     order = _ORDERS.get(order_by or "createTime desc")
@@ -187,7 +210,7 @@ def list_page(
         rows = accounts.list_accounts(conn, only, order, after=place, limit=most + 1)
         last = rows[most - 1] if len(rows) > most else None
         return AccountList(
-            [view(conn, row.id, call.desk.policy) for row in rows[:most]],
+            [view(conn, row.id, call.desk.policy, flags=flags) for row in rows[:most]],
             "" if last is None else write_token(last.id) if order.by_id else write_token(last.created_at, last.id),
             accounts.count_accounts(conn, only),
         )

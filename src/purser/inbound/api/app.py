@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.concurrency import set_asyncio_executor
 
 from purser.inbound.api import (
+    abuse_rules,
     accounts,
     alerts,
     audit_logs,
@@ -73,6 +74,7 @@ _MODULES = (
     export,
     dossier,
     operator,
+    abuse_rules,
     operators,
     books,
     health,

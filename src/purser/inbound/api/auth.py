@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,12 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from purser.core import ratelimit
+from purser.core.client import network_of
 from purser.core.errors import Forbidden, NotFound, TooMany, Unauthenticated
+from purser.core.key_checks import wrong_keys_message
 from purser.flows import access, standing
 from purser.flows.access import Principal
-from purser.inbound.api.call import CALLER, HEADERS
+from purser.inbound.api.call import CALLER, HEADERS, client_of
 from purser.inbound.api.permissions import check_operator, manages
 from purser.inbound.api.problem import RETRY_AFTER
 from purser.inbound.desk import Desk
@@ -56,7 +59,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
     desk: Desk = connection.app.state.desk
     secret = secret_of(connection.headers)
     account = connection.path_params.get("account")
-    caller = await sync_to_thread(_authenticate, desk, secret, account)
+    caller = await _find(connection, desk, secret, account)
     check(caller, who, account, connection.path_params.get("user"))
     if caller.operator:
         template = str(connection.scope["path_template"]).replace("/:", ":")
@@ -71,6 +74,26 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
             setattr(refusal, RETRY_AFTER, wait)
             raise refusal
     connection.scope[CALLER] = caller  # type: ignore[literal-required]
+
+
+async def _find(
+    connection: ASGIConnection[Any, Any, Any, Any], desk: Desk, secret: str, account: str | None
+) -> Principal:
+    """Who holds a key; raises also TooMany where the client's network has sent too many that are none.
+
+    A right key is never refused for that.
+    """
+    try:
+        return await sync_to_thread(_authenticate, desk, secret, account)
+    except Unauthenticated as error:
+        network = network_of(client_of(connection, desk.trusted_proxies))
+        now = int(asyncio.get_running_loop().time())
+        wait = 0 if error.code == access.ACCOUNT_CLOSED else desk.key_checks.count(network, now)
+        if not wait:
+            raise
+        refusal = TooMany(wrong_keys_message(wait))
+        setattr(refusal, RETRY_AFTER, wait)
+        raise refusal from None
 
 
 def _authenticate(desk: Desk, secret: str, account: str | None) -> Principal:

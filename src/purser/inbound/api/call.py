@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Request
 from litestar.concurrency import sync_to_thread
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
+from purser.core.client import address_of
 from purser.core.errors import Invalid, Unauthenticated
 from purser.flows.access import Principal
 from purser.flows.idempotency import Repeatable
 from purser.inbound.api.bodies import read_body
-from purser.inbound.api.client import address_of
 from purser.inbound.desk import Desk
 from purser.store.audit_log import Act
 
@@ -68,8 +70,7 @@ class Call(Request[Any, Any, State]):
     @property
     def client_address(self) -> str:
         """The network address that the request comes from; "" where it has none."""
-        forwarded = self.headers.get("x-forwarded-for", "")
-        return address_of(self.client.host if self.client else "", forwarded, self.desk.trusted_proxies)
+        return client_of(self, self.desk.trusted_proxies)
 
     @property
     def repeatable(self) -> Repeatable | None:
@@ -106,6 +107,12 @@ class Call(Request[Any, Any, State]):
         if len(raw) <= _SMALL_BODY_BYTES:
             return read_body(raw, content_type, kind)
         return await sync_to_thread(read_body, raw, content_type, kind)
+
+
+def client_of(connection: ASGIConnection[Any, Any, Any, Any], trusted_proxies: Sequence[str]) -> str:
+    """The network address that a request comes from; "" where it has none."""
+    forwarded = ",".join(connection.headers.getall("x-forwarded-for", []))
+    return address_of(connection.client.host if connection.client else "", forwarded, trusted_proxies)
 
 
 def _printable(text: str) -> str:

@@ -47,7 +47,7 @@ _REFUSED = {
     412: ("Suspended", "The account is suspended; `detail` says why and what lifts it."),
     413: ("TooLarge", f"The body is larger than {MOST_BODY_BYTES // 2**20} MiB."),
     415: ("UnsupportedType", "The body is not JSON."),
-    429: ("TooMany", "Over the requests per minute; `Retry-After` says when to try again."),
+    429: ("TooMany", "Over the requests per minute, or after many wrong keys; `Retry-After` says when to try again."),
     503: ("Unavailable", "It cannot be done safely just now, and was not; try again."),
 }
 _UNEXPECTED = "Something failed that should not; quote the request_id when you report it."
@@ -175,8 +175,7 @@ def _statuses(path: str, method: str, told: Told, operation: Json) -> Iterator[i
         yield 409
     if writes or told.who not in (ANYONE, MEMBER):
         yield 403
-    if told.counted and told.who != OPERATOR:
-        yield 429
+    yield 429
 
 
 def _security(who: str) -> list[Json]:

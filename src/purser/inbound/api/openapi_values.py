@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from purser.core.abuse import DESIGNATIONS, TYPES
 from purser.core.answers import QUESTIONS
 from purser.core.budget import PERIODS
 from purser.core.limits import CONTRACT, POSTPAID, PREPAID
@@ -69,6 +70,9 @@ FORMS: dict[str, Json] = {
     # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
     "NewEndpoint.eventTypes": {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}},
     "CostQuery.scope": {"type": "string", **_one_of("SELF", "ACCOUNT")},
+    "NewRule.type": {"type": "string", **_one_of(*TYPES)},
+    "NewRule.target": {"type": "string", **_such_as("example.com", "192.0.2.0/24", "ada")},
+    "NewRule.designation": {"type": "string", **_one_of(*DESIGNATIONS)},
     "ChangedOperator.role": {"type": "string", **_one_of(*OPERATORS)},
     "NewOperator.role": {"type": "string", **_one_of(*OPERATORS)},
     "ChangedSettings.monthlySpendThresholds": {

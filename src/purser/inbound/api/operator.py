@@ -121,15 +121,15 @@ def list_accounts(
     filter: Filter = None,
     order_by: OrderBy = None,
 ) -> AccountList:
-    """List every account, newest first."""
-    return list_page(request, page_size, page_token, filter, order_by)
+    """List every account, newest first, with the flags that a person should look at."""
+    return list_page(request, page_size, page_token, filter, order_by, flags=True)
 
 
 @get(_ONE, OPERATOR)
 def get_account(request: Call, account: Name) -> AccountView:
-    """Get an account."""
+    """Get an account, with the flags that a person should look at."""
     with request.desk.read() as conn:
-        return view(conn, account, request.desk.policy)
+        return view(conn, account, request.desk.policy, flags=True)
 
 
 @patch(_ONE, OPERATOR)

@@ -70,6 +70,7 @@ _NOUNS = (
         "The price book: what is in force, and publishing a new version.",
     ),
     (OPERATE, "credit-code", "purser.inbound.cli.credit_codes:app", "Codes that accounts redeem for credit."),
+    (OPERATE, "abuse-rule", "purser.inbound.cli.abuse_rules:app", "Who may sign up, and which accounts are blocked."),
     (OPERATE, "month", "purser.inbound.cli.month:app", "Closing a month into its invoices."),
     (OPERATE, "operator", "purser.inbound.cli.operators:app", "Suspending an account and letting it back in."),
     (OPERATE, "clock", "purser.inbound.cli.clock:app", "Billing time, and moving a manual clock."),

@@ -81,9 +81,9 @@ class Caller:
         """The JSON answer to a PATCH."""
         return self._call("PATCH", f"{path}?dryRun=true" if dry_run else path, body, SECONDS)
 
-    def delete(self, path: str) -> Any:
-        """The JSON answer to a DELETE, None where it has no body."""
-        return self._call("DELETE", path, None, SECONDS)
+    def delete(self, path: str, *, dry_run: bool = False) -> Any:
+        """The JSON answer to a DELETE, None where it has no body; a dry run changes nothing."""
+        return self._call("DELETE", f"{path}?dryRun=true" if dry_run else path, None, SECONDS)
 
     @contextmanager
     def reading(self, path: str, query: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:

@@ -10,12 +10,12 @@ from litestar.response import Redirect
 
 from purser.core.money import format_usd
 from purser.core.people import short_name
+from purser.core.policy import WITH_CARD
 from purser.flows import people as links
 from purser.flows.audit_log import acting
 from purser.flows.people import SIGN_IN, SignedUp
 from purser.inbound.api.auth import PUBLIC
 from purser.inbound.api.call import Call
-from purser.inbound.api.client import network_of
 from purser.inbound.api.routes import get, post
 from purser.inbound.dashboard.forms import (
     Fields,
@@ -59,7 +59,7 @@ def sign_in(request: Call, token: Token = None) -> Page:
 def ask_to_sign_in(request: Call, data: URLEncodedBody[Fields]) -> Page:
     """Send a link, if the address is a user's."""
     check_form(request, data)
-    desk, client = request.desk, network_of(request.client_address)
+    desk, client = request.desk, request.client_address
     desk.write(lambda tx: links.ask_to_sign_in(tx, data.get("email"), client, desk.public_url))
     text = "If this address is a user's here, a link is on its way to it. It works once, within "
     return say(request, "Look into your mail", f"{text}{links.LINK_MINUTES} minutes.")
@@ -71,7 +71,9 @@ def sign_up(request: Call) -> Page:
     if not request.desk.policy.sign_up:
         return say(request, "Sign-up is off", "The operator of this gateway opens accounts; ask them for one.", 403)
     credit = request.desk.policy.signup_credit_nanos
-    return render_form(request, "sign_up.html", {"credit": format_usd(credit) if credit else None})
+    with_card = request.desk.policy.signup_credit_rule == WITH_CARD
+    values = {"credit": format_usd(credit) if credit else None, "with_card": with_card}
+    return render_form(request, "sign_up.html", values)
 
 
 @post("/dashboard/sign-up", PUBLIC, listed=False)
@@ -79,7 +81,7 @@ def sign_up(request: Call) -> Page:
 def ask_to_sign_up(request: Call, data: URLEncodedBody[Fields]) -> Page:
     """Send a link that opens an account."""
     check_form(request, data)
-    desk, client = request.desk, network_of(request.client_address)
+    desk, client = request.desk, request.client_address
     desk.write(lambda tx: links.ask_to_sign_up(tx, data.get("email"), client, desk.public_url))
     text = f"A link is on its way. It works once, within {links.LINK_MINUTES} minutes."
     return say(request, "Look into your mail", text)
@@ -114,7 +116,7 @@ def follow_link(request: Call, data: URLEncodedBody[Fields]) -> Page:
 def _open_account(call: Call, token: str, email: str) -> Page:
     account = f"{short_name(email)}-{call.desk.queue.writer.world.entropy(40):010x}"
     with acting(call.act_of(account, "owner")):
-        done: SignedUp | None = call.desk.write(lambda tx: links.sign_up(tx, token, account))
+        done: SignedUp | None = call.desk.write(lambda tx: links.sign_up(tx, token, account, call.client_address))
     if done is None:
         return say(call, "Sign up", _GONE, 403)
     if done.opened is None:
@@ -122,7 +124,7 @@ def _open_account(call: Call, token: str, email: str) -> Page:
     visitor = Visitor(done.opened.account, done.opened.user, done.email)
     cookie = make_cookie(call, start_session(call, visitor), SESSION_SECONDS)
     credit = format_usd(done.credit_nanos) if done.credit_nanos else None
-    values = {"account": account, "key": done.opened.secret, "credit": credit}
+    values = {"account": account, "key": done.opened.secret, "credit": credit, "state": done.opened.credit}
     return render_form(call, "opened.html", values, cookies=[cookie])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from purser.inbound.api.client import address_of, network_of
+from purser.core.client import address_of, network_of
 
 pytestmark = pytest.mark.once
 TRUSTED = ("10.0.0.0/8", "fd00::/8")
@@ -34,6 +34,7 @@ def test_the_client_behind_proxies(peer: str, forwarded: str, client: str) -> No
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
         ("", ""),
     ],
 )

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -27,14 +28,23 @@ def address_of(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
 
 def network_of(address: str) -> str:
     """The address as requests are counted by it: of IPv6 its /64, which is one customer's."""
-    if not _is_address(address):
+    found = read_address(address)
+    if found is None:
         return address
-    found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
+        return str(found)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+
+
+def read_address(text: str) -> Address | None:
+    """A network address without its zone, one of IPv4 that is mapped into IPv6 as that; None for what is none."""
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped
+    return found
 
 
 def _is_address(text: str) -> bool:
