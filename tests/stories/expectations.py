@@ -185,7 +185,7 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "tier": _tier,
     "grants": _grants,
     "alerts": _alerts,
-    "flags": lambda seen: " ".join(sorted(row.kind for row in abuse.list_flags(seen.conn, seen.account))) or "none",
+    "flags": lambda seen: " ".join(sorted(row.kind for row in abuse.list_flags(seen.conn, [seen.account]))) or "none",
     "invoice": _of_bill(lambda bill: f"{_usd(bill.total)} {bill.state}"),
     "no": _of_bill(lambda bill: f"invoice {bill.number}"),
     "number": _of_bill(lambda bill: str(bill.number)),

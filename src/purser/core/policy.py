@@ -28,7 +28,7 @@ class Policy:
     cached_is_input: bool = False
     requests_per_minute: int = 6_000
     requests_per_minute_unverified: int = 10
-    wrong_keys_per_minute: int = 120
+    wrong_keys_per_minute: int = 600
     prompt_tokens_per_minute: int | None = None
     uncached_prompt_tokens_per_minute: int | None = None
     generated_tokens_per_minute: int | None = None

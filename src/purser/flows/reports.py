@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from purser.core.period import DAY, HOUR, month_end, month_of, month_start
 from purser.core.policy import Policy
 from purser.core.standing import strictest
 from purser.flows import credits, standing
+from purser.flows.standing import Footing
 from purser.store import accounts, headroom, holds, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
@@ -69,12 +70,22 @@ class Balance:
 def view_account(conn: Connection, account: str, policy: Policy) -> AccountView:
     """One account; raises NotFound."""
     row = standing.require(conn, account)
-    stands = standing.footing(conn, row, policy.tiers)
-    open_causes = tuple(
-        Cause(cause.cause, cause.since_at, cause.why) for cause in accounts.list_open_causes(conn, account)
-    )
+    return _view(row, standing.footing(conn, row, policy.tiers), accounts.list_open_causes(conn, account))
+
+
+def view_accounts(conn: Connection, rows: Sequence[Row], policy: Policy) -> list[AccountView]:
+    """As `view_account`, for each of these rows of accounts."""
+    causes = defaultdict(list)
+    for cause in accounts.list_open_causes_of_each(conn, [row.id for row in rows]):
+        causes[cause.account].append(cause)
+    stands = standing.footings(conn, rows, policy.tiers)
+    return [_view(row, each, causes[row.id]) for row, each in zip(rows, stands, strict=True)]
+
+
+def _view(row: Row, stands: Footing, causes: Sequence[Row]) -> AccountView:
+    shown = tuple(Cause(cause.cause, cause.since_at, cause.why) for cause in causes)
     return AccountView(
-        row, stands.tier, stands.limit_nanos, stands.has_payment_method, stands.historical_spend_nanos, open_causes
+        row, stands.tier, stands.limit_nanos, stands.has_payment_method, stands.historical_spend_nanos, shown
     )
 
 

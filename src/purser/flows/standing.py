@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from purser.core import lease, letters
@@ -74,8 +75,18 @@ def lock_open(tx: Tx, account: str) -> Row:
 
 def footing(conn: Connection, row: Row, tiers: tuple[Tier, ...]) -> Footing:
     """Derive tier, limit and need for credit from historical spend, payment methods and billing mode (L1–L3)."""
-    has_method = bool(payments.list_methods(conn, row.id))
-    spend = ledger.get_balance(conn, row.id, CASH)
+    return _footing(row, tiers, bool(payments.list_methods(conn, row.id)), ledger.get_balance(conn, row.id, CASH))
+
+
+def footings(conn: Connection, rows: Sequence[Row], tiers: tuple[Tier, ...]) -> list[Footing]:
+    """As `footing`, for each of these rows of accounts."""
+    accounts = [row.id for row in rows]
+    with_method = payments.list_with_method(conn, accounts)
+    spend = ledger.get_balance_of_each(conn, accounts, CASH)
+    return [_footing(row, tiers, row.id in with_method, spend.get(row.id, 0)) for row in rows]
+
+
+def _footing(row: Row, tiers: tuple[Tier, ...], has_method: bool, spend: int) -> Footing:
     tier = None if row.unlimited else tier_of(tiers, spend, has_method)
     limit = effective_limit(row.billing_mode, row.limit_nanos, tier.limit_nanos if tier else None)
     return Footing(tier, limit, credit_required(row.billing_mode, has_method), has_method, spend)

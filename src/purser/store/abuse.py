@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from purser.core.abuse import ACCOUNT, DOMAIN, Rule
@@ -94,10 +96,10 @@ def clear_flags(conn: Connection, account: str, kinds: tuple[str, ...], at: int)
     return seals.update(conn, t.account_flags, *up, cleared_at=at)
 
 
-def list_flags(conn: Connection, account: str | None = None) -> list[Row]:
-    """The flags that are up, of an account or of all, newest first."""
+def list_flags(conn: Connection, accounts: Sequence[str] | None = None) -> list[Row]:
+    """The flags that are up, of some accounts or of all, newest first."""
     c = t.account_flags.c
     query = sa.select(t.account_flags).where(c.cleared_at.is_(None))
-    if account is not None:
-        query = query.where(c.subject == account)
+    if accounts is not None:
+        query = query.where(c.subject.in_(accounts))
     return list(conn.execute(query.order_by(c.at.desc(), c.subject, c.kind)))

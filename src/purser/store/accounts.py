@@ -235,16 +235,24 @@ def set_key_budget(conn: Connection, account: str, key: str, budget: int | None,
 
 
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────
-@Prepared
-def _OPEN_CAUSES(account: Any) -> sa.Select[Any]:
+def _open_causes(whose: sa.ColumnElement[bool]) -> sa.Select[Any]:
     c = t.causes.c
-    open_ = sa.select(c.cause, c.since_at, c.why).where(c.account == account, c.until_at.is_(None))
+    open_ = sa.select(c.account, c.cause, c.since_at, c.why).where(whose, c.until_at.is_(None))
     return open_.order_by(c.since_at, c.cause)
 
 
+_OPEN_CAUSES = Prepared(lambda account: _open_causes(t.causes.c.account == account))
+_OPEN_CAUSES_OF_EACH = Prepared(lambda accounts: _open_causes(t.causes.c.account.in_(accounts)))
+
+
 def list_open_causes(conn: Connection, account: str) -> list[Row]:
-    """The causes that suspend an account now: cause, since_at, why."""
+    """The causes that suspend an account now: account, cause, since_at, why."""
     return list(_OPEN_CAUSES.run(conn, account))
+
+
+def list_open_causes_of_each(conn: Connection, accounts: Sequence[str]) -> list[Row]:
+    """As `list_open_causes`, of all these accounts."""
+    return list(_OPEN_CAUSES_OF_EACH.run(conn, accounts))
 
 
 def list_causes(conn: Connection, account: str) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -78,6 +78,19 @@ def get_turnover(conn: Connection, account: str, ledger: str) -> tuple[int, int]
     """All debits and all credits ever posted to one ledger account."""
     row = _TURNOVER.run(conn, account, ledger).one()
     return int(row[0]), int(row[1])
+
+
+@Prepared
+def _TURNOVERS(accounts: Any, ledger: Any) -> sa.Select[Any]:
+    c = t.balances.c
+    sums = sa.select(c.account, sa.func.sum(c.debits), sa.func.sum(c.credits))
+    return sums.where(c.account.in_(accounts), c.ledger == ledger).group_by(c.account)
+
+
+def get_balance_of_each(conn: Connection, accounts: Sequence[str], ledger: str) -> dict[str, int]:
+    """As `get_balance`, for each of these accounts that has had postings there."""
+    found = _TURNOVERS.run(conn, accounts, ledger)
+    return {str(row[0]): _natural(ledger, int(row[1]), int(row[2])) for row in found}
 
 
 def sum_credits(conn: Connection, account: str, prefix: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,17 @@ def _METHODS(account: Any) -> sa.Select[Any]:
 def list_methods(conn: Connection, account: str) -> list[Row]:
     """The payment methods on file, newest first."""
     return list(_METHODS.run(conn, account))
+
+
+@Prepared
+def _WITH_METHOD(accounts: Any) -> sa.Select[Any]:
+    c = t.payment_methods.c
+    return sa.select(c.account).distinct().where(c.account.in_(accounts), c.removed_at.is_(None))
+
+
+def list_with_method(conn: Connection, accounts: Sequence[str]) -> set[str]:
+    """Which of these accounts have a payment method on file."""
+    return {str(row[0]) for row in _WITH_METHOD.run(conn, accounts)}
 
 
 def get_method(conn: Connection, account: str, method: str, *, removed: bool = False) -> Row | None:

@@ -12,7 +12,10 @@ from purser.store.db import Connection
 
 
 class Prepared:
-    """A statement by the function that makes it of its values, which is called once, with a place for each of them."""
+    """A statement by the function that makes it of its values, which is called once, with a place for each of them.
+
+    A value that the function gives to `in_` is a sequence.
+    """
 
     def __init__(self, make: Callable[..., sa.sql.expression.Executable]) -> None:
         self._names = tuple(inspect.signature(make).parameters)

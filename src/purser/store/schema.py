@@ -132,6 +132,7 @@ accounts = _sealed(
     _few("next_mode_at", where="next_mode_at IS NOT NULL"),
     _few("closing_at", where="state = 'DELETING' AND closed_at IS NULL"),
     Index(None, "created_at"),
+    Index(None, "email"),
     Index(None, "next_expiry_at"),
 )
 

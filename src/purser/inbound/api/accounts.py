@@ -127,6 +127,19 @@ def view_flag(row: Row) -> FlagView:
 def view(conn: Connection, account: str, policy: Policy, *, flags: bool = False) -> AccountView:
     """One account; raises NotFound."""
     found = reports.view_account(conn, account, policy)
+    return _view(found, abuse.list_flags(conn, [account]) if flags else None)
+
+
+def _view_all(conn: Connection, rows: list[Row], policy: Policy, *, flags: bool) -> list[AccountView]:
+    flagged: dict[str, list[Row]] | None = {row.id: [] for row in rows} if flags else None
+    if flagged is not None:
+        for flag in abuse.list_flags(conn, [*flagged]):
+            flagged[flag.subject].append(flag)
+    found = reports.view_accounts(conn, rows, policy)
+    return [_view(each, None if flagged is None else flagged[each.row.id]) for each in found]
+
+
+def _view(found: reports.AccountView, flags: list[Row] | None) -> AccountView:
     row = found.row
     return AccountView(
         name=f"accounts/{row.id}",
@@ -154,7 +167,7 @@ def view(conn: Connection, account: str, policy: Policy, *, flags: bool = False)
         next_billing_mode=NextModeView(row.next_mode, format_instant(row.next_mode_at)) if row.next_mode else None,
         closing_at=instant(row.closing_at),
         closed_at=instant(row.closed_at),
-        flags=[view_flag(flag) for flag in abuse.list_flags(conn, account)] if flags else UNSET,
+        flags=UNSET if flags is None else [view_flag(flag) for flag in flags],
     )
 
 
@@ -210,7 +223,7 @@ def list_page(
         rows = accounts.list_accounts(conn, only, order, after=place, limit=most + 1)
         last = rows[most - 1] if len(rows) > most else None
         return AccountList(
-            [view(conn, row.id, call.desk.policy, flags=flags) for row in rows[:most]],
+            _view_all(conn, rows[:most], call.desk.policy, flags=flags),
             "" if last is None else write_token(last.id) if order.by_id else write_token(last.created_at, last.id),
             accounts.count_accounts(conn, only),
         )
