@@ -8,7 +8,10 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt
 CODE := src tests tools bench
-TEST_PROCESSES := $(shell expr $$(nproc) \* 2)  # they wait a good deal, for disks and for time to pass
+TEST_PROCESSES := $(shell expr $$(nproc) + 1) # they wait a good deal, for disks and for time to pass
+
+# Every process of a test run would compile all modules anew where this is set.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## List the targets

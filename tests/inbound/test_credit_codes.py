@@ -52,6 +52,25 @@ def test_made_and_redeemed(house: House) -> None:
     assert house.audit() == []
 
 
+def test_the_operator_sees_who_has_redeemed(house: House) -> None:
+    made = make(house, redemptions=9)
+    for n in range(5):
+        assert redeem(house.open(f"ada-{n}", signupCreditUsd="0"), made["code"]).status == 200
+        house.world.set(house.world.now() + 1_000_000 * (n > 0))  # the first two in one instant
+    path = f"{CODES}/{made['id']}/redemptions"
+    first = house.operator.get(f"{path}?pageSize=3").json
+    second = house.operator.get(f"{path}?pageSize=3&pageToken={first['nextPageToken']}").json
+    assert [row["account"] for row in first["redemptions"] + second["redemptions"]] == [
+        f"ada-{n}" for n in (4, 3, 2, 1, 0)
+    ]
+    assert (first["totalSize"], second["nextPageToken"]) == (5, "")
+    assert {row["amountUsd"] for row in first["redemptions"]} == {"25.00"}
+    credit = house.operator.get("/v1/accounts/ada-4/credits").json["credits"][0]["id"]
+    assert first["redemptions"][0]["credit"] == credit
+    assert house.operator.get(f"{CODES}/code_none/redemptions").status == 404
+    assert house.open("eve").get(path).status == 403
+
+
 def test_what_is_refused_and_why(house: House) -> None:
     ada, bob = house.open("ada"), house.open("bob")
     once, old, ended = make(house), make(house, expiresAt="2026-03-02T00:00:00Z"), make(house)
@@ -206,11 +225,17 @@ def test_the_commands(house: House, tmp_path: Path) -> None:
     assert (made["amountUsd"], made["creditDays"], made["displayName"]) == ("25.00", 90, "spring")
     shown = operator.run("credit-code", "create", "5", "--expires", "2027-01-01T00:00:00Z")
     assert (shown.code, "shown this once" in shown.stderr) == (0, True)
+    shown_id = operator.json("credit-code", "list")["creditCodes"][0]["id"]
     got = ada.run("credits", "redeem", made["code"])
     assert (got.code, "$25.00" in got.stdout) == (0, True), got.stderr
     again = ada.run("credits", "redeem", made["code"])
     assert (again.code, "redeemed by this account already" in again.stderr) == (7, True)
     assert ada.run("credits", "redeem", "guess").code == 5
+    [redeemed] = operator.json("credit-code", "redemptions", made["id"])["redemptions"]
+    assert (redeemed["account"], redeemed["amountUsd"]) == ("ada", "25.00")
+    assert "ada" in operator.ok("credit-code", "redemptions", made["id"])
+    assert operator.run("credit-code", "redemptions", shown_id).stderr == "Nobody has redeemed it yet.\n"
+    assert operator.run("credit-code", "redemptions", "code_none").code == 5
     listed = operator.ok("credit-code", "list")
     assert "spring" in listed
     assert operator.run("credit-code", "end", made["id"]).code == 2, "nobody is there to answer"

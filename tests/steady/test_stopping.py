@@ -20,19 +20,33 @@ from tests.steady.served import PATIENCE, Asking, Served, engine, request, servi
 USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-@pytest.fixture(params=[1, 2], ids=["alone", "two workers"])
+WORKERS: dict[str, Any] = {"params": [1, 2], "ids": ["alone", "two workers"]}
+
+
+@pytest.fixture(**WORKERS)
 def stopping(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
-    """A server that waits a second for what runs when it is told to stop."""
+    """A server that soon cuts what runs when it is told to stop."""
+    with _waiting(2, tmp_path, int(request.param)) as server:
+        yield server
+
+
+@pytest.fixture(**WORKERS)
+def patient(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A server that waits for what runs when it is told to stop, as long as that may take on a busy machine."""
+    with _waiting(PATIENCE, tmp_path, int(request.param)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _waiting(seconds: int, folder: Path, workers: int) -> Iterator[Served]:
     with ExitStack() as stack:
         sound = stack.enter_context(engine())
         urls = {
             each.__name__: [stack.enter_context(upstreams.behaving(each))]
             for each in (upstreams.silent, upstreams.trickling_stream, upstreams.gushing)
         }
-        grace = {"shutdown_grace_seconds": 1, "timeout_seconds": 60}
-        yield stack.enter_context(
-            serving(tmp_path, {**urls, "tiny": [sound.base_url]}, workers=int(request.param), **grace)
-        )
+        grace = {"shutdown_grace_seconds": seconds, "timeout_seconds": 60}
+        yield stack.enter_context(serving(folder, {**urls, "tiny": [sound.base_url]}, workers=workers, **grace))
 
 
 @contextlib.contextmanager
@@ -59,17 +73,17 @@ def expect_nothing_left(server: Served, code: int) -> list[Any]:
     return server.events("ada")
 
 
-def test_what_ends_within_the_grace_is_answered_whole(stopping: Served) -> None:
-    key = stopping.open("ada")
+def test_what_ends_within_the_grace_is_answered_whole(patient: Served) -> None:
+    key = patient.open("ada")
     asking = Asking()
-    with looking_at_holds(stopping, key) as is_held:
+    with looking_at_holds(patient, key) as is_held:
         for more in (USAGE, {}) * 6:
-            asking.start(stopping.caller(key), "go on [[tokens=60]] [[pace=100]]", model="tiny", **more)
+            asking.start(patient.caller(key), "go on [[tokens=60]] [[pace=100]]", model="tiny", **more)
         assert eventually(is_held, PATIENCE)
-    code = stopping.stop()
+    code = patient.stop()
     answers = [answer for answer in asking.wait() if answer is not None]
     assert [answer.status for answer in answers] == [200] * 12
-    events = expect_nothing_left(stopping, code)
+    events = expect_nothing_left(patient, code)
     assert sum(answer.cost for answer in answers) == sum(event.cost for event in events) * NANOS
 
 

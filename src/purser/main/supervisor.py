@@ -170,17 +170,14 @@ class Supervisor:
         """Have all workers end, and wait for that; who connects meanwhile is refused, not left waiting for nobody."""
         self._listener.close()
         began, told, killed = time.monotonic(), False, False
-        for place in self._places:
-            if place.pid is not None:
-                os.kill(place.pid, signal.SIGTERM)  # it is there, if only as a dead one that nobody has waited for
-        while left := [place for place in self._places if place.pid is not None]:
-            for place in left:
-                assert place.pid is not None
-                if os.waitpid(place.pid, os.WNOHANG)[0]:
-                    place.pid = None
-                elif self._hurried and not killed:
-                    os.kill(place.pid, signal.SIGKILL)
-            killed = self._hurried
+        left = [place.pid for place in self._places if place.pid is not None]
+        for pid in left:
+            os.kill(pid, signal.SIGTERM)  # it is there, if only as a dead one that nobody has waited for
+        while left := [pid for pid in left if not os.waitpid(pid, os.WNOHANG)[0]]:
+            if self._hurried and not killed:
+                killed = True
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
             if not told and time.monotonic() - began > _PATIENT_SECONDS:
                 told = True
                 log.info("waiting for %d workers to finish what they do; a second signal kills them", len(left))

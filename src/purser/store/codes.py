@@ -76,6 +76,15 @@ def list_redemptions(conn: Connection, account: str) -> list[Row]:
     return list(conn.execute(query.where(r.account == account).order_by(r.at.desc(), r.credit.desc())))
 
 
+def list_redeemers(conn: Connection, code: str, *, after: tuple[int, str] | None = None, limit: int = 50) -> list[Row]:
+    """Who has redeemed a code, newest first, after a given (at, account)."""
+    c = t.code_redemptions.c
+    query = sa.select(t.code_redemptions).where(c.code == code).order_by(c.at.desc(), c.account.desc()).limit(limit)
+    if after is not None:
+        query = query.where(sa.tuple_(c.at, c.account) < sa.tuple_(*map(sa.literal, after)))
+    return list(conn.execute(query))
+
+
 def insert_redemption(conn: Connection, account: str, code: str, credit: str, amount: int, at: int) -> None:
     """An account has redeemed a code, and got that credit."""
     row = {"account": account, "code": code, "credit": credit, "amount": amount, "at": at}

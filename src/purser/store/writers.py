@@ -20,7 +20,6 @@ from purser.store import rates
 from purser.store import schema as t
 from purser.store.bulk import TEXT, Insert, Statement
 from purser.store.db import Connection, Database, Row, is_locked, is_lost, may_try_again
-from purser.store.prepared import Prepared
 from purser.store.presence import CHANGES, lock_one, presence
 from purser.store.seen import Seen
 from purser.store.transaction import Tx, World, chain, owner_name
@@ -365,12 +364,9 @@ _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
 _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
 
 
-_TIPS = Prepared(lambda: sa.select(t.writers.c.id, t.writers.c.seq))
-
-
 def list_tips(conn: Connection) -> dict[int, int]:
     """How far every writer has come: its id → the number of its last transaction."""
-    return {int(row[0]): int(row[1]) for row in _TIPS.run(conn)}
+    return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(t.writers.c.id, t.writers.c.seq))}
 
 
 def list_steps(conn: Connection) -> dict[int, int]:

@@ -21,7 +21,21 @@ from purser.inbound.api.billing import Money, money
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import once
 from purser.inbound.api.routes import delete, get, post
-from purser.inbound.api.wire import Body, Compatible, Empty, Name, PageSize, PageToken, Text, View, instant, page
+from purser.inbound.api.wire import (
+    DEFAULT_PAGE,
+    Body,
+    Compatible,
+    Empty,
+    Name,
+    PageSize,
+    PageToken,
+    Text,
+    View,
+    instant,
+    page,
+    read_token,
+    write_token,
+)
 from purser.inbound.desk import Desk
 from purser.store import codes as rows
 from purser.store.db import Connection, Row
@@ -98,6 +112,23 @@ class RedemptionList(View):
     total_size: int
 
 
+class RedeemerView(View):
+    """An account that has redeemed a code, when, and the credit that it got."""
+
+    account: str
+    amount_usd: str
+    credit: str
+    redeemed_at: str
+
+
+class RedeemerList(View):
+    """A page of those who redeemed a code, newest first."""
+
+    redemptions: list[RedeemerView]
+    next_page_token: str
+    total_size: int
+
+
 def _view(row: Row, secret: str | UnsetType = UNSET) -> CodeView:
     return CodeView(
         id=row.id,
@@ -148,6 +179,21 @@ def make_code(request: Call, data: JSONBody[NewCode]) -> Response[CodeView]:
         return _view(_require(tx.conn, made.id), made.code)
 
     return once(request, make, status=201)
+
+
+@get(_PATH + "/{code:str}/redemptions", OPERATOR)
+def list_redeemers(request: Call, code: Name, page_size: PageSize = None, page_token: PageToken = None) -> RedeemerList:
+    """List the accounts that have redeemed a code, newest first."""
+    place, most = read_token(page_token, int, str), page_size or DEFAULT_PAGE
+    with request.desk.read() as conn:
+        total = _require(conn, code).redeemed
+        found = rows.list_redeemers(conn, code, after=place, limit=most + 1)
+    last = found[most - 1] if len(found) > most else None
+    return RedeemerList(
+        [RedeemerView(row.account, format_usd(row.amount), row.credit, format_instant(row.at)) for row in found[:most]],
+        "" if last is None else write_token(last.at, last.account),
+        total,
+    )
 
 
 @delete(_PATH + "/{code:str}", OPERATOR)
@@ -230,4 +276,4 @@ def list_redemptions(
     )
 
 
-ROUTES = [list_codes, make_code, end_code, redeem_code, list_redemptions]
+ROUTES = [list_codes, make_code, list_redeemers, end_code, redeem_code, list_redemptions]

@@ -61,6 +61,8 @@ _NOUNS = (
     (ACCOUNT, "payment-method", "purser.inbound.cli.payment_method:app", "The cards that an account pays with."),
     (ACCOUNT, "key", "purser.inbound.cli.key:app", "API keys."),
     (ACCOUNT, "user", "purser.inbound.cli.user:app", "The users of an account."),
+    (ACCOUNT, "invitation", "purser.inbound.cli.invitation:app", "People invited to an account by mail."),
+    (ACCOUNT, "webhook", "purser.inbound.cli.webhook:app", "Where to tell what happens, signed."),
     (ACCOUNT, "limits", "purser.inbound.cli.limits:app", "What users and groups may spend in a month."),
     (ACCOUNT, "audit-log", "purser.inbound.cli.audit_log:app", "Who changed what, when, and by which request."),
     (

@@ -1,4 +1,4 @@
-"""The credit code commands: codes made (and shown once), listed, and ended."""
+"""The credit code commands: codes made (and shown once), listed with who redeemed them, and ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from purser.inbound.cli.reach import UNSAID, Reach
 from purser.inbound.cli.show import DAY, ID, MONEY, WHEN, Column, confirm, show_list, show_one, tell
 from purser.inbound.cli.wire import at
 
-app = App(name="credit-code", help="Credit codes: create, list, end.")
+app = App(name="credit-code", help="Credit codes: create, list, redemptions, end.")
 
 _PATH = "/operator/v1/creditCodes"
 _LIST = (
@@ -24,6 +24,12 @@ _LIST = (
     Column("ENDED", "endedAt", DAY, spare=True),
     Column("MADE (UTC)", "createdAt", WHEN, spare=True),
     Column("ID", "id", ID),
+)
+_REDEEMERS = (
+    Column("ACCOUNT", "account", ID),
+    Column("AMOUNT", "amountUsd", MONEY),
+    Column("REDEEMED (UTC)", "redeemedAt", WHEN),
+    Column("CREDIT", "credit", ID, spare=True),
 )
 _ONE = (
     Column("code", "code"),
@@ -70,6 +76,21 @@ def list_codes(*, reach: Reach = UNSAID) -> None:
     """
     found = reach.call_as_operator().pages(_PATH, "creditCodes")
     show_list(reach.output, found, found["creditCodes"], _LIST, "No credit code yet.")
+
+
+@app.command(name="redemptions")
+def redemptions(
+    code: Annotated[str, Parameter(help="The code's id, as the list shows it.")],
+    /,
+    *,
+    reach: Reach = UNSAID,
+) -> None:
+    """List the accounts that have redeemed a credit code, newest first. Needs the operator key.
+
+    Example: purser credit-code redemptions code_01k…
+    """
+    found = reach.call_as_operator().pages(at("operator", "v1", "creditCodes", code, "redemptions"), "redemptions")
+    show_list(reach.output, found, found["redemptions"], _REDEEMERS, "Nobody has redeemed it yet.")
 
 
 @app.command(name="end")
