@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -204,7 +205,7 @@ def _write_ahead(connection: Any) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > tries_until:
                 raise
-        time.sleep(id(connection) // 64 % 20 / 1000)  # not in step with the others
+        time.sleep(os.urandom(1)[0] % _A_MOMENT_MS / 1000)  # not in step with the others, be they copies of this process
     connection.execute(f"PRAGMA busy_timeout = {_LOCK_SECONDS * 1000}").fetchall()
 
 
