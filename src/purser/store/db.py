@@ -205,7 +205,7 @@ def _write_ahead(connection: Any) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > tries_until:
                 raise
-        time.sleep(os.urandom(1)[0] % _A_MOMENT_MS / 1000)  # not in step with the others, be they copies of this process
+        time.sleep(os.urandom(1)[0] % _A_MOMENT_MS / 1000)  # not in step with others, be they copies of it
     connection.execute(f"PRAGMA busy_timeout = {_LOCK_SECONDS * 1000}").fetchall()
 
 
