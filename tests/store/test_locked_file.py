@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from purser.core.errors import Unavailable
 from purser.flows import accounts
-from purser.store.db import Database
+from purser.store import db
+from purser.store.db import Database, until_unlocked
 from purser.store.writers import OutOfReach, Writer
 from tests import databases
 from tests.store.small_books import Books
@@ -93,3 +95,24 @@ def test_several_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None
         for opener in openers:
             opener.join()
     assert failed == []
+
+
+def test_a_file_that_is_locked_for_longer_than_sqlite_waits_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process does that starts: what it begins with can be done again, and holds nothing between two tries."""
+    monkeypatch.setattr(db, "_LOCK_SECONDS", 1)
+    path = tmp_path / "locked.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE anything (n INTEGER)")
+    other.execute("BEGIN EXCLUSIVE")
+    late = Database(f"sqlite:///{path}")
+    with pytest.raises(Unavailable, match="locked"):
+        late.reach()
+    letting_go = threading.Timer(1.2, other.rollback)
+    letting_go.start()
+    until_unlocked(late.reach)
+    letting_go.join()
+    late.assert_durable()
+    late.dispose()
+    other.close()

@@ -41,7 +41,7 @@ from purser.outbound.testpay import TestProvider
 from purser.outbound.webhook import HttpWebhooks
 from purser.settings import Settings, SettingsError
 from purser.store import seen
-from purser.store.db import Database
+from purser.store.db import Database, until_unlocked
 from purser.store.inspection import OURS, whose_tables
 from purser.store.seen import Seen
 from purser.store.upgrade import upgrade
@@ -64,7 +64,7 @@ def make_world(settings: Settings, db: Database) -> SystemWorld:
 def open_books(settings: Settings) -> tuple[Database, SystemWorld, Policy]:
     """The database with its tables brought up to date, the clock, and the rules."""
     db = Database(settings.database_url)
-    upgrade(db)
+    until_unlocked(lambda: upgrade(db))
     return db, make_world(settings, db), settings.policy()
 
 
@@ -75,8 +75,8 @@ def check_database(settings: Settings) -> None:
     """
     db = Database(settings.database_url)
     if not db.is_sqlite or db.path.exists():
-        db.reach()
-        look_back(db)
+        until_unlocked(db.reach)
+        until_unlocked(lambda: look_back(db))
     elif (folder := seen.folder_of(db)) is not None and seen.list_records(folder):
         raise Unavailable(
             f"the database {db.name} is gone: {folder} says that it was there. Restore it; or, as what is lost "
@@ -180,7 +180,7 @@ def refuse(status: int, code: str, message: str, target: bytes) -> tuple[Headers
 async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Litestar) -> Running:
     """Start serving on the given sockets, with the control plane's routes, which nobody else has."""
     db, world, policy = open_books(settings)
-    look_back(db)
+    until_unlocked(lambda: look_back(db))
     writer = open_writer(db, world, policy)
     hearers: list[Callable[[set[str]], None]] = []
 

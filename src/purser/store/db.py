@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -16,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from purser.core.errors import Broken, Invalid, Unavailable
 
+T = TypeVar("T")
 Row = sa.Row[Any]
 Connection = sa.Connection
 
@@ -137,7 +140,30 @@ def may_try_again(error: BaseException) -> bool:
     return getattr(getattr(error, "orig", error), "sqlstate", None) in _TRY_AGAIN
 
 
-def is_locked(error: BaseException) -> bool:
+def until_unlocked(work: Callable[[], T]) -> T:
+    """Do something that can be done again from its beginning; again where a SQLite file was locked by others meanwhile.
+
+    Between two tries it waits for a moment and holds nothing, so that nobody waits for it. Raises what `work` raises,
+    that the file is locked only if it is for more than two of SQLite's own waits.
+    """
+    tries_until = time.monotonic() + 2.5 * _LOCK_SECONDS
+    tries = 0
+    while True:
+        try:
+            return work()
+        except (sa.exc.DBAPIError, Unavailable) as error:
+            if not (is_locked(error) or is_locked(error.__context__)) or time.monotonic() > tries_until:
+                raise
+        tries += 1
+        _rest(tries)
+
+
+def _rest(tries: int) -> None:
+    """A moment that is another one in every process, be it a copy of this, and in every thread."""
+    time.sleep((os.getpid() * 31 + threading.get_native_id()) * tries % (_A_MOMENT_MS - 1) / 1000)
+
+
+def is_locked(error: BaseException | None) -> bool:
     """Whether a SQLite file was locked by another program for too long, so that a transaction could not begin."""
     code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)
     return bool(code & 0xFF == sqlite3.SQLITE_BUSY)
@@ -198,14 +224,14 @@ def _write_ahead(connection: Any) -> None:
     of it, or be refused at once: so each tries for a moment only, lets go, and tries again."""
     tries_until = time.monotonic() + _LOCK_SECONDS
     connection.execute(f"PRAGMA busy_timeout = {_A_MOMENT_MS}").fetchall()
-    while True:
+    for tries in itertools.count(1):
         try:
             connection.execute("PRAGMA journal_mode = wal").fetchall()
             break
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > tries_until:
                 raise
-        time.sleep(os.urandom(1)[0] % _A_MOMENT_MS / 1000)  # not in step with others, be they copies of it
+        _rest(tries)
     connection.execute(f"PRAGMA busy_timeout = {_LOCK_SECONDS * 1000}").fetchall()
 
 
