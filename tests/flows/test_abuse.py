@@ -82,6 +82,8 @@ def test_a_card_that_many_accounts_add_at_once_gives_its_credit_once(books: Book
             writer.run(lambda tx, name=name: payments.add_method(tx, name, CARD))  # type: ignore[misc]
 
     at_once(*(lambda w=w, n=n: add(w, NAMES[n::3]) for n, w in enumerate([books.writer, *others])))
+    for other in others:
+        other.close()
     had = [name for name in NAMES if credit_of(books, name)]
     assert len(had) == 1
     assert credit_of(books, had[0]) == NANOS_PER_USD
@@ -102,6 +104,7 @@ def test_the_credit_of_a_card_of_ones_own_comes_once_however_often_it_is_added(b
             writer.run(lambda tx, card=card: payments.add_method(tx, "ada-0", card))  # type: ignore[misc]
 
     at_once(lambda: add(books.writer, cards), lambda: add(other, cards[::-1]))
+    other.close()
     assert credit_of(books, "ada-0") == NANOS_PER_USD
     books.writer.run(lambda tx: payments.add_method(tx, "ada-1", cards[3]))
     assert credit_of(books, "ada-1") == 0, "each card of an account that had its credit counts as having had it"
@@ -136,6 +139,7 @@ def test_no_account_that_is_opened_meanwhile_slips_past_a_rule(books: Books) -> 
         return books.writer.run(lambda tx: abuse.add(tx, "DOMAIN", "example.com", "BLOCKED", "many"))
 
     opened, made = sorted(at_once(open_all, make), key=lambda each: isinstance(each, abuse.Changed))
+    other.close()
     assert isinstance(opened, list)
     assert isinstance(made, abuse.Changed)
     mine = {*NAMES, *opened, *(f"fay-{n}" for n in range(5))}
@@ -152,6 +156,7 @@ def test_of_rules_made_at_once_about_one_thing_one_stands(books: Books) -> None:
         for w, d in ((books.writer, "ALLOWED"), (other, "SUSPICIOUS"))
     ]
     done = at_once(*works)
+    other.close()
     assert sorted(type(each).__name__ for each in done) == ["Changed", "Conflict"]
 
 
