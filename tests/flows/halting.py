@@ -7,21 +7,24 @@ the other one waits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from purser.store.db import Database
 from purser.store.writers import Tx, Writer
+from tests.statements import told
 
 _of_thread = threading.local()
 
 
-def listen(db: Database) -> None:
-    """From now on whoever is to halt does, before statements on this database."""
-    event.listen(db.engine, "before_cursor_execute", _note)
+@contextmanager
+def heeded(db: Database) -> Iterator[None]:
+    """Meanwhile whoever is to halt does, before statements on this database."""
+    with told(db.engine, _note):
+        yield
 
 
 def _somebody_waits(db: Database) -> bool:

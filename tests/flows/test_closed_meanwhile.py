@@ -20,7 +20,7 @@ from purser.store import headroom
 from purser.store.db import Database
 from purser.store.writers import Tx
 from tests import databases
-from tests.flows.halting import Halting, listen
+from tests.flows.halting import Halting, heeded
 from tests.store.small_books import CARD, Books
 
 
@@ -28,8 +28,8 @@ from tests.store.small_books import CARD, Books
 def books(tmp_path: Path) -> Iterator[Books]:
     """Books that are in order at the end."""
     books = Books(databases.at(tmp_path / "purser.db"))
-    listen(books.db)
-    yield books
+    with heeded(books.db):
+        yield books
     with books.db.read() as conn:
         assert audit(conn).violations == ()
     books.close()

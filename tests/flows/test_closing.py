@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from sqlalchemy import event
 
 from purser.core.policy import Policy
 from purser.flows.requests import Need, path
@@ -16,6 +13,7 @@ from purser.store.db import Database
 from purser.store.headroom import credit_key
 from purser.store.writers import Writer, close_writer
 from tests.flows.books import USD, World, open_account, open_books
+from tests.statements import told
 
 _MONTH = "2026-03"
 
@@ -32,17 +30,10 @@ def writer_with_leases(beside: Writer, world: World, accounts: list[str]) -> Wri
 
 @contextmanager
 def counted(db: Database) -> Iterator[list[str]]:
-    """The statements run meanwhile; those that go straight to the driver, many rows at once, are not among them."""
+    """The statements run meanwhile; those for many rows at once are not among them."""
     found: list[str] = []
-
-    def note(_conn: object, _cursor: object, statement: str, *_: Any) -> None:
-        found.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
+    with told(db.engine, lambda statement, _: found.append(statement)):
         yield found
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def test_a_writer_with_many_leases_is_closed_in_as_many_statements_as_one_with_few() -> None:

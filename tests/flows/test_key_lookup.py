@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from purser.core.errors import Unauthenticated
 from purser.core.ids import digest_key
 from purser.flows import access, accounts
 from tests import databases
+from tests.statements import told
 from tests.store.small_books import Books
 
 LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -43,11 +43,11 @@ def test_nothing_of_the_key_itself_reaches_the_database(books: Books) -> None:
     asked: list[tuple[str, Any]] = []
     with books.db.read() as conn:
         salt = access.pepper(conn)
-        sa.event.listen(conn, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
-        assert access.authenticate(conn, secret, 0, salt).account == "ada"
         near = secret[:-1] + next(letter for letter in LETTERS if letter != secret[-1])
-        with pytest.raises(Unauthenticated):
-            access.authenticate(conn, near, 0, salt)
+        with told(conn, lambda statement, values: asked.append((statement, values))):
+            assert access.authenticate(conn, secret, 0, salt).account == "ada"
+            with pytest.raises(Unauthenticated):
+                access.authenticate(conn, near, 0, salt)
     assert any(digest_key(secret, salt) in _values(values) for _, values in asked)
     assert any(digest_key(near, salt) in _values(values) for _, values in asked)
     for statement, values in asked:

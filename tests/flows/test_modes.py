@@ -17,7 +17,7 @@ from purser.store import accounts as rows
 from purser.store import invoices
 from purser.store.writers import Writer
 from tests import databases
-from tests.flows.halting import Halting, listen
+from tests.flows.halting import Halting, heeded
 from tests.store.small_books import Books, World
 
 APRIL = parse_instant("2026-04-01T00:00:00Z")
@@ -27,8 +27,8 @@ APRIL = parse_instant("2026-04-01T00:00:00Z")
 def books(tmp_path: Path) -> Iterator[Books]:
     """Books that are in order at the end."""
     books = Books(databases.at(tmp_path / "purser.db"))
-    listen(books.db)
-    yield books
+    with heeded(books.db):
+        yield books
     with books.db.read() as conn:
         assert audit(conn).violations == ()
     books.close()

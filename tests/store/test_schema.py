@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from alembic.migration import MigrationContext
 from purser.core.period import parse_instant
 from purser.core.standing import DUST_NANOS
 from purser.store import accounts, headroom, invoices, payments, usage
-from purser.store.bulk import Statement
 from purser.store.db import Connection, Database
 from purser.store.schema import metadata
 from purser.store.upgrade import upgrade
 from tests import databases
+from tests.statements import told
 
 NOW = parse_instant("2026-03-01T09:00:00Z")
 
@@ -58,32 +57,13 @@ def test_what_is_asked_every_second_scans_no_table(what: str) -> None:
     upgrade(db)
     asked: list[tuple[str, Any]] = []
     with db.read() as conn:
-        with told_statements(conn, asked):
+        with told(conn, lambda statement, values: asked.append((statement, values))):
             ASKED[what](conn)
-        plans = [step for statement, values in asked for step in explain(conn, statement, values)]
+        reads = [(statement, values) for statement, values in asked if statement.startswith("SELECT")]
+        plans = [step for statement, values in reads for step in explain(conn, statement, values)]
     assert plans
     assert [step for step in plans if ("SCAN" in step and "USING" not in step) or "Seq Scan" in step] == []
     db.dispose()
-
-
-@contextmanager
-def told_statements(conn: Connection, asked: list[tuple[str, Any]]) -> Iterator[None]:
-    """Note every SELECT with its values, those straight through the driver too."""
-
-    def note(_conn: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
-        if statement.startswith("SELECT"):
-            asked.append((statement, values))
-
-    def run(statement: Statement, conn: Connection, *values: Any) -> Any:
-        note(conn, None, statement._sql[conn.dialect.name], values)
-        return direct(statement, conn, *values)
-
-    direct = Statement.run
-    sa.event.listen(conn, "before_cursor_execute", note)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Statement, "run", run)
-        yield
-    sa.event.remove(conn, "before_cursor_execute", note)
 
 
 def explain(conn: Connection, statement: str, values: Any) -> list[str]:

@@ -10,6 +10,7 @@ from purser.core.abuse import ACCOUNT, DOMAIN, Rule
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
 
 
 # ── rules ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,9 +70,12 @@ def insert_due(conn: Connection, account: str) -> None:
     seals.insert_once(conn, t.abuse_due, {"subject": account})
 
 
+_DUE = Prepared(lambda: sa.select(t.abuse_due.c.subject).order_by(t.abuse_due.c.subject))
+
+
 def list_due(conn: Connection, _now: int) -> list[str]:
     """The accounts that are still to be judged, in lock order."""
-    return [str(row[0]) for row in conn.execute(sa.select(t.abuse_due.c.subject).order_by(t.abuse_due.c.subject))]
+    return [str(row[0]) for row in _DUE.run(conn)]
 
 
 def delete_due(conn: Connection, account: str) -> None:

@@ -125,26 +125,39 @@ def insert_account(conn: Connection, **values: Any) -> bool:
 
 def update_account(conn: Connection, account: str, **values: Any) -> None:
     """Change an account's columns."""
-    seals.update(conn, t.accounts, t.accounts.c.id == account, **values)
+    seals.change(conn, t.accounts, {"id": account}, **values)
+
+
+@Prepared
+def _CLOSING() -> sa.Select[Any]:
+    c, i = t.accounts.c, t.invoices.c
+    unpaid = sa.exists().where(i.account == c.id, i.state.in_(UNPAID), i.amount_due > i.paid)
+    closing = sa.select(c.id).where(c.state == sa.literal_column("'DELETING'"), c.closed_at.is_(None), ~unpaid)
+    return closing.order_by(c.id)
 
 
 def list_closing(conn: Connection, _now: int) -> list[str]:
     """The accounts that are closing and do not only wait for their final invoice to be paid, in lock order."""
-    c, i = t.accounts.c, t.invoices.c
-    unpaid = sa.exists().where(i.account == c.id, i.state.in_(UNPAID), i.amount_due > i.paid)
-    closing = sa.select(c.id).where(c.state == sa.literal_column("'DELETING'"), c.closed_at.is_(None), ~unpaid)
-    return [str(row[0]) for row in conn.execute(closing.order_by(c.id))]
+    return [str(row[0]) for row in _CLOSING.run(conn)]
+
+
+@Prepared
+def _EXPIRY_DUE(now: Any) -> sa.Select[Any]:
+    c = t.accounts.c
+    return sa.select(c.id).where(c.next_expiry_at <= now).order_by(c.id)
+
+
+_NEXT_EXPIRY = Prepared(lambda: sa.select(sa.func.min(t.accounts.c.next_expiry_at)))
 
 
 def list_with_expiry_due(conn: Connection, now: int) -> list[str]:
     """Accounts with a credit grant that expires by now."""
-    c = t.accounts.c
-    return [str(row[0]) for row in conn.execute(sa.select(c.id).where(c.next_expiry_at <= now).order_by(c.id))]
+    return [str(row[0]) for row in _EXPIRY_DUE.run(conn, now)]
 
 
 def get_next_expiry(conn: Connection) -> int | None:
     """The earliest expiry of any account's credit."""
-    value = conn.execute(sa.select(sa.func.min(t.accounts.c.next_expiry_at))).scalar()
+    value = _NEXT_EXPIRY.run(conn).scalar()
     return None if value is None or value >= NEVER else int(value)
 
 
@@ -179,8 +192,7 @@ def insert_user(conn: Connection, **values: Any) -> None:
 
 def update_user(conn: Connection, account: str, user: str, **values: Any) -> None:
     """Change a user's columns."""
-    c = t.users.c
-    seals.update(conn, t.users, c.account == account, c.id == user, **values)
+    seals.change(conn, t.users, {"account": account, "id": user}, **values)
 
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,9 +241,8 @@ def revoke_key(conn: Connection, account: str, key: str, at: int) -> bool:
 
 def set_key_budget(conn: Connection, account: str, key: str, budget: int | None, period: str | None) -> None:
     """What a key may spend at most, nano-dollars, in each period; None for no limit."""
-    c = t.keys.c
     values = {"budget": budget, "budget_period": period}
-    seals.update(conn, t.keys, c.account == account, c.id == key, **values)
+    seals.change(conn, t.keys, {"account": account, "id": key}, **values)
 
 
 # ── suspension causes ────────────────────────────────────────────────────────────────────────────────────────────
@@ -320,15 +331,15 @@ def get_meta(conn: Connection, name: str, *, lock: bool = False) -> str | None:
 def set_meta(conn: Connection, name: str, value: str) -> None:
     """Keep a setting in the database."""
     if not seals.insert_once(conn, t.meta, {"name": name, "value": value}):
-        seals.update(conn, t.meta, t.meta.c.name == name, value=value)
+        seals.change(conn, t.meta, {"name": name}, value=value)
+
+
+@Prepared
+def _STALE_LIMIT(before: Any) -> sa.Select[Any]:
+    c = t.causes.c
+    return sa.select(c.account).distinct().where(c.cause == LIMIT_EXCEEDED, c.until_at.is_(None), c.since_at < before)
 
 
 def list_with_stale_limit_cause(conn: Connection, month: str) -> list[str]:
     """Accounts that are suspended by the limit of a month that has ended."""
-    c = t.causes.c
-    found = conn.execute(
-        sa.select(c.account)
-        .distinct()
-        .where(c.cause == LIMIT_EXCEEDED, c.until_at.is_(None), c.since_at < month_start(month))
-    )
-    return [str(row[0]) for row in found]
+    return [str(row[0]) for row in _STALE_LIMIT.run(conn, month_start(month))]

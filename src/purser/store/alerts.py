@@ -12,6 +12,7 @@ from purser.core.lease import MONTH
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
 
 _AT_ONCE = 500  # values in one statement
 
@@ -22,11 +23,15 @@ def insert_once(conn: Connection, account: str, month: str, alert: Alert, used: 
     return seals.insert_once(conn, t.alerts, {**values, "of_limit": alert.limit_nanos, "used": used, "at": at})
 
 
+@Prepared
+def _TOLD(account: Any, month: Any) -> sa.Select[Any]:
+    c = t.alerts.c
+    return sa.select(t.alerts).where(c.account == account, c.month == month).order_by(c.amount, c.kind)
+
+
 def list_told(conn: Connection, account: str, month: str) -> list[Row]:
     """What was told of a month, by amount: columns of `alerts`."""
-    c = t.alerts.c
-    told = sa.select(t.alerts).where(c.account == account, c.month == month)
-    return list(conn.execute(told.order_by(c.amount, c.kind)))
+    return list(_TOLD.run(conn, account, month))
 
 
 def as_alert(row: Row) -> Alert:
@@ -34,9 +39,12 @@ def as_alert(row: Row) -> Alert:
     return Alert(row.kind, row.amount, row.of_limit)
 
 
+_WISH = Prepared(lambda account: sa.select(t.notifications).where(t.notifications.c.account == account))
+
+
 def get_wish(conn: Connection, account: str) -> tuple[Wish, int | None]:
     """What an account wants to be told, and since when (None: it never said)."""
-    row = conn.execute(sa.select(t.notifications).where(t.notifications.c.account == account)).first()
+    row = _WISH.run(conn, account).first()
     return (Wish(), None) if row is None else (_wish(row), int(row.updated_at))
 
 

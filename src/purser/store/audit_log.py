@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from purser.store import schema as t
+from purser.store.bulk import Statement
 from purser.store.db import Connection, Row
 from purser.store.transaction import Tx
 
@@ -100,11 +101,18 @@ def noting(conn: Connection) -> Iterator[list[Change]]:
         notes[_NOTED] = before
 
 
+def is_told(conn: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Whether it is noted now what changes of these values."""
+    return (
+        conn.info.get(_NOTED) is not None and table.name in TOLD and not values.keys().isdisjoint(TOLD[table.name][1])
+    )
+
+
 def look(
     conn: Connection, table: sa.Table, where: Sequence[sa.ColumnElement[bool]], values: Mapping[str, Any]
 ) -> list[Row]:
     """The rows as they are before these values of them change; none where that need not be told."""
-    if conn.info.get(_NOTED) is None or table.name not in TOLD or values.keys().isdisjoint(TOLD[table.name][1]):
+    if not is_told(conn, table, values):
         return []
     return list(conn.execute(sa.select(table).where(*where).with_for_update()))
 
@@ -156,11 +164,15 @@ def append(tx: Tx, act: Act, changes: Sequence[Change]) -> None:
         told = [(what, before, after) for owner, what, before, after in changes if owner == account]
         values = (account, tx.new_id("log"), tx.now, *act[1:3], int(not act.account), *act[3:])
         row = dict(zip(_COLUMNS, (*values, msgspec.json.encode(told).decode(), tx.writer, tx.seq), strict=True))
-        tx.conn.execute(sa.insert(t.audit_log).values(row))
+        _INSERT.run(tx.conn, *row.values())
         tx.cover("act", *values, row["changes"])
 
 
 _COLUMNS = tuple(column.name for column in t.audit_log.c)
+_INSERT = Statement(
+    "INSERT INTO audit_log (" + ", ".join(f'"{name}"' for name in _COLUMNS) + ") "
+    f"VALUES ({', '.join('?' for _ in _COLUMNS)})"
+)
 
 
 def list_entries(

@@ -9,13 +9,27 @@ long as it stands, for the server takes it for busy; between two statements it e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
+
+import sqlalchemy as sa
 
 from purser.store.db import Connection
 
 TEXT, INT, BYTES = "text", "bigint", "bytea"
 Values = tuple[Any, ...]
+
+
+def execute(conn: Connection, sql: str, values: Any) -> Any:
+    """Run a statement as the driver wants it spelt; answers the driver's cursor. Raises what SQLAlchemy would raise."""
+    driver: Any = conn.connection.dbapi_connection
+    errors: Any = conn.dialect.dbapi.Error  # type: ignore[union-attr]
+    try:
+        return driver.execute(sql, values)
+    except errors as error:
+        raise sa.exc.DBAPIError.instance(sql, None, error, errors) from error
 
 
 class Statement:
@@ -26,8 +40,30 @@ class Statement:
 
     def run(self, conn: Connection, *values: Any) -> Any:
         """Run it; answers the driver's cursor."""
-        driver: Any = conn.connection.dbapi_connection
-        return driver.execute(self._sql[conn.dialect.name], values)
+        return execute(conn, self._sql[conn.dialect.name], values)
+
+
+def insert_new(conn: Connection, table: str, values: Mapping[str, Any], *, last: str = "?") -> bool:
+    """Insert a row; answers False, and changes nothing, where there is one with its key.
+
+    One that another transaction is about to commit is waited for. The last value is spelt as `last`.
+    """
+    return bool(_inserting_new(table, tuple(values), last).run(conn, *values.values()).rowcount == 1)
+
+
+@cache
+def _inserting_new(table: str, names: tuple[str, ...], last: str) -> Statement:
+    columns = ", ".join(f'"{name}"' for name in names)
+    places = ", ".join([*("?" for _ in names[1:]), last])
+    return Statement(f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING")
+
+
+@cache
+def named(*names: str) -> Callable[[Any], Any]:
+    """What makes a named tuple of a row with these columns."""
+    found: Any = namedtuple("Found", names, rename=True)  # type: ignore[misc]
+    make: Callable[[Any], Any] = found._make
+    return make
 
 
 class Insert:

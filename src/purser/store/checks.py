@@ -7,18 +7,20 @@ checks_messages and checks_file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
 from purser.core.money import format_usd
+from purser.store.bulk import execute, named
 from purser.store.db import Connection, Row
 
 MOST_SHOWN = 100  # of one check; the rest is counted, so that a broken database cannot fill the memory
 _ROWS_AT_ONCE = 1_000
-_text = cache(sa.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,7 @@ def search(conn: Connection, invariant: Invariant) -> Findings:
     """Look for breaches of one invariant; where the database itself fails at that, this is a finding too."""
     found = Findings(invariant.name)
     try:
-        with (
-            conn.begin_nested()
-        ):  # on PostgreSQL a failed statement is the end of its transaction, or of this part of it
+        with _apart(conn):
             invariant.look(conn, found)
     except sa.exc.DBAPIError as error:
         found.blame("the database", f"this could not be checked to the end: {error.orig}")
@@ -77,15 +77,41 @@ def search(conn: Connection, invariant: Invariant) -> Findings:
     return found
 
 
+@contextmanager
+def _apart(conn: Connection) -> Iterator[None]:
+    """On PostgreSQL a statement that fails is the end of its transaction, or of this part of it."""
+    if conn.dialect.name == "sqlite":
+        yield
+        return
+    execute(conn, "SAVEPOINT look", ())
+    try:
+        yield
+    except BaseException:
+        execute(conn, "ROLLBACK TO SAVEPOINT look", ())
+        raise
+    execute(conn, "RELEASE SAVEPOINT look", ())
+
+
 def each(conn: Connection, sql: str) -> Iterator[Row]:
     """The rows of a query one by one, never all of them in memory."""
-    yield from conn.execute(_text(sql), execution_options={"yield_per": _ROWS_AT_ONCE})
+    driver: Any = conn.connection.dbapi_connection
+    if conn.dialect.name == "sqlite":
+        cursor = driver.execute(sql)
+        yield from map(named(*(column[0] for column in cursor.description)), cursor)
+        return
+    with driver.cursor(f"each_{next(_numbers)}") as cursor:
+        cursor.itersize = _ROWS_AT_ONCE
+        cursor.execute(sql)
+        yield from map(named(*(column[0] for column in cursor.description)), cursor)
+
+
+_numbers = itertools.count()
 
 
 def count(conn: Connection, *tables: str) -> int:
     """How many rows these tables have together."""
     counts = (f"(SELECT COUNT(*) FROM {table})" for table in tables)
-    return int(conn.execute(_text(f"SELECT {' + '.join(counts)}")).scalar_one())
+    return int(execute(conn, f"SELECT {' + '.join(counts)}", ()).fetchone()[0])
 
 
 def usd(nanos: int) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, ForEach
-from purser.store.db import Connection, insert_new
+from purser.store.bulk import INT, TEXT, ForEach, insert_new
+from purser.store.db import Connection
 
 _MINE = "WHERE account = {account} AND id = {id} AND writer = {writer}"
 _DELETE = ForEach(
@@ -21,7 +21,7 @@ _OPEN = sa.select(t.writers.c.id).where(t.writers.c.state == "open")
 
 def insert_claim(conn: Connection, account: str, id_: str, writer: int) -> bool:
     """Claim an id for a writer; answers False, and changes nothing, where it is claimed."""
-    return insert_new(conn, t.claims, {"account": account, "id": id_, "writer": writer})
+    return insert_new(conn, "claims", {"account": account, "id": id_, "writer": writer})
 
 
 def move_claim(conn: Connection, account: str, id_: str, writer: int) -> bool:

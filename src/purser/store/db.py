@@ -7,14 +7,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 
 from purser.core.errors import Broken, Invalid, Unavailable
 
@@ -35,7 +34,6 @@ _SESSION = {
     "tcp_user_timeout": "10s",
     "timezone": "UTC",
 }
-_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _TRY_AGAIN = ("40001", "40P01")  # serialization failure, deadlock: the server has undone everything
 _LOCK_SECONDS, _A_MOMENT_MS = 30, 20  # how long a SQLite file is waited for that others write
 # A session that the server ended (by an operator, a crash, a restart, a timeout), or could not begin just now.
@@ -87,6 +85,7 @@ class Database:
         with self.told_when_away(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.begin()  # not every statement goes through SQLAlchemy, which would begin at the first one
             try:
                 yield connection
             except Exception as error:
@@ -107,15 +106,6 @@ class Database:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-
-def insert_new(conn: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
-    """Insert a row; answers False, and changes nothing, where there is one with its key.
-
-    One that another transaction is about to commit is waited for.
-    """
-    insert = _INSERTS[conn.dialect.name](table).values(**values).on_conflict_do_nothing()
-    return conn.execute(insert.inline(), execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def reason(error: sa.exc.DBAPIError) -> str:

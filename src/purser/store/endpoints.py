@@ -9,14 +9,20 @@ import sqlalchemy as sa
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection, Row
+from purser.store.prepared import Prepared
 
 c = t.webhook_endpoints.c
 
 
+@Prepared
+def _THERE(account: Any) -> sa.Select[Any]:
+    there = sa.select(t.webhook_endpoints).where(c.account == account, c.removed_at.is_(None))
+    return there.order_by(c.created_at.desc(), c.id.desc())
+
+
 def list_endpoints(conn: Connection, account: str) -> list[Row]:
     """The endpoints of an account that were not removed, newest first."""
-    there = sa.select(t.webhook_endpoints).where(c.account == account, c.removed_at.is_(None))
-    return list(conn.execute(there.order_by(c.created_at.desc(), c.id.desc())))
+    return list(_THERE.run(conn, account))
 
 
 def get_endpoint(conn: Connection, account: str, endpoint: str) -> Row | None:

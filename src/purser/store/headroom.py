@@ -47,22 +47,18 @@ def mark(key: RowKey) -> str:
     return f"{key.kind}:{key.window}"
 
 
-_SELECT = (
-    "SELECT amount, enforced, taken, used, over, unbilled FROM headroom "
-    'WHERE account = :account AND kind = :kind AND "window" = :window'
-)
-_GET = sa.text(_SELECT)
-_LOCK = {"sqlite": _GET, "postgresql": sa.text(f"{_SELECT} FOR UPDATE")}
+_THERE = 'WHERE account = ? AND kind = ? AND "window" = ?'
+_SELECT = f"SELECT amount, enforced, taken, used, over, unbilled FROM headroom {_THERE}"
+_GET = Statement(_SELECT)
+_LOCK = {"sqlite": _GET, "postgresql": Statement(f"{_SELECT} FOR UPDATE")}
 _FIGURES = (
-    "UPDATE headroom SET amount = :amount, enforced = :enforced, taken = :taken, used = :used, over = :over, "
-    f"unbilled = :unbilled, seal = {seals.written(':seal')}"
+    "UPDATE headroom SET amount = ?, enforced = ?, taken = ?, used = ?, over = ?, "
+    f"unbilled = ?, seal = {seals.written('?')}"
 )
-_THERE = 'WHERE account = :account AND kind = :kind AND "window" = :window'
-_PUT = sa.text(f"{_FIGURES} {_THERE}")
-_PUT_ENOUGH = sa.text(f"{_FIGURES}, wanted_at = NULL {_THERE}")
-_GET_LEASE = sa.text(
-    'SELECT share, used FROM leases WHERE account = :account AND kind = :kind AND "window" = :window AND owner = :owner'
-)
+_PUT = Statement(f"{_FIGURES} {_THERE}")
+_PUT_ENOUGH = Statement(f"{_FIGURES}, wanted_at = NULL {_THERE}")
+_GET_LEASE = Statement(f"SELECT share, used FROM leases {_THERE} AND owner = ?")
+_DELETE_LEASE = Statement(f"DELETE FROM leases {_THERE} AND owner = ?")
 _GET_LEASES = ForEach(
     (TEXT, TEXT, TEXT, TEXT),
     sqlite='SELECT account, kind, "window", share, used FROM leases '
@@ -76,30 +72,29 @@ _USE_LEASES = ForEach(
     postgresql="UPDATE leases l SET used = v.c1 FROM {v} "
     'WHERE l.account = v.c2 AND l.kind = v.c3 AND l."window" = v.c4 AND l.owner = v.c5',
 )
-_PUT_LEASE = sa.text(
-    'INSERT INTO leases (account, kind, "window", owner, share, used) '
-    "VALUES (:account, :kind, :window, :owner, :share, :used) "
+_PUT_LEASE = Statement(
+    'INSERT INTO leases (account, kind, "window", owner, share, used) VALUES (?, ?, ?, ?, ?, ?) '
     'ON CONFLICT (account, kind, "window", owner) DO UPDATE SET share = excluded.share, used = excluded.used'
 )
 
 
 def get_row(conn: Connection, key: RowKey) -> Headroom | None:
     """One headroom row, None where it does not exist yet."""
-    return _row(conn.execute(_GET, key._asdict()).first())
+    return _row(_GET.run(conn, *key).fetchone())
 
 
 def lock_row(conn: Connection, key: RowKey) -> Headroom | None:
     """One headroom row as it is and stays until this transaction writes it or ends; None where there is none yet."""
-    return _row(conn.execute(_LOCK[conn.dialect.name], key._asdict()).first())
+    return _row(_LOCK[conn.dialect.name].run(conn, *key).fetchone())
 
 
 def _row(row: Any) -> Headroom | None:
     return Headroom(row[0], bool(row[1]), row[2], row[3], row[4], row[5]) if row else None
 
 
-_INSERT = sa.text(
+_INSERT = Statement(
     'INSERT INTO headroom (account, kind, "window", amount, enforced, seal) '
-    f"VALUES (:account, :kind, :window, :amount, :enforced, {seals.written(':seal')}) "
+    f"VALUES (?, ?, ?, ?, ?, {seals.written('?')}) "
     'ON CONFLICT (account, kind, "window") DO NOTHING'
 )
 
@@ -107,12 +102,13 @@ _INSERT = sa.text(
 def insert_row(conn: Connection, key: RowKey, row: Headroom) -> None:
     """A new headroom row; nothing where it is there already."""
     values = {**key._asdict(), "amount": row.amount, "enforced": int(row.enforced)}
-    conn.execute(_INSERT, {**values, "seal": seals.seal("headroom", values)})
+    _INSERT.run(conn, *values.values(), seals.seal("headroom", values))
 
 
 def put_row(conn: Connection, key: RowKey, row: Headroom, *, enough: bool = False) -> None:
     """Write a headroom row's figures; where there is `enough` of it, writers are no longer asked to return spare."""
-    conn.execute(_PUT_ENOUGH if enough else _PUT, {**_values(key, row), "seal": _seal(key, row)})
+    figures = (row.amount, int(row.enforced), row.taken, row.used, row.over, row.unbilled)
+    (_PUT_ENOUGH if enough else _PUT).run(conn, *figures, _seal(key, row), *key)
 
 
 def _values(key: RowKey, row: Headroom) -> dict[str, Any]:
@@ -133,7 +129,7 @@ def _seal(key: RowKey, row: Headroom) -> bytes:
 
 def get_lease(conn: Connection, key: RowKey, owner: str) -> Lease:
     """One owner's lease on a row; an empty one where there is none."""
-    row = conn.execute(_GET_LEASE, {**key._asdict(), "owner": owner}).first()
+    row = _GET_LEASE.run(conn, *key, owner).fetchone()
     return Lease(row[0], row[1]) if row else Lease()
 
 
@@ -150,17 +146,12 @@ def use_leases(conn: Connection, leases: Mapping[RowKey, Lease], owner: str) -> 
 
 def put_lease(conn: Connection, key: RowKey, owner: str, lease: Lease) -> None:
     """Write one owner's lease."""
-    conn.execute(_PUT_LEASE, {**key._asdict(), "owner": owner, "share": lease.share, "used": lease.used})
+    _PUT_LEASE.run(conn, *key, owner, lease.share, lease.used)
 
 
 def delete_lease(conn: Connection, key: RowKey, owner: str) -> None:
     """End a lease whose use has been folded into its row."""
-    c = t.leases.c
-    conn.execute(
-        sa.delete(t.leases).where(
-            c.account == key.account, c.kind == key.kind, c.window == key.window, c.owner == owner
-        )
-    )
+    _DELETE_LEASE.run(conn, *key, owner)
 
 
 _ALL_OF = (
@@ -203,30 +194,25 @@ def end_leases(conn: Connection, owner: str, rows: Iterable[tuple[RowKey, Headro
         _DELETE_OF.run(conn, owner)
 
 
-_LEASED = sa.text(
-    "SELECT COALESCE(SUM(used), 0), COALESCE(SUM(share), 0) FROM leases "
-    'WHERE account = :account AND kind = :kind AND "window" = :window'
-)
+_SUMS = f"SELECT COALESCE(SUM(used), 0), COALESCE(SUM(share), 0) FROM leases {_THERE}"
+_LEASED, _LEASED_BY_WRITERS = Statement(_SUMS), Statement(f"{_SUMS} AND {_BY_A_WRITER}")
 
 
 def get_used(conn: Connection, key: RowKey) -> int:
     """All that was ever used on a row: what is folded into it plus what its leases used."""
     row = get_row(conn, key)
-    return 0 if row is None else row.used + int(conn.execute(_LEASED, key._asdict()).one()[0])
+    return 0 if row is None else row.used + int(_LEASED.run(conn, *key).fetchone()[0])
 
 
 def get_spare(conn: Connection, key: RowKey) -> int:
     """What all leases on a row have set aside and not used."""
-    used, share = conn.execute(_LEASED, key._asdict()).one()
+    used, share = _LEASED.run(conn, *key).fetchone()
     return int(share) - int(used)
-
-
-_LEASED_BY_WRITERS = sa.text(f"{_LEASED.text} AND {_BY_A_WRITER}")
 
 
 def get_writers_spare(conn: Connection, key: RowKey) -> int:
     """What writers' leases on a row have spare, which they can be asked for; a hold keeps what it has."""
-    used, share = conn.execute(_LEASED_BY_WRITERS, key._asdict()).one()
+    used, share = _LEASED_BY_WRITERS.run(conn, *key).fetchone()
     return int(share) - int(used)
 
 
@@ -281,33 +267,25 @@ def list_windows(conn: Connection, account: str, kind: str, subject: str | None 
     return [str(row[0]) for row in _WINDOWS.run(conn, account, kind, after, before)]
 
 
+_SET_REFUSED = Statement(f"UPDATE headroom SET refused = ? {_THERE}")
+_GET_REFUSED = Statement(f"SELECT refused FROM headroom {_THERE}")
+_SET_WANTED = Statement(f"UPDATE headroom SET wanted_at = ? {_THERE}")
+
+
 def set_refused(conn: Connection, key: RowKey, refused: bool) -> None:
     """Remember that a request was refused for this constraint while nothing was held (U7), or forget it."""
-    c = t.headroom.c
-    conn.execute(
-        sa.update(t.headroom)
-        .where(c.account == key.account, c.kind == key.kind, c.window == key.window)
-        .values(refused=int(refused))
-    )
+    _SET_REFUSED.run(conn, int(refused), *key)
 
 
 def get_refused(conn: Connection, key: RowKey) -> bool:
     """Whether a request was refused for this constraint while nothing was held."""
-    c = t.headroom.c
-    row = conn.execute(
-        sa.select(c.refused).where(c.account == key.account, c.kind == key.kind, c.window == key.window)
-    ).first()
+    row = _GET_REFUSED.run(conn, *key).fetchone()
     return bool(row and row[0])
 
 
 def set_wanted(conn: Connection, key: RowKey, at: int | None) -> None:
     """Ask other writers to return spare of a row (recall), or stop asking."""
-    c = t.headroom.c
-    conn.execute(
-        sa.update(t.headroom)
-        .where(c.account == key.account, c.kind == key.kind, c.window == key.window)
-        .values(wanted_at=at)
-    )
+    _SET_WANTED.run(conn, at, *key)
 
 
 def stop_wanting(conn: Connection, before: int) -> None:

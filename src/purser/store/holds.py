@@ -39,29 +39,40 @@ def insert_hold(conn: Connection, held: Held) -> None:
     seals.insert(conn, t.holds, {name: value for name, value in values.items() if value is not None})
 
 
+_ONE = Prepared(lambda id_: _SELECT.where(t.holds.c.id == id_))
+
+
 def get_hold(conn: Connection, id_: str) -> Held | None:
     """A hold by its id, which no two accounts share."""
-    row = conn.execute(_SELECT.where(t.holds.c.id == id_)).first()
-    return None if row is None else Held(*row)
+    row = _ONE.run(conn, id_).first()
+    return None if row is None else Held(*tuple(row))
 
 
 def end_hold(conn: Connection, held: Held, state: str, cost: int | None = None) -> None:
     """Write what became of a hold."""
+    seals.change(conn, t.holds, {"account": held.account, "id": held.id}, state=state, cost=cost)
+
+
+@Prepared
+def _EXPIRED(now: Any, most: Any) -> sa.Select[Any]:
     c = t.holds.c
-    seals.update(conn, t.holds, c.account == held.account, c.id == held.id, state=state, cost=cost)
+    return sa.select(c.id).where(c.state == OPEN, c.expires_at <= now).order_by(c.expires_at, c.id).limit(most)
 
 
 def list_expired(conn: Connection, now: int, most: int) -> list[str]:
     """The open holds whose time is over, those first that were over first."""
+    return [str(row[0]) for row in _EXPIRED.run(conn, now, most)]
+
+
+@Prepared
+def _NEXT_EXPIRY(now: Any) -> sa.Select[Any]:
     c = t.holds.c
-    due = sa.select(c.id).where(c.state == OPEN, c.expires_at <= now).order_by(c.expires_at, c.id).limit(most)
-    return [str(row[0]) for row in conn.execute(due)]
+    return sa.select(sa.func.min(c.expires_at)).where(c.state == OPEN, c.expires_at > now)
 
 
 def get_next_expiry(conn: Connection, now: int) -> int | None:
     """The next instant after now at which an open hold expires."""
-    c = t.holds.c
-    at = conn.execute(sa.select(sa.func.min(c.expires_at)).where(c.state == OPEN, c.expires_at > now)).scalar_one()
+    at = _NEXT_EXPIRY.run(conn, now).scalar()
     return None if at is None else int(at)
 
 

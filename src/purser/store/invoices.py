@@ -38,11 +38,15 @@ def insert_invoice(conn: Connection, lines: Iterable[InvoiceLine], **values: Any
     seals.insert(conn, t.invoice_lines, *rows)
 
 
+@Prepared
+def _ONE(account: Any, invoice: Any) -> sa.Select[Any]:
+    c = t.invoices.c
+    return sa.select(t.invoices).where(c.account == account, sa.or_(c.id == invoice, c.number == invoice))
+
+
 def get_invoice(conn: Connection, account: str, invoice: str) -> Row | None:
     """One invoice by its id or its number."""
-    c = t.invoices.c
-    named = sa.or_(c.id == invoice, c.number == invoice)
-    return conn.execute(sa.select(t.invoices).where(c.account == account, named)).first()
+    return _ONE.run(conn, account, invoice).first()
 
 
 @Prepared
@@ -56,12 +60,15 @@ def list_invoices(conn: Connection, account: str) -> list[Row]:
     return list(_OF_ACCOUNT.run(conn, account))
 
 
+@Prepared
+def _LINES(account: Any, invoice: Any) -> sa.Select[Any]:
+    c = t.invoice_lines.c
+    return sa.select(t.invoice_lines).where(c.account == account, c.invoice == invoice).order_by(c.n)
+
+
 def list_lines(conn: Connection, account: str, invoice: str) -> list[Row]:
     """An invoice's lines in order."""
-    c = t.invoice_lines.c
-    return list(
-        conn.execute(sa.select(t.invoice_lines).where(c.account == account, c.invoice == invoice).order_by(c.n))
-    )
+    return list(_LINES.run(conn, account, invoice))
 
 
 @Prepared
@@ -115,8 +122,7 @@ def list_of_month(conn: Connection, month: str) -> list[Row]:
 
 def update_invoice(conn: Connection, account: str, invoice: str, **values: Any) -> None:
     """Change an invoice's state or what was paid of it."""
-    c = t.invoices.c
-    seals.update(conn, t.invoices, c.account == account, c.id == invoice, **values)
+    seals.change(conn, t.invoices, {"account": account, "id": invoice}, **values)
 
 
 def list_out_of_grace(conn: Connection, issued_by: int) -> list[str]:
@@ -133,13 +139,19 @@ def list_out_of_grace(conn: Connection, issued_by: int) -> list[str]:
     return [str(row[0]) for row in found]
 
 
+def _to_charge(now: Any, *of: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    c = t.invoices.c
+    query = sa.select(t.invoices).where(c.next_attempt_at <= now, c.state.in_((ISSUED, FAILED)), *of)
+    return query.order_by(c.next_attempt_at, c.account, c.number)
+
+
+_TO_CHARGE = Prepared(lambda now: _to_charge(now))
+_TO_CHARGE_OF = Prepared(lambda now, account: _to_charge(now, t.invoices.c.account == account))
+
+
 def list_to_charge(conn: Connection, now: int, account: str | None = None) -> list[Row]:
     """Unpaid invoices, of every account or of one, whose next attempt is due."""
-    c = t.invoices.c
-    query = sa.select(t.invoices).where(c.next_attempt_at <= now, c.state.in_((ISSUED, FAILED)))
-    if account is not None:
-        query = query.where(c.account == account)
-    return list(conn.execute(query.order_by(c.next_attempt_at, c.account, c.number)))
+    return list(_TO_CHARGE.run(conn, now) if account is None else _TO_CHARGE_OF.run(conn, now, account))
 
 
 def get_next_attempt(conn: Connection, after: int) -> int | None:

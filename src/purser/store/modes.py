@@ -10,6 +10,7 @@ from purser.core.modes import ModeChange
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 
 _SELECT = sa.select(*(t.mode_changes.c[field.name] for field in fields(ModeChange)))
 
@@ -25,13 +26,18 @@ def insert_change(conn: Connection, account: str, n: int, change: ModeChange) ->
     seals.insert(conn, t.mode_changes, {"account": account, "n": n, **asdict(change)})
 
 
+_DUE = Prepared(
+    lambda now: sa.select(t.accounts.c.id).where(t.accounts.c.next_mode_at <= now).order_by(t.accounts.c.id)
+)
+_NEXT_DUE = Prepared(lambda: sa.select(sa.func.min(t.accounts.c.next_mode_at)))
+
+
 def list_due(conn: Connection, now: int) -> list[str]:
     """The accounts whose next change is due, in lock order."""
-    c = t.accounts.c
-    return [str(row[0]) for row in conn.execute(sa.select(c.id).where(c.next_mode_at <= now).order_by(c.id))]
+    return [str(row[0]) for row in _DUE.run(conn, now)]
 
 
 def get_next_due(conn: Connection) -> int | None:
     """The next instant at which some account changes its mode."""
-    value = conn.execute(sa.select(sa.func.min(t.accounts.c.next_mode_at))).scalar()
+    value = _NEXT_DUE.run(conn).scalar()
     return None if value is None else int(value)

@@ -39,4 +39,4 @@ def insert_operator(conn: Connection, **values: Any) -> None:
 
 def update_operator(conn: Connection, operator: str, **values: Any) -> None:
     """Change an operator's columns."""
-    seals.update(conn, t.operators, t.operators.c.id == operator, **values)
+    seals.change(conn, t.operators, {"id": operator}, **values)

@@ -62,10 +62,14 @@ def insert_payment(conn: Connection, **values: Any) -> None:
     seals.insert(conn, t.payments, values)
 
 
+@Prepared
+def _PAYMENT(account: Any, payment: Any) -> sa.Select[Any]:
+    return sa.select(t.payments).where(t.payments.c.account == account, t.payments.c.id == payment)
+
+
 def get_payment(conn: Connection, account: str, payment: str) -> Row | None:
     """One payment."""
-    c = t.payments.c
-    return conn.execute(sa.select(t.payments).where(c.account == account, c.id == payment)).first()
+    return _PAYMENT.run(conn, account, payment).first()
 
 
 def list_receipted(conn: Connection, account: str) -> dict[str, Row]:
@@ -75,16 +79,21 @@ def list_receipted(conn: Connection, account: str) -> dict[str, Row]:
     return {str(row.receipt): row for row in found}
 
 
+def _to_send(*of: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    c = t.payments.c
+    return sa.select(t.payments).where(c.state.in_((PENDING, SENT)), *of).order_by(c.created_at, c.id)
+
+
+_TO_SEND = Prepared(lambda: _to_send())
+_TO_SEND_OF = Prepared(lambda account: _to_send(t.payments.c.account == account))
+
+
 def list_to_send(conn: Connection, account: str | None = None) -> list[Row]:
     """Payments that the provider has not answered, of every account or of one, oldest first.
 
     Sending one twice is safe, its id is the key.
     """
-    c = t.payments.c
-    query = sa.select(t.payments).where(c.state.in_((PENDING, SENT)))
-    if account is not None:
-        query = query.where(c.account == account)
-    return list(conn.execute(query.order_by(c.created_at, c.id)))
+    return list(_TO_SEND.run(conn) if account is None else _TO_SEND_OF.run(conn, account))
 
 
 def sum_buying(conn: Connection, account: str) -> int:
@@ -108,5 +117,4 @@ def sum_adrift(conn: Connection, account: str) -> int:
 
 def update_payment(conn: Connection, account: str, payment: str, **values: Any) -> None:
     """Record how a payment went."""
-    c = t.payments.c
-    seals.update(conn, t.payments, c.account == account, c.id == payment, **values)
+    seals.change(conn, t.payments, {"account": account, "id": payment}, **values)

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from purser.core import ratelimit
 from purser.core.ratelimit import WINDOW, Part, Rate
-from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, ForEach, Statement
-from purser.store.db import Connection, insert_new
+from purser.store.bulk import INT, TEXT, ForEach, Statement, insert_new
+from purser.store.db import Connection
 from purser.store.transaction import Tx
 
 REQUESTS = "requests"  # the bucket of an account's requests
@@ -93,7 +92,7 @@ def lock_rate(tx: Tx, bucket: Bucket) -> tuple[Rate, int]:
     lock = _LOCK[tx.conn.dialect.name]
     row = lock.run(tx.conn, *bucket).fetchone()
     if row is None:
-        insert_new(tx.conn, t.rate_windows, {"account": bucket.account, "bucket": bucket.name})
+        insert_new(tx.conn, "rate_windows", {"account": bucket.account, "bucket": bucket.name})
         row = lock.run(tx.conn, *bucket).fetchone()
     now = clock(tx.conn, tx.monotonic)
     latest = now + longest(tx)

@@ -16,8 +16,8 @@ import msgspec
 import sqlalchemy as sa
 
 from purser.store import audit_log
-from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement
-from purser.store.db import Connection, insert_new
+from purser.store.bulk import BYTES, INT, TEXT, ForEach, Statement, insert_new, named
+from purser.store.db import Connection, Row
 from purser.store.schema import metadata
 
 _BYTES = 16
@@ -90,17 +90,38 @@ def _quoted(name: str) -> str:
 
 def insert_once(conn: Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row with its seal; answers False, and changes nothing, where there is one with its key."""
-    written = sa.case((sa.text(OLDER), sa.null()), else_=sa.literal(seal(table.name, values), sa.LargeBinary))
-    new = insert_new(conn, table, {**values, "seal": written})
+    new = insert_new(conn, table.name, {**values, "seal": seal(table.name, values)}, last=written("?"))
     if new:
         audit_log.note_new(conn, table, values)
     return new
 
 
+def change(conn: Connection, table: sa.Table, key: Mapping[str, Any], **values: Any) -> int:
+    """Change the rows that have these values of the columns `key` and seal them anew; answers how many."""
+    before: Sequence[Row] = ()
+    if audit_log.is_told(conn, table, values):
+        before = audit_log.look(conn, table, [table.c[name] == value for name, value in key.items()], values)
+    found = _changing(table.name, tuple(key), tuple(values)).run(conn, *values.values(), *key.values())
+    row = named(*(column.name for column in table.c))
+    return _seal_anew(conn, table, before, list(map(row, found.fetchall())))
+
+
+@cache
+def _changing(table: str, key: tuple[str, ...], names: tuple[str, ...]) -> Statement:
+    places = ", ".join(f"{_quoted(name)} = ?" for name in names)
+    where = " AND ".join(f"{_quoted(name)} = ?" for name in key)
+    columns = ", ".join(_quoted(column.name) for column in metadata.tables[table].c)
+    return Statement(f"UPDATE {table} SET {places} WHERE {where} RETURNING {columns}")
+
+
 def update(conn: Connection, table: sa.Table, *where: sa.ColumnElement[bool], **values: Any) -> int:
-    """Change rows and seal them anew; answers how many."""
+    """Change the rows for which all this holds and seal them anew; answers how many."""
     before = audit_log.look(conn, table, where, values)
     changed = conn.execute(sa.update(table).where(*where).values(**values).returning(*table.c)).all()
+    return _seal_anew(conn, table, before, changed)
+
+
+def _seal_anew(conn: Connection, table: sa.Table, before: Sequence[Row], changed: Sequence[Row]) -> int:
     for row in changed:
         kept = row._asdict()
         _RESEAL[table.name].run(conn, seal(table.name, kept), *(kept[column.name] for column in table.primary_key))

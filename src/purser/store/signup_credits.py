@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 
 AWAITING_CARD, AWAITING_REVIEW, GIVEN, DROPPED = "awaiting_card", "awaiting_review", "given", "dropped"
 SOURCE = "sign-up"  # of its grants
@@ -18,11 +21,15 @@ def insert(conn: Connection, account: str, amount: int, state: str, at: int) -> 
     seals.insert(conn, t.signup_credits, row)
 
 
+@Prepared
+def _AMOUNT(account: Any, state: Any) -> sa.Select[Any]:
+    c = t.signup_credits.c
+    return sa.select(c.amount).where(c.account == account, c.state == state)
+
+
 def find(conn: Connection, account: str, state: str) -> int:
     """What credit of an account is in that state, nano-dollars; 0 where there is none."""
-    c = t.signup_credits.c
-    found = conn.execute(sa.select(c.amount).where(c.account == account, c.state == state)).scalar()
-    return int(found or 0)
+    return int(_AMOUNT.run(conn, account, state).scalar() or 0)
 
 
 def change(conn: Connection, account: str, state: str, at: int) -> None:
@@ -30,11 +37,15 @@ def change(conn: Connection, account: str, state: str, at: int) -> None:
     seals.update(conn, t.signup_credits, t.signup_credits.c.account == account, state=state, changed_at=at)
 
 
+@Prepared
+def _GIVEN(account: Any) -> sa.Select[Any]:
+    g = t.grants.c
+    return sa.select(g.id).where(g.account == account, g.source == SOURCE).limit(1)
+
+
 def had(conn: Connection, account: str) -> bool:
     """Whether an account was given its sign-up credit."""
-    g = t.grants.c
-    found = sa.select(g.id).where(g.account == account, g.source == SOURCE).limit(1)
-    return conn.execute(found).first() is not None
+    return bool(_GIVEN.run(conn, account))
 
 
 def claim_card(conn: Connection, digest: str, account: str, at: int) -> str:

@@ -19,6 +19,7 @@ from purser.store import schema as t
 from purser.store.bulk import INT, TEXT, Insert
 from purser.store.db import Connection
 from purser.store.headroom import RowKey, mark
+from purser.store.prepared import Prepared
 from purser.store.presence import SPENT, lock_one
 
 MANY = 1_000  # events beyond the roll-up from which on they are worth a commit
@@ -64,7 +65,7 @@ _COLUMN = {KEY: "key", USER: '"user"'}
 _SUMS = {kind: sa.text(_BEYOND + _SUM.format(subject=column)) for kind, column in _COLUMN.items()}
 _SUM_EACH = {kind: sa.text(_BEYOND + _EACH.format(subject=column)) for kind, column in _COLUMN.items()}
 _SUMS_OF_EVENTS = {kind: sa.text(_SUM_EVENTS.format(subject=column)) for kind, column in _COLUMN.items()}
-_COUNT_BEYOND = sa.text(f"{_BEYOND} SELECT COUNT(*) FROM beyond")
+_COUNT_BEYOND = Prepared(lambda most: sa.text(f"{_BEYOND} SELECT COUNT(*) FROM beyond"))
 _BEHIND = sa.text(
     "SELECT w.id, COALESCE(s.seq, 0), w.seq FROM writers w LEFT JOIN spent_through s ON s.writer = w.id "
     "WHERE w.seq > COALESCE(s.seq, 0) AND (w.state = 'closed' OR EXISTS ("
@@ -132,7 +133,7 @@ def is_behind(conn: Connection) -> bool:
 
 
 def _count_beyond(conn: Connection, most: int) -> int:
-    return int(conn.execute(_COUNT_BEYOND, {"most": most}).scalar_one())
+    return int(_COUNT_BEYOND.run(conn, most).scalar())
 
 
 def follow(conn: Connection) -> bool:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from purser.core.adaptive import Limit
 from purser.store import schema as t
-from purser.store.db import Connection, insert_new
+from purser.store.bulk import insert_new
+from purser.store.db import Connection
 from purser.store.rates import Bucket
 
 
@@ -47,7 +48,7 @@ def get_limit(conn: Connection, key: LimitKey) -> Limit | None:
 
 def lock_limit(conn: Connection, key: LimitKey, otherwise: Limit) -> Limit:
     """A limit as it is and stays until this transaction ends; `otherwise` where there is none yet."""
-    insert_new(conn, t.token_limits, {**key._asdict(), **_values(otherwise)})
+    insert_new(conn, "token_limits", {**key._asdict(), **_values(otherwise)})
     return _limit(conn.execute(sa.select(*_COLUMNS).where(_where(key)).with_for_update()).one())
 
 

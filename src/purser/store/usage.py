@@ -15,7 +15,7 @@ from msgspec.structs import astuple
 from purser.core.rating import Part
 from purser.core.usage import Quantities
 from purser.store import schema as t
-from purser.store.bulk import BYTES, INT, TEXT, Insert
+from purser.store.bulk import BYTES, INT, TEXT, Insert, Statement
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey, mark
 from purser.store.prepared import Prepared
@@ -91,15 +91,13 @@ _ROLL = Insert(
     key=_ROLL_KEY,
     adding=("quantity", "amount", "events"),
 )
-_KNOWN = sa.text(
-    "SELECT digest, cost, state FROM usage_events WHERE account = :account AND source = :source AND id = :id"
-)
+_KNOWN = Statement("SELECT digest, cost, state FROM usage_events WHERE account = ? AND source = ? AND id = ?")
 _HOUR = 3_600_000_000
 
 
 def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[bytes, int] | None:
     """The digest and cost of a known event, None for a new one."""
-    row = conn.execute(_KNOWN, {"account": account, "source": source, "id": id_}).first()
+    row = _KNOWN.run(conn, account, source, id_).fetchone()
     return (bytes(row[0]), int(row[1])) if row else None
 
 
@@ -183,13 +181,16 @@ def sum_rollups(conn: Connection, account: str, bill_month: str) -> list[Row]:
     )
 
 
+@Prepared
+def _BILL_MONTHS(account: Any, after: Any) -> sa.Select[Any]:
+    c = t.rollups.c
+    months = sa.select(c.bill_month).distinct().where(c.account == account, c.bill_month > after)
+    return months.order_by(c.bill_month)
+
+
 def list_bill_months(conn: Connection, account: str, after: str | None) -> list[str]:
     """The months with usage on their bill, oldest first, after a given one."""
-    c = t.rollups.c
-    query = sa.select(c.bill_month).distinct().where(c.account == account).order_by(c.bill_month)
-    if after is not None:
-        query = query.where(c.bill_month > after)
-    return [str(row[0]) for row in conn.execute(query)]
+    return [str(row[0]) for row in _BILL_MONTHS.run(conn, account, after or "")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,6 +358,7 @@ class Writer:
 _OWN_COLUMNS = "SELECT seq, n, hash, state FROM writers WHERE id = :id"
 _OWN, _OWN_LOCKED = sa.text(_OWN_COLUMNS), sa.text(f"{_OWN_COLUMNS} FOR UPDATE")
 _STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? AND seq = ? AND state = 'open'")
+_TIPS = Statement("SELECT id, seq FROM writers")
 _STEPS = Statement("SELECT id, seq FROM writers WHERE state = 'open'")
 _CHANGES = Insert("changes", {"account": TEXT})
 _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
@@ -366,7 +367,7 @@ _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, 
 
 def list_tips(conn: Connection) -> dict[int, int]:
     """How far every writer has come: its id → the number of its last transaction."""
-    return {int(row[0]): int(row[1]) for row in conn.execute(sa.select(t.writers.c.id, t.writers.c.seq))}
+    return {int(row[0]): int(row[1]) for row in _TIPS.run(conn)}
 
 
 def list_steps(conn: Connection) -> dict[int, int]:
