@@ -1,7 +1,8 @@
 """The databases that tests run on: files for SQLite, or databases of one PostgreSQL server, a fresh one for each.
 
 `pytest --database postgresql` has every test that keeps books keep them there. A fresh database is a copy of one with
-all its tables, which takes some milliseconds; it has the path of the file that it would be on SQLite for its name.
+all its tables, or one that a test before has left, emptied and with another name; it is known by the path of the file
+that it would be on SQLite.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,11 +34,38 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 VARIABLE = "PURSER_TEST_POSTGRESQL"  # the URL of a server that runs already; the tests make their own databases there
 
 
+_OFTEN = 25  # so many times a database is used again before what was deleted there makes it slow
+_STILL_CONNECTED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+_SETTINGS = "SELECT 1 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s"
+# Whatever changes a definition writes a new version of a row of one of these.
+_DEFINED = "SELECT " + ", ".join(
+    f"(SELECT SUM(hashtext(ctid::text || xmin::text)::bigint) FROM {catalog} WHERE {column} >= 16384)"
+    for catalog, column in {
+        "pg_class": "oid",
+        "pg_attribute": "attrelid",
+        "pg_constraint": "oid",
+        "pg_trigger": "oid",
+        "pg_proc": "oid",
+        "pg_namespace": "oid",
+    }.items()
+)
+_EMPTY = """
+DO $$ DECLARE named text; BEGIN
+    FOR named IN SELECT quote_ident(relname) FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version' LOOP
+        EXECUTE 'DELETE FROM ' || named;
+    END LOOP;
+    PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
+END $$
+"""
+
+
 class _Server:
     """A PostgreSQL server, and the databases made there, by the paths that they are known by.
 
-    Where files lie on a disk, making and dropping a database waits for it; a thread does that beside the tests, and
-    keeps one database with all its tables ready.
+    Making and dropping one takes the server longer than most tests take: one that a test leaves as it was defined is
+    emptied instead and goes by another name from then on, so that nobody who still knows it reaches it. A thread does
+    all that beside the tests, and keeps one database with all its tables ready.
     """
 
     def __init__(self, url: str) -> None:
@@ -46,13 +75,16 @@ class _Server:
         self._how = "STRATEGY file_copy" if self._admin.info.server_version >= 150000 else ""
         self._beside = ThreadPoolExecutor(1)
         self._dropped: list[Future[None]] = []
+        self._used: dict[str, int] = {}  # how often each of those with all tables was
+        self._free: list[str] = []
         self.made: dict[object, str] = {}
         self.making = threading.Lock()
         self._template = self.create("template0")
         db = Database(self.url(self._template))
         upgrade(db)
         db.dispose()
-        self._ready = self._beside.submit(self._create, self._template)
+        self._defined = self._beside.submit(self._asked, self._template, _DEFINED).result()
+        self._ready = self._beside.submit(self._next)
 
     def url(self, name: str) -> str:
         """The URL of one of the databases."""
@@ -60,29 +92,71 @@ class _Server:
 
     def take(self) -> str:
         """A new database with all its tables; answers its name."""
-        ready, self._ready = self._ready, self._beside.submit(self._create, self._template)
+        ready, self._ready = self._ready, self._beside.submit(self._next)
         return ready.result()
+
+    def _next(self) -> str:
+        name = self._free.pop() if self._free else self._create(self._template)
+        self._used[name] = self._used.get(name, 0) + 1
+        return name
 
     def create(self, template: str) -> str:
         """A new database that is a copy of another; answers its name."""
         return self._beside.submit(self._create, template).result()
 
-    def _create(self, template: str) -> str:
+    def _name(self) -> str:
         self._count += 1
-        name = f"purser_{self._run}_{self._count}"
+        return f"purser_{self._run}_{self._count}"
+
+    def _create(self, template: str) -> str:
+        name = self._name()
         self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {self._how}".encode())
         return name
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
-        self._dropped.append(self._beside.submit(self._drop, name))
+        """Remove a database, whoever is connected to it, or have it used again."""
+        self._dropped.append(self._beside.submit(self._empty_or_drop, name))
+
+    def _empty_or_drop(self, name: str) -> None:
+        used = self._used.pop(name, _OFTEN)
+        if used >= _OFTEN or self._admin.execute(_SETTINGS, (name,)).fetchone():
+            self._drop(name)
+            return
+        new = self._name()
+        for _ in range(100):
+            self._admin.execute(_STILL_CONNECTED, (name,))
+            try:
+                self._admin.execute(f"ALTER DATABASE {name} RENAME TO {new}".encode())
+                break
+            except psycopg.errors.ObjectInUse:  # a session takes a moment to end
+                time.sleep(0.01)
+        else:
+            self._drop(name)
+            return
+        if self._asked(new, _DEFINED, after=_EMPTY) == self._defined:
+            self._used[new] = used
+            self._free.append(new)
+        else:
+            self._drop(new)
+
+    def _asked(self, name: str, question: str, *, after: str = "") -> Any:
+        """What a database answers to this, then does."""
+        with psycopg.connect(self.url(name).replace("+psycopg", ""), autocommit=True) as connection:
+            answer = connection.execute(question.encode()).fetchone()
+            if after:
+                connection.execute(after.encode())
+            return answer
 
     def _drop(self, name: str) -> None:
         self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
     def close(self) -> None:
         """Remove every database made here; raises what removing one has raised."""
-        for name in (*self.made.values(), self._ready.result(), self._template):
+        ready = self._ready.result()
+        for dropped in self._dropped:
+            dropped.result()
+        self._used.clear()  # none is used again
+        for name in (*self.made.values(), *self._free, ready, self._template):
             self.drop(name)
         self.made.clear()
         self._beside.shutdown()

@@ -84,9 +84,10 @@ def test_every_guard_of_standing_is_noticed() -> None:
 
 SURVIVOR = """
 from dataclasses import replace
+from pathlib import Path
 from tools.mutants import read, survivors
 one = read("ids")[0]
-harmless = replace(one, code=compile((lambda path: open(path).read())(one.path), "ids.py", "exec"))
+harmless = replace(one, compiled=lambda: compile(Path(one.path).read_text(), "ids.py", "exec"))
 print([found is harmless for found in survivors([harmless, one])])
 """
 

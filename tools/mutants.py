@@ -20,6 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -58,7 +59,7 @@ _SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One fault: where it is, the code before and after it, and the module's code with it."""
+    """One fault: where it is, the code before and after it, and what compiles the module with it."""
 
     module: str
     line: int
@@ -66,7 +67,7 @@ class Mutant:
     before: str
     after: str
     guard: bool
-    code: CodeType
+    compiled: Callable[[], CodeType]
 
     @property
     def path(self) -> str:
@@ -161,13 +162,6 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
     known_as: Counter[tuple[str, str, str]] = Counter()
     for place in _places(tree):
         for wrong in _faults(place.node) if place.function or not isinstance(place.node, ast.Assign) else ():
-            known: dict[int, Any] = {}
-            copied = copy.deepcopy(tree, known)
-            parent = known[id(place.parent)]
-            if place.index is None:
-                setattr(parent, place.field, wrong)
-            else:
-                getattr(parent, place.field)[place.index] = wrong
             before, after = _shown(place.node), _shown(wrong)
             known_as[place.function, before, after] += 1
             times = known_as[place.function, before, after]
@@ -178,8 +172,23 @@ def mutants(module: str, source: str) -> Iterator[Mutant]:
                 before if times == 1 else f"{before} #{times}",
                 after,
                 isinstance(place.node, ast.Compare),
-                compile(ast.fix_missing_locations(copied), f"{module}.py", "exec"),
+                partial(_compiled, tree, place, wrong, f"{module}.py"),
             )
+
+
+def _compiled(tree: ast.Module, place: _Place, wrong: ast.AST, name: str) -> CodeType:
+    _put(place, wrong)
+    try:
+        return compile(ast.fix_missing_locations(tree), name, "exec")
+    finally:
+        _put(place, place.node)
+
+
+def _put(place: _Place, node: ast.AST) -> None:
+    if place.index is None:
+        setattr(place.parent, place.field, node)
+    else:
+        getattr(place.parent, place.field)[place.index] = node
 
 
 def read(module: str) -> list[Mutant]:
@@ -200,7 +209,7 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the code with the fault."""
-        exec(self._mutant.code, module.__dict__)
+        exec(self._mutant.compiled(), module.__dict__)
 
 
 def _run_tests(module: str, mutant: Mutant | None) -> int:

@@ -44,14 +44,16 @@ class Source:
     path: str
     text: str
     tree: ast.Module = field(init=False, repr=False)
+    _nodes: tuple[ast.AST, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         text = self.text if self.path.endswith(".py") else ""
         object.__setattr__(self, "tree", ast.parse(text, self.path))
+        object.__setattr__(self, "_nodes", tuple(ast.walk(self.tree)))
 
     def nodes(self) -> Iterator[ast.AST]:
         """Every syntax node of a Python file, none of another."""
-        return ast.walk(self.tree)
+        return iter(self._nodes)
 
 
 @dataclass(frozen=True, slots=True)

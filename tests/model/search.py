@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,65 +37,78 @@ class Search:
 
     def __init__(self, protocol: Protocol, told: Callable[[int, int], None] = lambda states, waiting: None) -> None:
         self.protocol, self._told = protocol, told
-        self._before: dict[State, State | None] = {}  # by which state each was come to first
-        self._heals: dict[State, list[State]] = {}  # from which states each is come to by healing
+        self._states: list[State] = []  # in the order in which they are come to
+        self._numbers: dict[State, int] = {}
+        self._before: list[int] = []  # from which state each was come to first
+        self._heals: dict[int, list[int]] = {}  # from which states each is come to by healing
         self._steps: Counter[str] = Counter()
 
     def run(self) -> Found:
         """Search to the end."""
-        start = plain(self.protocol.start())
-        self._before[start] = None
-        waiting = deque([start])
-        state = start
-        while waiting:
-            state = waiting.popleft()
+        collects = gc.isenabled()
+        gc.disable()  # whatever is made here is kept
+        try:
+            return self._run()
+        finally:
+            if collects:
+                gc.enable()
+
+    def _run(self) -> Found:
+        self._number(plain(self.protocol.start()), -1)
+        for number, state in enumerate(self._states):
             step = None
             try:
                 for step in self.protocol.steps(state):
-                    if self._visit(state, step):
-                        waiting.append(plain(step.state))
+                    self._visit(number, state, step)
             except Violation as violation:
-                return self._found(state, violation, step)
+                return self._found(number, violation, step)
             except Broken as error:
-                return self._found(state, Violation("Broken", str(error)), None)
-            if not len(self._before) % 1000:
-                self._told(len(self._before), len(waiting))
+                return self._found(number, Violation("Broken", str(error)), None)
+            if not number % 1000:
+                self._told(len(self._states), len(self._states) - number - 1)
         stuck = self._stuck()
         if stuck is not None:
             words = "from here nothing but luck brings back what is leased, or ends a writer whose process is gone"
             return self._found(stuck, Violation("L1", words), None)
-        return self._found(state, None, None)
+        return self._found(len(self._states) - 1, None, None)
 
-    def _visit(self, state: State, step: Step) -> bool:
-        """Check a step and where it leads; answers whether that is new."""
-        after = plain(step.state)
-        new = after not in self._before
-        self._before.setdefault(after, state)
+    def _number(self, state: State, before: int) -> int:
+        """The number of a state, a new one if it was not come to yet."""
+        number = self._numbers.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
+            self._before.append(before)
+        return number
+
+    def _visit(self, number: int, state: State, step: Step) -> None:
+        """Check a step and where it leads."""
+        known = len(self._states)
+        after = self._number(plain(step.state), number)
         self._steps[step.kind] += 1
         check_step(state, step)
-        if new:
-            check_state(self.protocol, after)
+        if after == known:
+            check_state(self.protocol, self._states[after])
         if _heals(state, step):
-            self._heals.setdefault(after, []).append(state)
-        return new
+            self._heals.setdefault(after, []).append(number)
 
-    def _stuck(self) -> State | None:
+    def _stuck(self) -> int | None:
         """The nearest state from which healing leads to no quiet state."""
-        well = {state for state in self._before if _is_quiet(state)}
+        well = {number for number, state in enumerate(self._states) if _is_quiet(state)}
         waiting = deque(well)
         while waiting:
-            for state in self._heals.get(waiting.popleft(), ()):
-                if state not in well:
-                    well.add(state)
-                    waiting.append(state)
-        return next((state for state in self._before if state not in well), None)
+            for number in self._heals.get(waiting.popleft(), ()):
+                if number not in well:
+                    well.add(number)
+                    waiting.append(number)
+        return next((number for number in range(len(self._states)) if number not in well), None)
 
-    def _found(self, state: State, violation: Violation | None, step: Step | None) -> Found:
-        way = [state]
-        while (earlier := self._before[way[-1]]) is not None:
-            way.append(earlier)
-        history = () if violation is None else tuple(_tell(self.protocol, way[::-1], step))
-        return Found(len(self._before), len(way) - 1, self._steps, violation, history)
+    def _found(self, number: int, violation: Violation | None, step: Step | None) -> Found:
+        way = [number]
+        while self._before[way[-1]] >= 0:
+            way.append(self._before[way[-1]])
+        states = [self._states[each] for each in reversed(way)]
+        history = () if violation is None else tuple(_tell(self.protocol, states, step))
+        return Found(len(self._states), len(way) - 1, self._steps, violation, history)
 
 
 def _heals(state: State, step: Step) -> bool:

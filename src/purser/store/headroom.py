@@ -313,9 +313,13 @@ def list_nearly_spent(conn: Connection, dust: int, month: str, accounts: Sequenc
     Of the limits only the month's counts. Accounts that this suspends already are left out; with `accounts` given,
     only those are looked at.
     """
-    if accounts is not None and len(accounts) > _AT_ONCE:
-        some, rest = accounts[:_AT_ONCE], accounts[_AT_ONCE:]
-        return list_nearly_spent(conn, dust, month, some) + list_nearly_spent(conn, dust, month, rest)
+    if accounts is None:
+        return [str(row[0]) for row in _NEARLY_SPENT.run(conn, dust, month)]
+    parts = [accounts[start : start + _AT_ONCE] for start in range(0, len(accounts), _AT_ONCE)]
+    return [str(row[0]) for part in parts for row in _NEARLY_SPENT_OF.run(conn, dust, month, part)]
+
+
+def _nearly_spent(dust: Any, month: Any, *of: sa.ColumnElement[bool]) -> sa.Select[Any]:
     h, lease, cause = t.headroom.c, t.leases.c, t.causes.c
     suspends = sa.case((h.kind == MONTH, LIMIT_EXCEEDED), else_=CREDIT_DEPLETED)
     known = sa.exists().where(cause.account == h.account, cause.cause == suspends, cause.until_at.is_(None))
@@ -324,8 +328,12 @@ def list_nearly_spent(conn: Connection, dust: int, month: str, accounts: Sequenc
         .where(lease.account == h.account, lease.kind == h.kind, lease.window == h.window)
         .scalar_subquery()
     )
-    nearly = [h.enforced == 1, h.window.in_(("", month)), h.amount - h.taken < dust]
-    if accounts is not None:
-        nearly.append(h.account.in_(accounts))
-    found = conn.execute(sa.select(h.account).distinct().where(*nearly, h.amount - h.taken + spare < dust, ~known))
-    return [str(row[0]) for row in found]
+    this = sa.or_(h.window == "", h.window == month)
+    nearly = (h.enforced == 1, this, h.amount - h.taken < dust, *of)
+    return sa.select(h.account).distinct().where(*nearly, h.amount - h.taken + spare < dust, ~known)
+
+
+_NEARLY_SPENT = Prepared(lambda dust, month: _nearly_spent(dust, month))
+_NEARLY_SPENT_OF = Prepared(
+    lambda dust, month, accounts: _nearly_spent(dust, month, t.headroom.c.account.in_(accounts))
+)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from purser.core.journal import DEBIT_NORMAL, Posting, Transaction
 from purser.core.plain_text import Entry
 from purser.store import schema as t
-from purser.store.bulk import INT, TEXT, Insert
+from purser.store.bulk import INT, TEXT, Insert, Statement
 from purser.store.db import Connection
 from purser.store.prepared import Prepared
 from purser.store.writers import Tx
@@ -139,9 +139,9 @@ def list_transactions(
     return answer
 
 
-_NEXT = sa.text(
-    "SELECT MIN(account) FROM (SELECT MIN(account) AS account FROM transactions WHERE account > :after "
-    "UNION ALL SELECT MIN(account) FROM balances WHERE account > :after) a"
+_NEXT = Statement(
+    "SELECT MIN(account) FROM (SELECT MIN(account) AS account FROM transactions WHERE account > ? "
+    "UNION ALL SELECT MIN(account) FROM balances WHERE account > ?) a"
 )
 
 
@@ -149,7 +149,7 @@ def iter_accounts(conn: Connection) -> Iterator[str]:
     """The accounts that have entries or balances, in order."""
     account = ""
     while True:
-        found = conn.execute(_NEXT, {"after": account}).scalar_one()
+        found = _NEXT.run(conn, account, account).fetchone()[0]
         if found is None:
             return
         account = str(found)
@@ -181,8 +181,4 @@ def iter_entries(conn: Connection, account: str) -> Generator[Entry]:
 
 def list_signed_balances(conn: Connection, account: str) -> list[tuple[str, int]]:
     """The balance of every ledger account that an account has, debits less credits, by its name."""
-    c = t.balances.c
-    query = sa.select(c.ledger, sa.func.sum(c.debits), sa.func.sum(c.credits)).where(c.account == account)
-    return [
-        (str(row[0]), int(row[1]) - int(row[2])) for row in conn.execute(query.group_by(c.ledger).order_by(c.ledger))
-    ]
+    return [(str(row[0]), int(row[1]) - int(row[2])) for row in _BALANCES.run(conn, account, "", "\uffff")]

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from purser.core.adaptive import Limit
 from purser.store import schema as t
-from purser.store.bulk import insert_new
+from purser.store.bulk import Statement, insert_new
 from purser.store.db import Connection
+from purser.store.prepared import Prepared
 from purser.store.rates import Bucket
 
 
@@ -31,8 +32,20 @@ _c = t.token_limits.c
 _COLUMNS = (_c.tokens, _c.changed_at, _c.known_since, _c.traffic_at, _c.minute_at, _c.used, _c.samples)
 
 
-def _where(key: LimitKey) -> sa.ColumnElement[bool]:
-    return sa.and_(_c.account == key.account, _c.model == key.model, _c.metric == key.metric)
+def _one(account: Any, model: Any, metric: Any) -> sa.Select[Any]:
+    return sa.select(*_COLUMNS).where(_c.account == account, _c.model == model, _c.metric == metric)
+
+
+def _of_account(account: Any) -> sa.Select[Any]:
+    return sa.select(_c.model, _c.metric, *_COLUMNS).where(_c.account == account).order_by(_c.model, _c.metric)
+
+
+_ONE, _OF_ACCOUNT = Prepared(_one), Prepared(_of_account)
+_LOCKED = Prepared(lambda account, model, metric: _one(account, model, metric).with_for_update())
+_PUT = Statement(
+    f"UPDATE token_limits SET {', '.join(f'{column.name} = ?' for column in _COLUMNS)} "
+    "WHERE account = ? AND model = ? AND metric = ?"
+)
 
 
 def _limit(row: Any) -> Limit:
@@ -42,27 +55,24 @@ def _limit(row: Any) -> Limit:
 
 def get_limit(conn: Connection, key: LimitKey) -> Limit | None:
     """A limit as it was when something was last noted; None where nothing was yet."""
-    row = conn.execute(sa.select(*_COLUMNS).where(_where(key))).first()
+    row = _ONE.run(conn, *key).first()
     return None if row is None else _limit(row)
 
 
 def lock_limit(conn: Connection, key: LimitKey, otherwise: Limit) -> Limit:
     """A limit as it is and stays until this transaction ends; `otherwise` where there is none yet."""
     insert_new(conn, "token_limits", {**key._asdict(), **_values(otherwise)})
-    return _limit(conn.execute(sa.select(*_COLUMNS).where(_where(key)).with_for_update()).one())
+    return _limit(_LOCKED.run(conn, *key).one())
 
 
 def put_limit(conn: Connection, key: LimitKey, limit: Limit) -> None:
     """Write a limit, which is there."""
-    conn.execute(sa.update(t.token_limits).where(_where(key)).values(_values(limit)))
+    _PUT.run(conn, *_values(limit).values(), *key)
 
 
 def list_limits(conn: Connection, account: str) -> dict[LimitKey, Limit]:
     """An account's limits by model and metric."""
-    found = conn.execute(
-        sa.select(_c.model, _c.metric, *_COLUMNS).where(_c.account == account).order_by(_c.model, _c.metric)
-    )
-    return {LimitKey(account, row.model, row.metric): _limit(row) for row in found}
+    return {LimitKey(account, row.model, row.metric): _limit(row) for row in _OF_ACCOUNT.run(conn, account)}
 
 
 def _values(limit: Limit) -> dict[str, Any]:

@@ -361,6 +361,9 @@ _STEP = Statement("UPDATE writers SET seq = seq + 1, heard_at = ? WHERE id = ? A
 _TIPS = Statement("SELECT id, seq FROM writers")
 _STEPS = Statement("SELECT id, seq FROM writers WHERE state = 'open'")
 _CHANGES = Insert("changes", {"account": TEXT})
+_CLOSED = "UPDATE writers SET state = 'closed' WHERE id = ? AND state = 'open'"
+_CLOSE, _CLOSE_AS_SEEN = Statement(_CLOSED), Statement(f"{_CLOSED} AND seq = ?")
+_UNBILLED = Statement("UPDATE writers SET unbilled = ? WHERE id = ?")
 _TIP = Statement("UPDATE writers SET n = ?, hash = ? WHERE id = ?")
 _LINK = Statement("INSERT INTO commits (writer, n, seq, hash, at) VALUES (?, ?, ?, ?, ?)")
 
@@ -381,12 +384,8 @@ def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:
     With `seq` given only if it has not come further than that. Answers the unbilled nano-dollars at most, None where
     the writer was closed already or has gone on. A writer that closes itself with nothing held has no unbilled work.
     """
-    c = t.writers.c
-    as_seen = [] if seq is None else [c.seq == seq]
-    closed = tx.conn.execute(
-        sa.update(t.writers).where(c.id == writer, c.state == "open", *as_seen).values(state="closed")
-    )
-    if closed.rowcount != 1:
+    as_seen = () if seq is None else (seq,)
+    if (_CLOSE_AS_SEEN if as_seen else _CLOSE).run(tx.conn, writer, *as_seen).rowcount != 1:
         return None
     spare, owner, ended = 0, owner_name(writer), []
     for key, row, held in rows.lock_rows_of(tx.conn, owner):
@@ -397,5 +396,5 @@ def close_writer(tx: Tx, writer: int, seq: int | None = None) -> int | None:
         tx.touch(key.account)
     rows.end_leases(tx.conn, owner, ended)
     rates.end_shares(tx, writer)
-    tx.conn.execute(sa.update(t.writers).where(c.id == writer).values(unbilled=spare))
+    _UNBILLED.run(tx.conn, spare, writer)
     return spare
