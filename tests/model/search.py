@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from purser.core.errors import Broken
 from tests.model.invariants import Violation, check_state, check_step
 from tests.model.protocol import Protocol
-from tests.model.state import State, Step
+from tests.model.state import State, Step, Writer
 
 # What is under way comes to its end by these steps alone, with nobody's good or bad luck.
 _HEALING = {"return", "settle", "learn", "refuse", "finish", "close", "fenced"}
@@ -38,7 +38,8 @@ class Search:
     def __init__(self, protocol: Protocol, told: Callable[[int, int], None] = lambda states, waiting: None) -> None:
         self.protocol, self._told = protocol, told
         self._states: list[State] = []  # in the order in which they are come to
-        self._numbers: dict[State, int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}  # with numbers for writers, of which a state has the same few
+        self._writers: dict[Writer, int] = {}
         self._before: list[int] = []  # from which state each was come to first
         self._heals: dict[int, list[int]] = {}  # from which states each is come to by healing
         self._steps: Counter[str] = Counter()
@@ -54,7 +55,7 @@ class Search:
                 gc.enable()
 
     def _run(self) -> Found:
-        self._number(plain(self.protocol.start()), -1)
+        self._number(self.protocol.start(), -1)
         for number, state in enumerate(self._states):
             step = None
             try:
@@ -74,16 +75,17 @@ class Search:
 
     def _number(self, state: State, before: int) -> int:
         """The number of a state, a new one if it was not come to yet."""
-        number = self._numbers.setdefault(state, len(self._states))
+        writers = sorted([self._writers.setdefault(writer, len(self._writers)) for writer in state.writers])
+        number = self._numbers.setdefault((*state._replace(writers=()), *writers), len(self._states))
         if number == len(self._states):
-            self._states.append(state)
+            self._states.append(plain(state))
             self._before.append(before)
         return number
 
     def _visit(self, number: int, state: State, step: Step) -> None:
         """Check a step and where it leads."""
         known = len(self._states)
-        after = self._number(plain(step.state), number)
+        after = self._number(step.state, number)
         self._steps[step.kind] += 1
         check_step(state, step)
         if after == known:
