@@ -8,7 +8,7 @@ checks_messages and checks_file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -93,16 +93,40 @@ def _apart(conn: Connection) -> Iterator[None]:
 
 
 def each(conn: Connection, sql: str) -> Iterator[Row]:
-    """The rows of a query one by one, never all of them in memory."""
+    """The rows of a query one by one, never all of them in memory; until the last one came nothing else is asked."""
     driver: Any = conn.connection.dbapi_connection
     if conn.dialect.name == "sqlite":
         cursor = driver.execute(sql)
-        yield from map(named(*(column[0] for column in cursor.description)), cursor)
+        yield from _told(cursor, cursor)
+        return
+    with driver.cursor() as cursor:
+        rows = cursor.stream(sql, size=_ROWS_AT_ONCE if _has_chunks() else 1)
+        first = next(rows, None)
+        if first is not None:
+            yield from _told(cursor, itertools.chain([first], rows))
+
+
+def each_abreast(conn: Connection, sql: str) -> Iterator[Row]:
+    """As `each`, while other things may be asked."""
+    driver: Any = conn.connection.dbapi_connection
+    if conn.dialect.name == "sqlite":
+        cursor = driver.execute(sql)
+        yield from _told(cursor, cursor)
         return
     with driver.cursor(f"each_{next(_numbers)}") as cursor:
         cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(sql)
-        yield from map(named(*(column[0] for column in cursor.description)), cursor)
+        yield from _told(cursor, cursor.execute(sql))
+
+
+def _told(cursor: Any, rows: Iterable[Any]) -> Iterator[Row]:
+    return map(named(*(column[0] for column in cursor.description)), rows)
+
+
+def _has_chunks() -> bool:
+    """Whether the PostgreSQL library hands out rows by the thousand; older ones do it one by one."""
+    from psycopg import capabilities
+
+    return capabilities.has_stream_chunked()
 
 
 _numbers = itertools.count()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from purser.store.checks import Findings, Invariant, count, each
+from purser.store.checks import Findings, Invariant, count, each, each_abreast
 from purser.store.db import Connection, Row
 from purser.store.writers import chain
 
@@ -49,7 +49,7 @@ FROM audit_log ORDER BY writer, seq
 
 
 def _list_events(conn: Connection, found: Findings) -> Iterator[_Fact]:
-    for row in each(conn, _EVENTS):
+    for row in each_abreast(conn, _EVENTS):
         writer, seq, *values, budgets, digest = list(row)
         # The quantities as the very bytes kept, so that a changed space shows as well.
         model, occurred_at, values[11] = values[3], values[6], msgspec.Raw(values[11].encode())
@@ -64,19 +64,19 @@ def _list_events(conn: Connection, found: Findings) -> Iterator[_Fact]:
 
 
 def _list_transactions(conn: Connection) -> Iterator[_Fact]:
-    for row in each(conn, _TRANSACTIONS):
+    for row in each_abreast(conn, _TRANSACTIONS):
         writer, seq, *values = list(row)
         yield _Fact(writer, seq, _encode(("transaction", *values)), values[3], ("transaction", *values[:2]))
 
 
 def _list_postings(conn: Connection) -> Iterator[_Fact]:
-    for row in each(conn, _POSTINGS):
+    for row in each_abreast(conn, _POSTINGS):
         writer, seq, *values = list(row)
         yield _Fact(writer, seq, _encode(("posting", *values)), None, ("posting", *map(str, values[:3])))
 
 
 def _list_acts(conn: Connection) -> Iterator[_Fact]:
-    for row in each(conn, _ACTS):
+    for row in each_abreast(conn, _ACTS):
         writer, seq, *values = list(row)
         yield _Fact(writer, seq, _encode(("act", *values)), values[2], ("audit log entry", *values[:2]))
 
@@ -106,7 +106,7 @@ LEFT JOIN commits b ON b.writer = c.writer AND b.n = c.n - 1 ORDER BY c.writer, 
 def _chain_is_unbroken(conn: Connection, found: Findings) -> None:
     groups = _list_groups(conn, found)
     group = next(groups, None)
-    for commit in each(conn, _COMMITS):
+    for commit in each_abreast(conn, _COMMITS):
         here = (commit.writer, commit.seq)
         while group is not None and group[0] < here:
             _blame_uncovered(found, *group)

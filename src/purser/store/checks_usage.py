@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from operator import attrgetter
 
 import msgspec
-import sqlalchemy as sa
 
 from purser.core.errors import Broken
 from purser.core.money import Rate
@@ -15,7 +14,8 @@ from purser.core.period import DAY, HOUR, format_instant
 from purser.core.rating import Charge, rate
 from purser.core.usage import UNITS
 from purser.store import spent
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.bulk import Statement
+from purser.store.checks import Findings, Invariant, count, each, each_abreast, usd
 from purser.store.db import Connection, Row
 from purser.store.prices import list_books
 from purser.store.usage import QUARANTINED, SETTLED, decode_quantities
@@ -29,9 +29,9 @@ SELECT account, source, id, model, occurred_at, month, bill_month, version, quan
     writer
 FROM usage_events ORDER BY account
 """
-_ROLLUPS = sa.text(
+_ROLLUPS = Statement(
     "SELECT bill_month, month, hour_at, model, unit, version, writer, quantity, amount, events FROM rollups "
-    "WHERE account = :account"
+    "WHERE account = ?"
 )
 _STRAY_ROLLUPS = """
 SELECT DISTINCT r.account FROM rollups r WHERE NOT EXISTS (SELECT 1 FROM usage_events e WHERE e.account = r.account)
@@ -41,7 +41,7 @@ SELECT DISTINCT r.account FROM rollups r WHERE NOT EXISTS (SELECT 1 FROM usage_e
 def _charges_derive(conn: Connection, found: Findings) -> None:
     rates: _Rates = {(book.version, model): book.models[model] for book in list_books(conn) for model in book.models}
     account, sums = "", _Sums()
-    for row in each(conn, _EVENTS):
+    for row in each_abreast(conn, _EVENTS):
         found.rows += 1
         if row.account != account:
             _check_rollups(conn, found, account, sums)
@@ -50,7 +50,7 @@ def _charges_derive(conn: Connection, found: Findings) -> None:
         if charge is not None:
             _add(sums, row, charge)
     _check_rollups(conn, found, account, sums)
-    for row in each(conn, _STRAY_ROLLUPS):
+    for row in each_abreast(conn, _STRAY_ROLLUPS):
         _check_rollups(conn, found, row.account, _Sums())
 
 
@@ -97,17 +97,13 @@ def _add(sums: _Sums, row: Row, charge: Charge) -> None:
 
 
 def _check_rollups(conn: Connection, found: Findings, account: str, sums: _Sums) -> None:
-    for kept in _list_rollups(conn, account):
+    for kept in _ROLLUPS.run(conn, account):
         key, figures = tuple(kept)[:7], list(tuple(kept)[7:])
         events = sums.pop(key, [0, 0, 0])
         if figures != events:
             found.blame(_rollup_name(account, key), _differ(figures, events))
     for key, events in sums.items():
         found.blame(_rollup_name(account, key), _differ([0, 0, 0], events))
-
-
-def _list_rollups(conn: Connection, account: str) -> Iterator[Row]:
-    yield from conn.execute(_ROLLUPS, {"account": account})
 
 
 def _rollup_name(account: str, key: tuple[object, ...]) -> str:
