@@ -39,7 +39,7 @@ _STILL_CONNECTED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE
 _SETTINGS = "SELECT 1 FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s"
 # Whatever changes a definition writes a new version of a row of one of these.
 _DEFINED = "SELECT " + ", ".join(
-    f"(SELECT SUM(hashtext(ctid::text || xmin::text)::bigint) FROM {catalog} WHERE {column} >= 16384)"
+    f"(SELECT SUM(hashtid(ctid)::bigint) FROM {catalog} WHERE {column} >= 16384)"
     for catalog, column in {
         "pg_class": "oid",
         "pg_attribute": "attrelid",
@@ -52,7 +52,8 @@ _DEFINED = "SELECT " + ", ".join(
 _EMPTY = """
 DO $$ DECLARE named text; BEGIN
     FOR named IN SELECT quote_ident(relname) FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version' LOOP
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+    AND pg_relation_size(oid) > 0 LOOP
         EXECUTE 'DELETE FROM ' || named;
     END LOOP;
     PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';

@@ -50,7 +50,7 @@ def another(value: Any, column: sa.Column[Any], chance: random.Random) -> object
 
 
 def finds(conn: sa.Connection, check: str) -> bool:
-    return bool(search(conn, BY_NAME[check]).violations())
+    return bool(next(search(conn, BY_NAME[check])).violations())
 
 
 def changes(conn: sa.Connection, place: dict[sa.Column[Any], object], column: sa.Column[Any], value: object) -> bool:

@@ -30,6 +30,8 @@ from purser.http.wire import Wire
 from tests.gateway.rig import POLICY, Rig, model, running
 from tests.gateway.upstreams import keeping, one_by_one
 
+pytestmark = pytest.mark.once  # what differs here is the bytes of streams; it is kept like any other
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 NANOS = 800  # what a token costs

@@ -17,6 +17,8 @@ from purser.modelserver import prompts
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
 from purser.modelserver.tokens import count_tokens
 
+pytestmark = pytest.mark.once  # what differs here is what a request may cost; it is kept like any other
+
 TERMS = Terms(10**9, 1000, 1, "vllm", "fit")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NESTED = st.recursive(

@@ -13,6 +13,8 @@ import pytest
 from tests.gateway.rig import model, running
 from tests.gateway.upstreams import answer, saying
 
+pytestmark = pytest.mark.once  # what differs here is the upstreams' oddities; it is kept like any other
+
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 WHOLE = json.dumps({"model": "tiny", "choices": [], "usage": USAGE}).encode()
 EVENTS = (

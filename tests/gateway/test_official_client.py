@@ -11,6 +11,8 @@ import pytest
 
 from tests.gateway.rig import Rig
 
+pytestmark = pytest.mark.once  # what differs here is what a client reads; it is kept like any other
+
 TOLD = "hello [[tokens=5]]"
 
 

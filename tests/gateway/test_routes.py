@@ -15,6 +15,8 @@ from purser.flows import payments, pricing
 from purser.flows.payments import Card
 from tests.gateway.rig import Rig, running
 
+pytestmark = pytest.mark.once  # what differs here is what is asked for; it is kept like any other
+
 CHAT = "/v1/chat/completions"
 HI: dict[str, Any] = {"model": "tiny", "max_tokens": 3, "messages": [{"role": "user", "content": "Hi"}]}
 BILLABLE: list[tuple[str, dict[str, Any]]] = [

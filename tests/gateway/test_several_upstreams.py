@@ -12,6 +12,8 @@ import pytest
 from tests.gateway.rig import model, running
 from tests.gateway.upstreams import answer, saying
 
+pytestmark = pytest.mark.once  # what differs here is which upstream answers; it is kept like any other
+
 DEAD = "http://127.0.0.1:9/v1"
 BUSY = answer(503, b'{"error": {"message": "overloaded", "code": 503}}', b"retry-after: 7")
 GATEWAY = answer(502, b'{"error": {"message": "bad gateway"}}')

@@ -16,6 +16,8 @@ from purser.flows import access, accounts, credits, leaving, payments, pricing
 from purser.flows.payments import Card
 from tests.gateway.rig import Answered, Rig, engine_log, model, running
 
+pytestmark = pytest.mark.once  # what differs here is the bytes of answers; it is kept like any other
+
 VISA = Card("pm_card_visa", "visa", "4242", 12, 2034, "fp")
 
 

@@ -15,6 +15,8 @@ from purser.inbound.api.auth import ACCESS, UNCOUNTED
 from purser.inbound.api.front import join_verb
 from tests.inbound.house import Client, House
 
+pytestmark = pytest.mark.once  # what differs here is who may do what; it is kept like any other
+
 # Every route of an account: method, path below the account, a body that is right, and who may call it.
 VIEWS = [
     "balance",

@@ -299,7 +299,7 @@ def test_what_cannot_be_checked_is_a_finding_and_keeps_nothing_else_from_being_c
 
 
 def test_many_findings_are_counted_rather_than_listed() -> None:
-    found = Findings("B1")
+    found = Findings("B1", {})
     for n in range(MOST_SHOWN + 3):
         found.blame(f"row {n}", "wrong")
     assert len(found.violations()) == MOST_SHOWN + 1

@@ -86,7 +86,7 @@ def follow(books: Books) -> bool:
 
 def blamed(books: Books) -> list[str]:
     with books.db.read() as conn:
-        return [violation.where for violation in search(conn, FOLLOWS).violations()]
+        return [violation.where for violation in next(search(conn, FOLLOWS)).violations()]
 
 
 @pytest.mark.parametrize("far", [10_000, 60, 0])

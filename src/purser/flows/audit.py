@@ -54,8 +54,7 @@ def audit(conn: Connection) -> Audit:
     Of what one check finds at most the first hundred are listed, the rest counted in a last one.
     """
     checks, violations = [], []
-    for invariant in INVARIANTS:
-        found = search(conn, invariant)
+    for invariant, found in zip(INVARIANTS, search(conn, *INVARIANTS), strict=True):
         checks.append(Check(invariant.name, invariant.title, found.rows))
         violations += found.violations()
     return Audit(tuple(checks), tuple(violations))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +34,10 @@ class Violation:
 class Findings:
     """What one check has found so far: how many rows it looked at, and what it blames."""
 
-    def __init__(self, check: str) -> None:
+    def __init__(self, check: str, counted: dict[str, int]) -> None:
         self.check = check
         self.rows = 0
+        self._counted = counted  # tables, by those that looked at the same snapshot before
         self._shown: list[Violation] = []
         self._more = 0
 
@@ -47,6 +47,14 @@ class Findings:
             self._shown.append(Violation(self.check, where, message))
         else:
             self._more += 1
+
+    def count(self, conn: Connection, *tables: str) -> None:
+        """All rows of these tables are looked at."""
+        new = [table for table in tables if table not in self._counted]
+        if new:
+            counts = ", ".join(f"(SELECT COUNT(*) FROM {table})" for table in new)
+            self._counted.update(zip(new, execute(conn, f"SELECT {counts}", ()).fetchone(), strict=True))
+        self.rows += sum(self._counted[table] for table in tables)
 
     def violations(self) -> list[Violation]:
         """All that is wrong; beyond MOST_SHOWN only how much more."""
@@ -64,32 +72,29 @@ class Invariant:
     look: Callable[[Connection, Findings], None]
 
 
-def search(conn: Connection, invariant: Invariant) -> Findings:
-    """Look for breaches of one invariant; where the database itself fails at that, this is a finding too."""
-    found = Findings(invariant.name)
+def search(conn: Connection, *invariants: Invariant) -> Iterator[Findings]:
+    """Look for breaches of invariants one by one; where the database itself fails at that, this is a finding too."""
+    counted: dict[str, int] = {}
+    on_server = conn.dialect.name != "sqlite"
+    if on_server:  # there a statement that fails is the end of its transaction, or of this part of it
+        execute(conn, "SAVEPOINT search", ())
+    for invariant in invariants:
+        found = Findings(invariant.name, counted)
+        if not _look(conn, invariant, found) and on_server:
+            execute(conn, "ROLLBACK TO SAVEPOINT search", ())
+        yield found
+
+
+def _look(conn: Connection, invariant: Invariant, found: Findings) -> bool:
     try:
-        with _apart(conn):
-            invariant.look(conn, found)
+        invariant.look(conn, found)
     except sa.exc.DBAPIError as error:
         found.blame("the database", f"this could not be checked to the end: {error.orig}")
+        return False
     except Exception as error:  # a damaged row may hold anything
         found.blame("the database", f"this could not be checked to the end: {type(error).__name__}: {error}")
-    return found
-
-
-@contextmanager
-def _apart(conn: Connection) -> Iterator[None]:
-    """On PostgreSQL a statement that fails is the end of its transaction, or of this part of it."""
-    if conn.dialect.name == "sqlite":
-        yield
-        return
-    execute(conn, "SAVEPOINT look", ())
-    try:
-        yield
-    except BaseException:
-        execute(conn, "ROLLBACK TO SAVEPOINT look", ())
-        raise
-    execute(conn, "RELEASE SAVEPOINT look", ())
+        return False
+    return True
 
 
 def each(conn: Connection, sql: str) -> Iterator[Row]:
@@ -130,12 +135,6 @@ def _has_chunks() -> bool:
 
 
 _numbers = itertools.count()
-
-
-def count(conn: Connection, *tables: str) -> int:
-    """How many rows these tables have together."""
-    counts = (f"(SELECT COUNT(*) FROM {table})" for table in tables)
-    return int(execute(conn, f"SELECT {' + '.join(counts)}", ()).fetchone()[0])
 
 
 def usd(nanos: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.checks import Findings, Invariant, each, usd
 from purser.store.db import Connection
 
 _MANY = """
@@ -21,7 +21,7 @@ WHERE r.type = 'ACCOUNT' AND r.designation = 'BLOCKED' AND r.ended_at IS NULL AN
 
 
 def _guards_hold(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "abuse_rules", "signup_credits", "credited_cards")
+    found.count(conn, "abuse_rules", "signup_credits", "credited_cards")
     for row in each(conn, _MANY):
         found.blame(f"account {row.account}", f"its sign-up credit was given {row.counted} times")
     for row in each(conn, _NOTED):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.checks import Findings, Invariant, each, usd
 from purser.store.db import Connection
 
 _B1 = """
@@ -21,7 +21,7 @@ LEFT JOIN transactions t ON t.account = p.account AND t.key = p.key WHERE t.key 
 
 
 def _transactions_balance(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "transactions", "postings")
+    found.count(conn, "transactions", "postings")
     for row in each(conn, _B1):
         where = f"account {row.account}, transaction {row.key}"
         if row.postings < 2:
@@ -50,7 +50,7 @@ SELECT * FROM (
 
 
 def _balances_sum_to_zero(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "balances")
+    found.count(conn, "balances")
     overall = 0
     for row in each(conn, _B2):
         difference = int(row.debits - row.credits)
@@ -79,7 +79,7 @@ SELECT * FROM (
 
 
 def _balances_are_folds(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "balances", "postings")
+    found.count(conn, "balances", "postings")
     for row in each(conn, _B3):
         found.blame(
             f"account {row.account}, ledger account {row.ledger}, writer {row.writer}",
@@ -101,7 +101,7 @@ WHERE t.corrects IS NOT NULL AND c.key IS NULL
 
 
 def _postings_are_whole(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "transactions", "postings")
+    found.count(conn, "transactions", "postings")
     for row in each(conn, _B4_DENSE):
         found.blame(
             f"account {row.account}, transaction {row.key}",
@@ -132,7 +132,7 @@ _B5_GRANTS = "SELECT account, id, granted, remaining, lapsed FROM grants WHERE r
 
 
 def _credit_is_never_negative(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "grants", "balances")
+    found.count(conn, "grants", "balances")
     for row in each(conn, _B5_LEDGER):
         found.blame(
             f"account {row.account}, ledger account {row.ledger}",
@@ -172,7 +172,7 @@ SELECT * FROM (
 
 
 def _grants_add_up(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "grants")
+    found.count(conn, "grants")
     for row in each(conn, _B7):
         where = f"account {row.account}, credit grant {row.ledger.removeprefix('credit:')}"
         if row.grants != 1:

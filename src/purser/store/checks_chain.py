@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from purser.store.checks import Findings, Invariant, count, each, each_abreast
+from purser.store.checks import Findings, Invariant, each, each_abreast
 from purser.store.db import Connection, Row
 from purser.store.writers import chain
 
@@ -120,7 +120,7 @@ def _chain_is_unbroken(conn: Connection, found: Findings) -> None:
         _blame_uncovered(found, *group)
         group = next(groups, None)
     _check_tips(conn, found)
-    found.rows += count(conn, "commits", "writers")
+    found.count(conn, "commits", "writers")
 
 
 def _blame_uncovered(found: Findings, key: tuple[int, int], facts: list[_Fact]) -> None:

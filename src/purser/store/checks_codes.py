@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.checks import Findings, Invariant, each, usd
 from purser.store.db import Connection
 
 _REDEEMED = """
@@ -26,7 +26,7 @@ SELECT * FROM (
 
 
 def _codes_gave_what_they_offer(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "credit_codes", "code_redemptions")
+    found.count(conn, "credit_codes", "code_redemptions")
     for row in each(conn, _REDEEMED):
         where = f"account {row.account}, credit code {row.code}"
         if row.offered is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from purser.core.invoice import invoice_number
 from purser.core.usage import AMOUNT
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.checks import Findings, Invariant, each, usd
 from purser.store.db import Connection, Row
 
 
@@ -46,7 +46,7 @@ LEFT JOIN invoices i ON i.account = l.account AND i.id = l.invoice WHERE i.id IS
 
 
 def _invoices_add_up(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "invoices", "invoice_lines")
+    found.count(conn, "invoices", "invoice_lines")
     for row in each(conn, _D1):
         found.blame(
             _invoice(row),
@@ -100,7 +100,7 @@ WHERE i.id IS NULL AND (EXISTS (
 
 
 def _charges_are_on_one_document(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "invoices", "invoice_lines")
+    found.count(conn, "invoices", "invoice_lines")
     for row in each(conn, _D2_TWICE):
         found.blame(
             f"account {row.account}, bill of {row.month}", f"it is on {row.bills} invoices: {row.first}, {row.last}"
@@ -161,7 +161,7 @@ WHERE state = 'succeeded' GROUP BY provider_id HAVING COUNT(*) > 1
 
 
 def _payments_are_posted_once(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "payments")
+    found.count(conn, "payments")
     for row in each(conn, _D4):
         found.blame(
             f"account {row.account}, payment {row.id}",
@@ -197,7 +197,7 @@ SELECT * FROM (
 
 
 def _cash_stands_behind_credit(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "grants", "payments")
+    found.count(conn, "grants", "payments")
     for row in each(conn, _D5_GRANTS):
         source = "cash" if row.kind == "purchased" else "free credit"
         found.blame(
@@ -228,7 +228,7 @@ WHERE CASE WHEN paid = amount_due THEN state <> 'PAID' OR paid_at IS NULL ELSE s
 
 
 def _invoices_agree_with_books(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "invoices")
+    found.count(conn, "invoices")
     for row in each(conn, _INVOICED):
         found.blame(
             f"account {row.account}, invoice {row.number or row.ledger.removeprefix('invoiced:')}",
@@ -264,7 +264,7 @@ GROUP BY account, cause HAVING COUNT(*) > 1
 
 
 def _causes_have_reasons(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "causes")
+    found.count(conn, "causes")
     for row in each(conn, _U1):
         found.blame(
             f"account {row.account}, cause {row.cause}",

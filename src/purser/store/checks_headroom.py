@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import groupby
 from operator import attrgetter
 
-from purser.store.checks import Findings, Invariant, count, each, headroom_row, usd
+from purser.store.checks import Findings, Invariant, each, headroom_row, usd
 from purser.store.db import Connection
 
 _A1_ROWS = """
@@ -21,7 +21,7 @@ SELECT account, kind, "window", owner, share, used FROM leases WHERE used < 0 OR
 
 
 def _within_bounds(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "headroom", "leases")
+    found.count(conn, "headroom", "leases")
     for row in each(conn, _A1_ROWS):
         kind = "enforced" if row.enforced else "not enforced"
         found.blame(
@@ -48,7 +48,7 @@ WHERE h.account IS NULL
 
 
 def _taken_is_used_and_shared(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "headroom", "leases")
+    found.count(conn, "headroom", "leases")
     for row in each(conn, _A6):
         adds_up = row.used + int(row.shares)
         found.blame(
@@ -77,7 +77,7 @@ JOIN writers w ON l.owner = 'writer:' || w.id WHERE w.state = 'closed'
 
 
 def _nothing_by_closed_writers(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "usage_events", "transactions", "commits", "leases")
+    found.count(conn, "usage_events", "transactions", "commits", "leases")
     for row in each(conn, _A7_BEYOND):
         found.blame(f"account {row.account}, {row.name}", _written_beyond(row.writer, row.seq, row.id, row.last))
     for row in each(conn, _A7_COMMITS):
@@ -104,7 +104,7 @@ _STATES = "SELECT id, state FROM writers WHERE state NOT IN ('open', 'closed')"
 
 
 def _leases_have_owners(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "leases")
+    found.count(conn, "leases")
     for row in each(conn, _STATES):
         found.blame(f"writer {row.id}", f"its state {row.state!r} is neither open nor closed")
     for row in each(conn, _C6):
@@ -172,7 +172,7 @@ def _differ(used: int, cost: int) -> str:
 
 
 def _limits_agree_with_books(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "headroom")
+    found.count(conn, "headroom")
     for row in each(conn, _USED):
         found.blame(headroom_row(row), _differ(row.used, row.cost))
     for account, rows in groupby(each(conn, _BUDGETS), attrgetter("account")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from purser.store.checks import Findings, Invariant, count, each, usd
+from purser.store.checks import Findings, Invariant, each, usd
 from purser.store.db import Connection
 
 _ALERTS = """
@@ -27,7 +27,7 @@ SELECT account, id, state FROM outbox WHERE CASE state
 
 
 def _alerts_were_reached_and_told(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "alerts", "outbox")
+    found.count(conn, "alerts", "outbox")
     for row in each(conn, _ALERTS):
         found.blame(
             f"account {row.account}, alert {row.month} {row.kind} {usd(row.amount)}",

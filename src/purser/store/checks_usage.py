@@ -15,7 +15,7 @@ from purser.core.rating import Charge, rate
 from purser.core.usage import UNITS
 from purser.store import spent
 from purser.store.bulk import Statement
-from purser.store.checks import Findings, Invariant, count, each, each_abreast, usd
+from purser.store.checks import Findings, Invariant, each, each_abreast, usd
 from purser.store.db import Connection, Row
 from purser.store.prices import list_books
 from purser.store.usage import QUARANTINED, SETTLED, decode_quantities
@@ -144,7 +144,7 @@ WHERE t.kind <> 'settled' OR t.writer <> e.writer OR t.seq <> e.seq
 
 
 def _posted_once(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "usage_events")
+    found.count(conn, "usage_events")
     for row in each(conn, _C1_POSTED):
         found.blame(
             f"account {row.account}, transaction {row.txn}",
@@ -191,7 +191,7 @@ SELECT * FROM (
 
 
 def _sums_agree(conn: Connection, found: Findings) -> None:
-    found.rows = count(conn, "usage_events", "rollups", "invoice_lines")
+    found.count(conn, "usage_events", "rollups", "invoice_lines")
     for row in each(conn, _C5):
         found.blame(
             f"account {row.account}, bill of {row.month}",
