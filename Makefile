@@ -25,7 +25,7 @@ help: ## List the targets
 .venv/.run-time: pyproject.toml constraints.txt
 	@tools/venv.sh
 	@echo "Installing what Purser needs to run …"
-	@$(PIP) -e .
+	@$(PIP) --no-compile -e . # what is imported is compiled then: sooner ready
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt
