@@ -12,11 +12,15 @@ import pytest
 
 from tests import databases, postgres
 
-# What these are about keeps no books, so that once, on SQLite, is enough.
+# What these are about keeps no books, or keeps them in memory, so that once, on SQLite, is enough.
 WITHOUT_DATABASE = (
+    "bench",
     "core",
     "http",
+    "model",
     "modelserver",
+    "outbound",
+    "simulator",
     "test_imports.py",
     "test_mutants.py",
     "test_settings.py",
@@ -51,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(databases.close)  # before its server is stopped
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Do not even look at what has nothing to do with the database chosen."""
+    below = collection_path.is_relative_to(Path(__file__).parent) and collection_path != Path(__file__).parent
+    return True if below and not databases.is_sqlite() and _part(collection_path) in WITHOUT_DATABASE else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what has nothing to do with the database chosen, and what takes minutes where that is not asked for."""
     long = config.getoption("--long")
@@ -66,8 +76,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _concerned(item: pytest.Item) -> bool:
     if databases.is_sqlite():
         return item.get_closest_marker("postgresql") is None
-    elsewhere = item.get_closest_marker("once") or item.get_closest_marker("sqlite")
-    return _part(item.path) not in WITHOUT_DATABASE and elsewhere is None
+    return item.get_closest_marker("once") is None and item.get_closest_marker("sqlite") is None
 
 
 def _place(item: pytest.Item) -> int:

@@ -16,7 +16,6 @@ from bench.overspend.ours import Purser
 from bench.overspend.work import Upstream, upstream
 
 BUDGET = 10_000_000
-pytestmark = pytest.mark.once
 
 
 # ── what is told of a case, and the verdict ──────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,6 @@ from tests.model.search import Search
 from tests.model.state import Bounds, Left
 from tests.model.worlds import SMALL
 
-pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
 
 

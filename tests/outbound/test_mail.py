@@ -14,7 +14,6 @@ from purser.outbound.mail import compose
 from purser.outbound.messages import Message, Undelivered
 from tests.core.test_address import BAD, GOOD
 
-pytestmark = pytest.mark.once
 FROM = "Purser <billing@example.com>"
 
 

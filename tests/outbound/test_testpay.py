@@ -7,8 +7,6 @@ import pytest
 from purser.outbound.provider import Declined
 from purser.outbound.testpay import TestProvider
 
-pytestmark = pytest.mark.once
-
 
 def test_a_token_is_anybodys_card_unless_it_names_a_person() -> None:
     provider = TestProvider()

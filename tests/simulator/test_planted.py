@@ -11,7 +11,6 @@ from purser.simulator.plan import draw
 from purser.simulator.run import Run, Violation
 from tests.simulator.faults import FAULTS
 
-pytestmark = pytest.mark.once
 SEEDS = 150
 # The seed to begin with where it takes more than a few to show a fault, as plans are drawn today; the others follow it.
 SHOWN_BY = {

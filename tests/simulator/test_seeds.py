@@ -20,7 +20,6 @@ from purser.simulator.seeds import Report, replay, simulate
 from purser.store import transaction
 from purser.store.transaction import forget_moments
 
-pytestmark = pytest.mark.once
 # These meet everything together, as plans are drawn today; where they no longer do, more follow, up to so many.
 TOGETHER = (28, 6, 14, 15, 8, 57, 24, 20, 30, 21, 1, 2, 3, 4, 5, 7)
 AT_MOST = 60

@@ -16,7 +16,6 @@ from purser.simulator.seeds import simulate
 from purser.simulator.shrink import shrink
 from tests.simulator.faults import FAULTS
 
-pytestmark = pytest.mark.once
 MILLI = 1_000
 ASK: dict[str, Any] = {
     "model": "tiny",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from purser.flows.audit import INVARIANTS, Audit, audit
-from purser.store.checks import MOST_SHOWN, Findings, Violation
-from purser.store.db import Database
+from purser.store.checks import MOST_SHOWN, Findings, Invariant, Violation, each, search
+from purser.store.db import Connection, Database
 from tests import databases
 from tests.store.small_books import Books, change, tell_story
 
@@ -304,3 +305,22 @@ def test_many_findings_are_counted_rather_than_listed() -> None:
         found.blame(f"row {n}", "wrong")
     assert len(found.violations()) == MOST_SHOWN + 1
     assert found.violations()[-1] == Violation("B1", "elsewhere", "and 3 more like these")
+
+
+def test_an_interrupt_while_a_query_is_under_way_leaves_nobody_waiting(tmp_path: Path) -> None:
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i FROM n"
+
+    def look(conn: Connection, _found: Findings) -> None:
+        for _, rows in groupby(each(conn, many)):
+            next(rows)
+            raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with pytest.raises(KeyboardInterrupt), db.read() as conn:
+            next(search(conn, Invariant("X", "", look)))
+        ended.set()
+
+    db, ended = Database(databases.at(tmp_path / "purser.db")), threading.Event()
+    threading.Thread(target=interrupted, daemon=True).start()
+    assert ended.wait(10)
+    db.dispose()

@@ -8,6 +8,7 @@ checks_messages and checks_file.
 from __future__ import annotations
 
 import itertools
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,9 @@ def _look(conn: Connection, invariant: Invariant, found: Findings) -> bool:
     except Exception as error:  # a damaged row may hold anything
         found.blame("the database", f"this could not be checked to the end: {type(error).__name__}: {error}")
         return False
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # or the query under way would keep the session from being ended
+        raise
     return True
 
 

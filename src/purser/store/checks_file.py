@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from purser.store import accounts, seals
+from purser.store.bulk import Statement
 from purser.store.checks import Findings, Invariant, each
-from purser.store.db import Connection, Row
+from purser.store.db import Connection
 from purser.store.inspection import TABLES, digest_tables
 from purser.store.schema import metadata
 
@@ -38,18 +37,18 @@ def _file_is_sound(conn: Connection, found: Findings) -> None:
         if kept is not None and kept != digest_tables(conn):
             found.blame("the tables", "they, or their version, are not defined as they were made")
         return
-    pages: Row = conn.execute(_PAGES, {"names": list(metadata.tables)}).one()
+    pages = _PAGES.run(conn, list(metadata.tables)).fetchone()
     found.rows = int(pages[0] or 0)
-    failures = conn.execute(_FAILURES).scalar()
+    (failures,) = _FAILURES.run(conn).fetchone()
     if failures:
         found.blame("the files", f"PostgreSQL has read {failures} pages with a wrong checksum (pg_stat_reset forgets)")
 
 
-_PAGES = sa.text(
+_PAGES = Statement(
     "SELECT SUM(pg_relation_size(oid) / current_setting('block_size')::int) FROM pg_class "
-    "WHERE relname = ANY(:names) AND relnamespace = current_schema()::regnamespace"
+    "WHERE relname = ANY(?) AND relnamespace = current_schema()::regnamespace"
 )
-_FAILURES = sa.text("SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()")
+_FAILURES = Statement("SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()")
 
 CHECKS = (
     Invariant(

@@ -108,9 +108,10 @@ class Database:
         self.engine.dispose()
 
 
-def reason(error: sa.exc.DBAPIError) -> str:
+def reason(error: Exception) -> str:
     """What the driver says, in one line."""
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    told = getattr(error, "orig", error)
+    return str(told).strip().splitlines()[0] if str(told).strip() else type(told).__name__
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def told_when_unusable(url: str) -> Iterator[None]:
     """What the driver of this database raises meanwhile is raised as Broken, in a sentence."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:  # SQLite's own where rows are fetched that the driver has found
         name = Database(url).name
         raise Broken(
             f"the database {name} cannot be used: {reason(error)}. purser audit --database-url … tells more"

@@ -51,10 +51,6 @@ class Prepared:
         """Run it with these values, in the order of the function's parameters; answers its rows."""
         return self._on(conn).fetch(conn, dict(zip(self._names, values, strict=True)))
 
-    def change(self, conn: Connection, *values: Any) -> int:
-        """Run it with these values; answers how many rows it has changed."""
-        return int(self._on(conn).execute(conn, dict(zip(self._names, values, strict=True))).rowcount)
-
     def _on(self, conn: Connection) -> _Spelt:
         spelt = self._spelt.get(conn.dialect.name)
         if spelt is None:
@@ -73,19 +69,15 @@ class _Spelt:
         elif compiled.post_compile_params:
             compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self._sql = compiled.string
-        self._given: dict[str, Any] = {name: value for name, value in compiled.params.items() if value is not None}
-        self._order = compiled.positiontup
+        self._given: dict[str, Any] = {name: value for name, value in compiled.params.items() if name not in names}
+        self._order = compiled.positiontup  # where values go by their place
         self._row: Callable[[Any], Any] | None = None
 
     def fetch(self, conn: Connection, values: dict[str, Any]) -> Rows:
         if self._statement is not None:
             return Rows(conn.execute(self._statement, values))
-        cursor = self.execute(conn, values)
+        given = {**self._given, **values}
+        cursor = bulk.execute(conn, self._sql, tuple(map(given.get, self._order)) if self._order else given)
         if self._row is None:
             self._row = bulk.named(*(column[0] for column in cursor.description))
         return Rows(map(self._row, cursor))
-
-    def execute(self, conn: Connection, values: dict[str, Any]) -> Any:
-        given = {**self._given, **values} if self._given else values
-        spelt = given if self._order is None else tuple([given[name] for name in self._order])
-        return bulk.execute(conn, self._sql, spelt)
