@@ -140,6 +140,7 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         "rate_limits.generated_tokens_per_minute": 15,
         "slice_tokens": 80,
         "lease_usd": "5",
+        "hold_wait_seconds": 16,
         "ttl_seconds": 11,
         "drain_seconds": 12,
     }
@@ -160,6 +161,7 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         generated_tokens_per_minute=15,
         slice_tokens=80,
         lease_nanos=5 * NANOS_PER_USD,
+        hold_wait_seconds=16,
         ttl_seconds=11,
         drain_seconds=12,
     )
@@ -220,6 +222,7 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "cached_is_input": ("true", True),
     "slice_tokens": ("16", 16),
     "lease_usd": ("0.01", 10_000_000),
+    "hold_wait_seconds": ("0", 0),
     "ttl_seconds": ("2", 2),
     "drain_seconds": ("3600", 3600),
     "requests_per_minute": ("60", 60),

@@ -116,6 +116,12 @@ KEYS = (
     Key("cached_is_input", FLAG, False, "cached input costs what input costs, whatever a price lists"),
     Key("slice_tokens", whole(16, 1_000_000), _RULES.slice_tokens, "output tokens a stream holds money for at a time"),
     _usd("lease_usd", _RULES.lease_nanos, "0.01", "money one process sets aside for an account at a time"),
+    Key(
+        "hold_wait_seconds",
+        whole(0, 60),
+        _RULES.hold_wait_seconds,
+        "how long a request waits for money that others hold",
+    ),
     Key("ttl_seconds", whole(2, 3_600), _RULES.ttl_seconds, "after so long without a commit a process admits nothing"),
     Key("drain_seconds", whole(1, 3_600), _RULES.drain_seconds, "and after so much longer it ends what still runs"),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),

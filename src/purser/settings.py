@@ -93,6 +93,7 @@ class Settings:
     cached_is_input: bool
     slice_tokens: int
     lease_nanos: int
+    hold_wait_seconds: int
     ttl_seconds: int
     drain_seconds: int
     requests_per_minute: int

@@ -17,6 +17,7 @@ from purser.core.admission import (
     Ask,
     Held,
     affordable_tokens,
+    cut_short,
     first_slice,
     fit,
     fit_whole,
@@ -58,6 +59,21 @@ HOLDS = [
     ("H1 rounded up", {INPUT: Rate(1, 3), OUTPUT: Rate(1, 3)}, 1, 0, 1),
     ("H1 rounded up once, not twice", {INPUT: Rate(1, 3), OUTPUT: Rate(1, 3)}, 1, 1, 1),
 ]
+
+
+@pytest.mark.parametrize(
+    "asked, cap, short",
+    [
+        (1_000, 255, True),
+        (1_000, 256, False),
+        (1_000, 1_000, False),
+        (100, 99, True),
+        (100, 100, False),
+        (16, 16, False),
+    ],
+)
+def test_an_answer_is_cut_short_below_what_was_asked_and_256_tokens(asked: int, cap: int, short: bool) -> None:
+    assert cut_short(ask(cap=asked), Held(1, cap, cap)) is short
 
 
 @pytest.mark.parametrize("rule, rates, input_tokens, output_tokens, nanos", HOLDS)

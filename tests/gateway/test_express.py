@@ -353,7 +353,7 @@ def test_prices_that_need_rounding_are_rounded_once(tmp_path: Path, journeys: li
         assert rig.eventually(lambda: client.ask(*REQUESTS["cached"]).status == 200 and journeys[-1] == "told")
         answer = client.ask(*REQUESTS["cached"])
         used = json.loads(rig.events()[-1].quantities)
-        rates = rig.on_loop(lambda: rig.gateway.directory.known_book(rig.world.now())).models["tiny"]
+        rates = rig.run_on_loop(rig.gateway.directory.price_book()).models["tiny"]
         assert answer.headers["x-purser-cost-usd"] == format_usd(rate(used, rates).amount_nanos)
         assert any(each.nanos % each.per for each in rates.values())
 

@@ -13,6 +13,7 @@ TOKENS_PER_REQUEST = 64
 TOKENS_PER_MESSAGE = 16
 SLICE_TOKENS = 1024
 FEWEST_TOKENS = 16  # fitting never goes below this, or below what was asked where that is less
+GOOD_TOKENS = 256  # an answer is not fitted below this while waiting may bring more
 FIT, REFUSE = "fit", "refuse"
 
 
@@ -94,6 +95,11 @@ def least_nanos(rates: Mapping[str, Rate], ask: Ask) -> int:
     """The smallest hold with which the request may still be admitted."""
     tokens = ask.cap if ask.policy == REFUSE else fewest_tokens(ask)
     return hold_nanos(rates, ask.input_tokens, tokens * ask.choices)
+
+
+def cut_short(ask: Ask, held: Held) -> bool:
+    """Whether a cap was fitted so low that most answers would end in the middle."""
+    return held.cap < min(ask.cap, GOOD_TOKENS)
 
 
 def fit_whole(

@@ -35,6 +35,7 @@ class Policy:
     model_sizes: Mapping[str, str] = field(default_factory=dict)  # of those that are not large
     slice_tokens: int = 1_024
     lease_nanos: int = 100 * NANOS_PER_CENT
+    hold_wait_seconds: int = 2
     ttl_seconds: int = 10
     drain_seconds: int = 30
     webhook_private_addresses: bool = False

@@ -15,6 +15,7 @@ from purser.core.admission import (
     Ask,
     Held,
     affordable_tokens,
+    cut_short,
     fit,
     fit_whole,
     least_nanos,
@@ -37,7 +38,7 @@ from purser.store.usage import Event
 _T = TypeVar("_T")
 log = logging.getLogger("purser.gateway")
 Then = Callable[[PurserError | None], None]
-_WAIT_SECONDS = 0.25
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.4  # between looks at what other writers gave back
 _UNLIMITED = 2**60
 
 
@@ -112,27 +113,30 @@ class Cashier:
     ) -> tuple[Hold, Held] | Shortfall:
         """Hold the request's money, asking the store for headroom where the spare at hand is short (H2, H3).
 
-        Waits up to a quarter of a second for money that running requests or other writers may give back.
+        Waits up to `hold_wait_seconds` for money that running requests or other writers may give back, where there is
+        not enough, or only enough for an answer cut short.
         """
         wanted = wanted_nanos(rates, ask, self._policy.slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
-        deadline = None
+        deadline, pause = None, _PAUSE_SECONDS
         while True:
             keys = self.lessee.path(account, month, budgets)
             taken = await self._top_up(account, keys, least, wanted, default_cap=ask.requested is None)
             keys = self.lessee.path(account, month, budgets)  # it may be another writer's by now
             spare, left = self.lessee.spare_and_left(keys)
             held = fit(rates, ask, spare, left, self._policy.slice_tokens)
-            if held is not None:
-                return self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets), held
-            deadline = deadline or self._loop.time() + _WAIT_SECONDS
+            deadline = deadline or self._loop.time() + self._policy.hold_wait_seconds
             wait = deadline - self._loop.time()
-            if taken is not None and taken.short is None and wait > 0:
-                continue  # what was granted went to another request, or was recalled, before it could be held
             others = taken is not None and taken.others
-            if wait <= 0 or not (others or self.lessee.open_holds(account)):
+            may_come = wait > 0 and (others or bool(self.lessee.open_holds(account)))
+            if held is not None and not (may_come and cut_short(ask, held)):
+                return self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets), held
+            if held is None and taken is not None and taken.short is None and wait > 0:
+                continue  # what was granted went to another request, or was recalled, before it could be held
+            if not may_come:
                 return await self._fall_short(account, keys, taken, wanted, rates, ask)
-            await self._waiters.wait(account, min(wait, 0.05) if others else wait)
+            await self._waiters.wait(account, min(wait, pause) if others else wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _top_up(
         self, account: str, keys: Sequence[RowKey], least: int, wanted: int, *, default_cap: bool
