@@ -14,7 +14,7 @@ from purser.core.errors import Broken, Unavailable
 from purser.core.lease import Headroom, Lease
 from purser.core.period import month_of
 from purser.core.usage import Measured
-from purser.flows import claims, queue, requests
+from purser.flows import claims, holds, lessee, queue, requests
 from purser.flows.lessee import Lessee
 from purser.flows.queue import WriteQueue
 from purser.gateway.cashier import Cashier
@@ -40,7 +40,7 @@ def fault(plant: Plant) -> Plant:
 def time_frees_headroom(patch: pytest.MonkeyPatch) -> None:
     true = requests.take_headroom
 
-    def take(tx: Any, needs: Any) -> Any:
+    def take(tx: Any, needs: Any, owner: Any = None) -> Any:
         for need in needs:  # what others have spare is taken for expired
             row = headroom.get_row(tx.conn, need.key)
             found = tx.conn.exec_driver_sql(
@@ -52,7 +52,7 @@ def time_frees_headroom(patch: pytest.MonkeyPatch) -> None:
                 row = replace(row, taken=row.taken - (share - used))
                 headroom.put_row(tx.conn, need.key, row)
                 headroom.put_lease(tx.conn, need.key, owner, Lease(used, used))
-        return true(tx, needs)
+        return true(tx, needs, owner)
 
     patch.setattr(requests, "take_headroom", take)
 
@@ -359,3 +359,36 @@ def changes_are_not_heard(patch: pytest.MonkeyPatch) -> None:
 @fault
 def a_hang_up_ends_a_request_that_frees_its_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Passage, "opening", property(lambda self: True, lambda self, value: None))
+
+
+# ── holds by API ─────────────────────────────────────────────────────────────────────────────────────────────────
+@fault
+def a_hold_by_api_is_on_one_row_of_its_path(patch: pytest.MonkeyPatch) -> None:
+    true = requests.take_headroom
+    patch.setattr(
+        requests, "take_headroom", lambda tx, needs, owner=None: true(tx, needs[:1] if owner else needs, owner)
+    )
+
+
+@fault
+def a_hold_by_api_never_lapses(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(holds, "expire", lambda tx, id_: None)
+
+
+@fault
+def a_hold_by_api_that_is_settled_keeps_the_rest(patch: pytest.MonkeyPatch) -> None:
+    true = holds._release
+    patch.setattr(holds, "_release", lambda tx, held, cost: true(tx, held, held.amount))
+
+
+@fault
+def a_hold_by_api_ends_without_its_entry(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(holds, "_bill", lambda tx, event: None)
+
+
+@fault
+def a_cap_is_no_row_of_the_path(patch: pytest.MonkeyPatch) -> None:
+    def path(account: str, month: str, budgets: Any = ()) -> Any:
+        return requests.path(account, month, [row for row in budgets if row.kind != lease.USER])
+
+    patch.setattr(lessee, "path", path)

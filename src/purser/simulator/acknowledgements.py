@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from purser.core.money import format_usd
+from purser.flows import holds
 from purser.flows.claims import SOURCE
 from purser.store import usage
 
@@ -19,6 +20,7 @@ class Acknowledgements:
     def __init__(self, run: Run) -> None:
         self._run = run
         self.told: dict[tuple[str, str], int] = {}
+        self._holds: dict[tuple[str, str], int] = {}
 
     def served(self, call: Call, id_: str, cost: int | None) -> None:
         """An answer has come whole, and said what it cost: from now on that must be in the books, once, for ever."""
@@ -38,10 +40,15 @@ class Acknowledgements:
         if cost is not None:
             self._compare((call.account, id_), cost)
 
-    def _compare(self, key: tuple[str, str], cost: int) -> None:
+    def hold_settled(self, account: str, id_: str, cost: int) -> None:
+        """Whoever settled a hold by API was told what it had cost."""
+        self._holds[account, id_] = cost
+        self._compare((account, id_), cost, holds.SOURCE)
+
+    def _compare(self, key: tuple[str, str], cost: int, source: str = SOURCE) -> None:
         account, id_ = key
         with self._run.disk.db.read() as conn:
-            known = usage.get_known(conn, account, SOURCE, id_)
+            known = usage.get_known(conn, account, source, id_)
         if known is None:
             self._run.blame("C1", f"{id_} of {account} was acknowledged at ${format_usd(cost)} and is not in the books")
         elif known[1] != cost:
@@ -53,3 +60,5 @@ class Acknowledgements:
         """At the end: everything ever acknowledged is still there."""
         for key, cost in self.told.items():
             self._compare(key, cost)
+        for key, cost in self._holds.items():
+            self._compare(key, cost, holds.SOURCE)

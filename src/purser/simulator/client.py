@@ -135,6 +135,8 @@ class Call:
         elif status in (402, 412):
             if b'"cause":"KEY"' in data:
                 run.situation("answered 402 for a key's budget")
+            elif b'"cause":"USER"' in data:
+                run.situation("answered 402 for a user's cap")
             self.answered = True
             run.watch.refused(self, process, status)
         elif status not in (500,):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
+from purser.core.lease import USER
 from purser.core.money import NANOS_PER_USD
 from purser.flows.claims import SOURCE
 from purser.simulator.cast import ROLES
@@ -23,7 +25,8 @@ class Money:
         self._given["ada"] += 2 * NANOS_PER_USD // 1_000
         self._limits = {role.account: (role.limit_usd or 0) * NANOS_PER_USD for role in ROLES if role.limit_usd}
         self._budgets = {role.account: role.budget.nanos for role in ROLES}
-        self._on_budgets: dict[tuple[str, str], int] = {}
+        self._caps: dict[str, int] = {}
+        self._on_budgets: dict[tuple[str, str, str], int] = {}
         self._billed: dict[str, int] = {}
         self._billed_in: dict[tuple[str, str], int] = {}
         self.billed = self.events = self.late = 0
@@ -41,11 +44,15 @@ class Money:
         """The budget of an account's second key is being set: it may hold from now on."""
         self._budgets[account] = max(self._budgets[account], nanos)
 
-    def committed(self, events: list[Posted]) -> None:
-        """Usage has been posted."""
+    def cap(self, account: str, nanos: int) -> None:
+        """The cap of an account's user is being set: it may hold from now on."""
+        self._caps[account] = max(self._caps.get(account, 0), nanos)
+
+    def committed(self, events: list[Posted], held: Set[str]) -> None:
+        """Usage has been posted; `held` are the holds by API that were open until then."""
         for event in events:
             self.events += 1
-            if event.source != SOURCE:
+            if event.source != SOURCE and event.id not in held:
                 self.late += 1
                 continue
             account, place = event.account, (event.account, event.month)
@@ -57,13 +64,11 @@ class Money:
                     "limit", f"{account} was billed {self._billed[account]} of credit of {self._given[account]}"
                 )
             for row in event.budget_rows():
-                spent = self._on_budgets[account, row.window] = (
-                    self._on_budgets.get((account, row.window), 0) + event.cost
-                )
-                if spent > self._budgets[account]:
-                    self._run.blame(
-                        "limit", f"{account} was billed {spent} of a key's budget: {self._budgets[account]}"
-                    )
-            most = self._limits.get(account)
-            if most is not None and self._billed_in[place] > most:
-                self._run.blame("limit", f"{account} was billed {self._billed_in[place]} of a month's limit of {most}")
+                bound = (account, row.kind, row.window)
+                spent = self._on_budgets[bound] = self._on_budgets.get(bound, 0) + event.cost
+                most = self._caps.get(account, 0) if row.kind == USER else self._budgets[account]
+                if spent > most:
+                    self._run.blame("limit", f"{account} was billed {spent} of {row.kind} {row.window}: {most}")
+            limit = self._limits.get(account)
+            if limit is not None and self._billed_in[place] > limit:
+                self._run.blame("limit", f"{account} was billed {self._billed_in[place]} of a month's limit of {limit}")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from purser.core.errors import PurserError
-from purser.flows import accounts, budgets, credits, metering, payments, pricing
+from purser.flows import accounts, budgets, credits, holds, metering, payments, pricing, usage_limits
 from purser.flows.metering import Reported
 from purser.flows.payments import Card
 from purser.simulator.cast import BUDGETS, MILLI, MODELS_BY_ACCOUNT, PRICE_USD
@@ -216,6 +216,51 @@ def _budget(run: Run, item: Item, process: Process) -> None:
     _submit(run, process, what, work, lambda: run.situation("a budget was changed"))
 
 
+def _cap(run: Run, item: Item, process: Process) -> None:
+    milli = item.values["milli"]
+    nanos = None if milli is None else milli * MILLI
+    run.watch.money.cap(item.account, nanos or 0)
+    work = partial(
+        usage_limits.set_user, account=item.account, user="owner", override=nanos, groups=(), keep_override=False
+    )
+    what = f"{item.account}'s user may spend " + ("what it likes" if nanos is None else f"${nanos / 1e9:.3f}")
+    _submit(run, process, what, work, lambda: run.situation("a user's cap was changed"))
+
+
+def _hold(run: Run, item: Item, process: Process) -> None:
+    has, account, id_ = item.values, item.account, f"hold-{item.number}"
+    most = {"input_tokens": has["tokens"]}
+    used = {"input_tokens": has["tokens"] * has["percent"] // 100}
+    told: list[Any] = []
+
+    def place(tx: Tx) -> None:
+        told.append(holds.place(tx, id_, account, MODELS_BY_ACCOUNT[account], most, has["seconds"]))
+
+    def placed() -> None:
+        refused = isinstance(told[-1], holds.Refused)
+        run.situation("a hold by API was refused" if refused else "a hold by API was placed")
+
+    def settle(tx: Tx) -> None:
+        told.append(holds.settle(tx, id_, used))
+
+    def settled() -> None:
+        run.situation("a hold by API was settled")
+        run.acknowledgements.hold_settled(account, id_, told[-1].cost)
+
+    def end() -> None:
+        alive = [other for other in run.processes if other.alive]
+        for other in alive[item.process % len(alive) :][: 2 if has["twice"] else 1] if alive else ():
+            if has["then"] == "settle":
+                _submit(run, other, f"{id_} is settled", settle, settled)
+            elif has["then"] == "void":
+                given_back = partial(run.situation, "a hold by API was given back")
+                _submit(run, other, f"{id_} is given back", partial(holds.void, id_=id_), given_back)
+
+    what = f"{account} holds {has['tokens']} tokens for work elsewhere, for {has['seconds']} s ({id_})"
+    _submit(run, process, what, place, placed)
+    run.timeline.after(has["after"], end)
+
+
 _ORDERS: dict[str, Callable[[Run, Item, Process], None]] = {
     "crash": _crash,
     "commit": _commit,
@@ -231,4 +276,6 @@ _ORDERS: dict[str, Callable[[Run, Item, Process], None]] = {
     "late": _late,
     "card": _card,
     "budget": _budget,
+    "cap": _cap,
+    "hold": _hold,
 }

@@ -65,6 +65,8 @@ def draw(seed: int) -> Plan:
     turn = random.choice([random.randrange(100, 1_500) * _MILLISECOND, random.randrange(end), None])
     begins_at = MONTH_ENDS_AT - (turn if turn is not None else random.randrange(2, 25) * DAY)
     _add_budgets(Random(f"{seed}: budgets"), items, end)
+    _add_caps(Random(f"{seed}: caps"), items, end)
+    _add_holds(Random(f"{seed}: holds"), items, end)
     return Plan(seed, begins_at, tuple(sorted(items, key=lambda item: (item.at, item.number))))
 
 
@@ -79,6 +81,34 @@ def _add_budgets(random: Random, items: list[Item], end: int) -> None:
         milli = BUDGETS[account].nanos // MILLI * random.choice([0, 1, 2, 4]) // 2
         values = {"milli": milli}
         items.append(Item(len(items), random.randrange(end), "budget", random.randrange(PROCESSES), account, values))
+
+
+def _add_caps(random: Random, items: list[Item], end: int) -> None:
+    """What an account's user may spend in a month is set, changed, or left to nobody's care again."""
+    if random.random() < 0.6:
+        return
+    account = random.choice(_ACCOUNTS)
+    for _ in range(random.randrange(1, 4)):
+        milli = random.choice([None, *(BUDGETS[account].nanos // MILLI * times // 2 for times in (0, 1, 2, 4))])
+        values = {"milli": milli}
+        items.append(Item(len(items), random.randrange(end), "cap", random.randrange(PROCESSES), account, values))
+
+
+def _add_holds(random: Random, items: list[Item], end: int) -> None:
+    """Money is held by API for work elsewhere: settled, given back, or left to lapse, sometimes twice or too late."""
+    if random.random() < 0.5:
+        return
+    for _ in range(random.randrange(1, 6)):
+        values = {
+            "tokens": random.choice([200, 1_500, 6_000]),
+            "seconds": random.choice([1, 2, 6]),
+            "then": random.choice(["settle", "settle", "void", None]),
+            "after": random.choice([random.randrange(5, 900), random.randrange(900, 7_000)]) * _MILLISECOND,
+            "percent": random.choice([0, 30, 100, 100, 120]),
+            "twice": random.random() < 0.3,
+        }
+        account, at = random.choice(_ACCOUNTS), random.randrange(end)
+        items.append(Item(len(items), at, "hold", random.randrange(PROCESSES), account, values))
 
 
 def _night(random: Random, items: list[Item], end: int) -> int:

@@ -234,7 +234,7 @@ class Run:
         timeline = self.timeline
         while not self.violations:
             if not timeline.ready and not self._is_serving():
-                if idle and not timeline.busy:
+                if idle and not timeline.busy and not self.watch.open_holds:
                     return
                 self._skip_quiet(at)
             next_at = timeline.next_at()

@@ -10,6 +10,7 @@ from purser.core.lease import CREDIT, MONTH, Headroom, Lease
 from purser.core.money import round_half_even
 from purser.core.period import SECOND
 from purser.core.standing import CREDIT_DEPLETED, DUST_NANOS, LIMIT_EXCEEDED
+from purser.flows import holds
 from purser.flows.audit import audit
 from purser.flows.claims import SOURCE
 from purser.flows.requests import path
@@ -49,6 +50,8 @@ class Watch:
         self.causes: dict[tuple[str, str], int] = dict.fromkeys(overview.list_causes(self.conn), 0)
         self.free_since: dict[str, int] = {}
         self.settled: set[tuple[str, str]] = set()
+        self.open_holds: set[str] = set()  # by API, each with a lease of its own on every row of its path
+        self.billed_holds: set[str] = set()
         self.wanted = self.bills = 0
         self.money = Money(run)
         self.commits = self.moved = self.full_checks = 0
@@ -103,7 +106,8 @@ class Watch:
         self.headroom, self.leases, self.writers = headroom, leases, writers
         self._note_causes()
         self._note_counts()
-        self.money.committed(events)
+        self.money.committed(events, self.open_holds)
+        self._note_holds()
         for event in events:
             if event.source == SOURCE:
                 self.settled.add((event.account, event.id))
@@ -120,6 +124,13 @@ class Watch:
                 self._run.situation("spare came back with requests running")
                 if any((hold.account, hold.id) in self.settled for hold in lessee.open_holds(key.account)):
                     self._run.situation("spare came back between a settlement's commit and its reply")
+
+    def _note_holds(self) -> None:
+        now = {owner for leases in self.leases.values() for owner in leases if _is_hold(owner)}
+        for id_ in self.open_holds - now - self.billed_holds:
+            self._run.tell(f"  {id_} is over, with nothing billed")
+            self._run.situation("a hold by API ended with nothing billed")
+        self.open_holds = now
 
     def _note_counts(self) -> None:
         wanted, bills = overview.count_wanted(self.conn), overview.count_bills(self.conn)
@@ -153,12 +164,21 @@ class Watch:
             blame("A6", f"{where}: taken {row.taken}, used {row.used}, leases {leases}")
         cost = sum(event.cost for event in events if event.source == SOURCE and key in _path(event))
         late = sum(event.cost for event in events if event.source != SOURCE and key in _path(event))
-        folded = spared = 0
+        of_holds = sum(event.cost for event in events if event.id in old_leases and key in _path(event))
+        late -= of_holds
+        folded, spared, holding = of_holds, 0, 0
         for owner in {**old_leases, **leases}:
             was, now = old_leases.get(owner, _NO_LEASE), leases.get(owner, _NO_LEASE)
             if not 0 <= now.used <= now.share:
                 blame("A1", f"{where}: {owner} used {now.used} of {now.share}")
-            if owner not in leases:
+            if _is_hold(owner):  # set aside whole by whoever placed it, and over when it is settled or given back
+                if owner not in old_leases and not was.share:
+                    holding += now.share
+                elif owner in leases and was != now:
+                    blame("A9", f"{where}: {own or 'nobody'} changed {owner} from {was} to {now}")
+                elif owner not in leases and sum(event.cost for event in events if event.id == owner) > was.share:
+                    blame("A5", f"{where}: {owner} was settled above the {was.share} it held")
+            elif owner not in leases:
                 folded += was.used
                 spared += 0 if owner == own else was.spare
                 if owner not in closed and owner != own:  # its owner may end it, with nothing spare
@@ -167,7 +187,7 @@ class Watch:
                 blame("A9", f"{where}: {own or 'nobody'} changed the lease of {owner} from {was} to {now}")
             elif owner == own and now.used != was.used + cost:
                 blame("A8", f"{where}: {owner} used {now.used - was.used} more, but its events cost {cost}")
-        granted = leases.get(own, _NO_LEASE).share - old_leases.get(own, _NO_LEASE).share
+        granted = holding + leases.get(own, _NO_LEASE).share - old_leases.get(own, _NO_LEASE).share
         if granted > 0 and row.enforced and row.taken > row.amount:
             blame("A2", f"{where}: {granted} granted, and taken {row.taken} is above {row.amount}")
         if row.used != old.used + folded + late:
@@ -209,6 +229,12 @@ class Watch:
         run.tell(f"  {where} is posted: {event.cost} of a hold of {event.held}{_state(event)}")
         if not 0 <= event.cost <= event.held:
             run.blame("A4", f"{where}: billed {event.cost} of a hold of {event.held}")
+        if event.source == holds.SOURCE:
+            if event.id in self.billed_holds:
+                run.blame("C2", f"{where} is billed twice")
+            if event.id not in self.open_holds:
+                run.situation("a hold by API was settled after its time")
+            self.billed_holds.add(event.id)
         if event.source != SOURCE:
             return
         if (event.account, event.id) in self.settled:
@@ -336,6 +362,10 @@ class Watch:
 
 def _path(event: Posted) -> tuple[RowKey, ...]:
     return path(event.account, event.month, event.budget_rows())
+
+
+def _is_hold(owner: str) -> bool:
+    return owner.startswith("hold-")
 
 
 def _words(key: RowKey) -> str:
