@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from purser.core.budget import PERIODS, Budget, check_period, span
+from purser.core.budget import DAILY, PERIODS, Bound, Budget, check_period, span
 from purser.core.errors import Invalid
 from purser.core.period import DAY, NEVER, format_instant, parse_instant
 
@@ -23,6 +23,11 @@ def test_the_period_that_an_instant_falls_in(period: str, at: str, window: str, 
     found = Budget(1, period).window(parse_instant(at))
     assert found == window
     assert tuple(map(format_instant, span(found))) == (start, end)
+
+
+def test_whose_budget_it_is_stands_before_its_period() -> None:
+    bound = Bound("key", "key_01J2", Budget(7, DAILY))
+    assert bound.window(parse_instant("2026-03-01T23:59:59Z")) == "key_01J2/DAILY/2026-03-01"
 
 
 def test_a_budget_altogether_never_begins_again() -> None:

@@ -12,7 +12,7 @@ from purser.core.admission import hold_nanos
 from purser.core.errors import Broken
 from purser.core.money import Rate, round_half_even
 from purser.core.rating import Charge, Part, rate
-from purser.core.usage import CACHED, INPUT, OUTPUT, UNITS, quantities
+from purser.core.usage import AMOUNT, CACHED, INPUT, OUTPUT, UNITS, quantities
 from tests.core.rates import MILLION, RATES, exact_cost, per_million
 
 TOKENS = st.one_of(st.integers(0, 20), st.integers(0, 2_000_000))
@@ -66,6 +66,11 @@ def test_units_are_rated_in_their_own_order_whatever_was_told_first() -> None:
     half = Rate(1, 2)
     charge = rate({OUTPUT: 1, INPUT: 3}, {INPUT: half, OUTPUT: half})
     assert charge.parts == (Part(INPUT, 3, 2), Part(OUTPUT, 1, 0))
+
+
+def test_a_sum_of_money_costs_itself_by_any_book() -> None:
+    assert rate({AMOUNT: 7}, {INPUT: Rate(3, 2)}) == Charge(7, (Part(AMOUNT, 7, 7),))
+    assert rate({AMOUNT: 7, INPUT: 1}, {INPUT: Rate(1, 2)}).amount_nanos == 8, "7.5, to even"
 
 
 def test_a_unit_without_a_rate_is_broken_never_free() -> None:
