@@ -19,6 +19,7 @@ from purser.simulator.money import Money
 from purser.simulator.upstream import UNCOUNTED
 from purser.store import overview
 from purser.store.headroom import RowKey, credit_key, month_key
+from purser.store.holds import get_hold
 from purser.store.overview import Posted
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Watch:
         self.causes: dict[tuple[str, str], int] = dict.fromkeys(overview.list_causes(self.conn), 0)
         self.free_since: dict[str, int] = {}
         self.settled: set[tuple[str, str]] = set()
-        self.open_holds: set[str] = set()  # by API, each with a lease of its own on every row of its path
+        self.open_holds: dict[str, int] = {}  # by API, with the share of its lease on every row of its path
         self.billed_holds: set[str] = set()
         self.wanted = self.bills = 0
         self.money = Money(run)
@@ -106,7 +107,7 @@ class Watch:
         self.headroom, self.leases, self.writers = headroom, leases, writers
         self._note_causes()
         self._note_counts()
-        self.money.committed(events, self.open_holds)
+        self.money.committed(events, {event.id for event in events if self._is_within(event)})
         self._note_holds()
         for event in events:
             if event.source == SOURCE:
@@ -126,11 +127,17 @@ class Watch:
                     self._run.situation("spare came back between a settlement's commit and its reply")
 
     def _note_holds(self) -> None:
-        now = {owner for leases in self.leases.values() for owner in leases if _is_hold(owner)}
-        for id_ in self.open_holds - now - self.billed_holds:
+        now = {
+            owner: lease.share for leases in self.leases.values() for owner, lease in leases.items() if _is_hold(owner)
+        }
+        for id_ in self.open_holds.keys() - now.keys() - self.billed_holds:
             self._run.tell(f"  {id_} is over, with nothing billed")
             self._run.situation("a hold by API ended with nothing billed")
         self.open_holds = now
+
+    def _is_within(self, event: Posted) -> bool:
+        """Whether it is billed of a hold by API; else it is usage after the fact, as one settled after its time is."""
+        return event.source == holds.SOURCE and event.cost <= self.open_holds.get(event.id, -1)
 
     def _note_counts(self) -> None:
         wanted, bills = overview.count_wanted(self.conn), overview.count_bills(self.conn)
@@ -162,10 +169,11 @@ class Watch:
             blame("A1", f"{where}: {row}")
         if row.taken != row.used + sum(lease.share for lease in leases.values()):
             blame("A6", f"{where}: taken {row.taken}, used {row.used}, leases {leases}")
-        cost = sum(event.cost for event in events if event.source == SOURCE and key in _path(event))
-        late = sum(event.cost for event in events if event.source != SOURCE and key in _path(event))
-        of_holds = sum(event.cost for event in events if event.id in old_leases and key in _path(event))
-        late -= of_holds
+        own_events = [event for event in events if key in _path(event)]
+        cost = sum(event.cost for event in own_events if event.source == SOURCE)
+        of_holds = sum(event.cost for event in own_events if self._is_within(event))
+        reported = [event for event in own_events if event.source != SOURCE and not self._is_within(event)]
+        late = sum(event.cost for event in reported)
         folded, spared, holding = of_holds, 0, 0
         for owner in {**old_leases, **leases}:
             was, now = old_leases.get(owner, _NO_LEASE), leases.get(owner, _NO_LEASE)
@@ -176,8 +184,6 @@ class Watch:
                     holding += now.share
                 elif owner in leases and was != now:
                     blame("A9", f"{where}: {own or 'nobody'} changed {owner} from {was} to {now}")
-                elif owner not in leases and sum(event.cost for event in events if event.id == owner) > was.share:
-                    blame("A5", f"{where}: {owner} was settled above the {was.share} it held")
             elif owner not in leases:
                 folded += was.used
                 spared += 0 if owner == own else was.spare
@@ -197,7 +203,7 @@ class Watch:
         if row.amount < old.amount and key.kind == CREDIT and row.amount < min(old.taken, row.taken):
             blame("B5", f"{where}: credit lapsed to {row.amount}, under the {old.taken} that was taken of it")
         changed = (row.amount, row.enforced) != (old.amount, old.enforced)
-        if row.over > old.over and not changed and not late:
+        if row.over > old.over and not changed and not reported:
             blame("A1", f"{where}: over rose from {old.over} to {row.over} without a change or late usage")
         self._note_row(key, old, row, granted, late)
 
@@ -232,8 +238,11 @@ class Watch:
         if event.source == holds.SOURCE:
             if event.id in self.billed_holds:
                 run.blame("C2", f"{where} is billed twice")
-            if event.id not in self.open_holds:
+            if not self._is_within(event):
                 run.situation("a hold by API was settled after its time")
+                placed = get_hold(self.conn, event.id)
+                if placed is None or placed.expires_at > process.world.now():
+                    run.blame("A5", f"{where} is settled in its time above what it holds: {placed}")
             self.billed_holds.add(event.id)
         if event.source != SOURCE:
             return
