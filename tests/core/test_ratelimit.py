@@ -94,12 +94,12 @@ def test_a_small_rate_is_counted_in_the_store() -> None:
     seen: tuple[int, ...] = ()
     for n in range(10):
         rate = current(seen, (), n * SECOND)
-        given = ask(rate, 10, n * SECOND)
+        given = ask(rate, 10, n * SECOND, 0)
         assert (given.counted, given.share, given.left) == (True, 0, 9 - n)
         seen = (*rate.seen, n * SECOND)
-    assert ask(current(seen, (), 9 * SECOND), 10, 9 * SECOND) == Given(0, False, 0, wait=51 * SECOND)
-    assert ask(current(seen, (), 60 * SECOND - 1), 10, 60 * SECOND - 1).wait == 1
-    assert ask(current(seen, (), 60 * SECOND), 10, 60 * SECOND).counted, "Q1"
+    assert ask(current(seen, (), 9 * SECOND), 10, 9 * SECOND, 0) == Given(0, False, 0, wait=51 * SECOND)
+    assert ask(current(seen, (), 60 * SECOND - 1), 10, 60 * SECOND - 1, 0).wait == 1
+    assert ask(current(seen, (), 60 * SECOND), 10, 60 * SECOND, 0).counted, "Q1"
 
 
 def test_a_large_rate_is_shared_out_to_the_last() -> None:
@@ -107,13 +107,25 @@ def test_a_large_rate_is_shared_out_to_the_last() -> None:
     shares = [0, 0, 0, 0]
     for n in range(1000):
         rate = current((), [Part(writer, share) for writer, share in enumerate(shares) if share], 0)
-        given = ask(rate, 6_000, 0)
+        given = ask(rate, 6_000, 0, shares[n % 4])
         if not given.admitted:
             break
         assert given.share <= 375, "others find some"
         shares[n % 4] += given.share
     assert sum(shares) == 6_000
     assert given == Given(0, False, 0, wait=None)
+
+
+# (what a writer has, what it gets more)
+GROWING = [(0, 64), (64, 64), (128, 128), (256, 256), (374, 374), (375, 375), (1_000, 375)]
+
+
+@pytest.mark.parametrize("own, share", GROWING)
+def test_a_share_grows_by_doubling(own: int, share: int) -> None:
+    rate = current((), [Part(7, own), Part(8, 1_000), Part(7, 500, MINUTE)], 0)
+    assert rate.share_of(7) == own
+    assert ask(rate, 6_000, 0, rate.share_of(7)).share == share
+    assert ask(rate, 1_000_000, 0, 0).share == 3_906, "of a very large rate the first share is larger"
 
 
 # (seen at these seconds, parts, rate, now in seconds, what is given)
@@ -142,11 +154,11 @@ LEAST = [(1, 51), (2, 52), (10, 60), (11, None)]
 def test_who_needs_many_waits_until_as_many_are_free(least: int, wait: int | None) -> None:
     rate = current([n * SECOND for n in range(10)], (), 9 * SECOND)
     waits = None if wait is None else wait * SECOND
-    assert ask(rate, 10, 9 * SECOND, least) == Given(0, False, 0, wait=waits)
+    assert ask(rate, 10, 9 * SECOND, 0, least) == Given(0, False, 0, wait=waits)
 
 
 def test_who_needs_many_gets_as_many_at_once() -> None:
-    assert ask(current((), (), 0), 10, 0, 7) == Given(7, False, 3), "S88: though the rate is small"
+    assert ask(current((), (), 0), 10, 0, 0, 7) == Given(7, False, 3), "S88: though the rate is small"
 
 
 def test_a_rate_is_shared_with_writers_that_are_open() -> None:
@@ -174,7 +186,7 @@ def test_tokens_are_held_then_used_and_free_when_their_second_is_a_minute_old() 
 @pytest.mark.parametrize("seen, parts, most, now, given", LEFT)
 def test_what_a_writer_gets(seen: list[int], parts: list[Part], most: int, now: int, given: Given) -> None:
     at = now * SECOND
-    assert ask(current([second * SECOND for second in seen], parts, at), most, at) == given, "Q1"
+    assert ask(current([second * SECOND for second in seen], parts, at), most, at, 400) == given, "Q1"
 
 
 @dataclass
@@ -208,7 +220,7 @@ def test_never_more_than_the_rate_in_any_minute(most: int, steps: list[tuple[int
             free = most - sum(now - MINUTE < at <= now for at in passed)
             if writer.window.admit(now, writer.share) == 0:
                 passed.append(now)
-            elif (given := ask(rate, most, now)).counted:
+            elif (given := ask(rate, most, now, writer.share)).counted:
                 passed.append(now)
                 seen = (*rate.seen, now)
             elif given.share:

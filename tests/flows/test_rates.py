@@ -80,11 +80,12 @@ def test_large_rates_are_shared_out(two: tuple[Writer, Writer, World]) -> None:
     """S40."""
     first, second, _ = two
     add_card(first)
-    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(100, False, 1_500), 1_600, False)
-    assert ask(second) == Given(100, False, 1_400)
-    assert ask(second) == Given(100, False, 1_300)
-    assert parts(first) == [Part(first.id, 100), Part(second.id, 200)]
-    given = 300
+    assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(64, False, 1_536), 1_600, False)
+    assert ask(second) == Given(64, False, 1_472)
+    assert ask(second) == Given(64, False, 1_408)
+    assert ask(second) == Given(100, False, 1_308)
+    assert parts(first) == [Part(first.id, 64), Part(second.id, 228)]
+    given = 292
     while (more := ask(first)).admitted:
         given += more.share
     assert given == 1_600
@@ -105,11 +106,11 @@ def test_whoever_falls_short_asks_the_others(two: tuple[Writer, Writer, World]) 
     assert parts(first) == [Part(first.id, 1_200)]
     with first.db.read() as conn:
         assert rows.list_wanted(conn, first.id) == [], "who still wants more asks again"
-    assert ask(second).share == 100
+    assert ask(second).share == 64
     first.run(lambda tx: rates.give_back(tx, [(ADA, 1_200)]))
-    assert parts(first) == [Part(second.id, 100)], "a share of nothing is none"
-    second.run(lambda tx: rates.give_back(tx, [(ADA, 50)]))
-    assert parts(first) == [Part(second.id, 50)], "half of it goes back, half of it stays"
+    assert parts(first) == [Part(second.id, 64)], "a share of nothing is none"
+    second.run(lambda tx: rates.give_back(tx, [(ADA, 32)]))
+    assert parts(first) == [Part(second.id, 32)], "half of it goes back, half of it stays"
 
 
 def test_a_closed_writers_share_counts_for_another_minute(two: tuple[Writer, Writer, World], clock: Clock) -> None:
@@ -120,12 +121,12 @@ def test_a_closed_writers_share_counts_for_another_minute(two: tuple[Writer, Wri
     first_id = first.id
     second.run(lambda tx: close_writer(tx, first_id))
     quarantine = (60 + POLICY.ttl_seconds) * SECOND
-    assert parts(second) == [Part(first_id, 100, clock.now + quarantine)]
+    assert parts(second) == [Part(first_id, 64, clock.now + quarantine)]
     clock.now += quarantine - 1
-    assert ask(second).left == 1_400
+    assert ask(second).left == 1_472
     clock.now += 1
-    assert ask(second).left == 1_400, "100 came back, 100 were given"
-    assert parts(second) == [Part(second.id, 200)]
+    assert ask(second).left == 1_472, "64 came back, 64 were given"
+    assert parts(second) == [Part(second.id, 128)]
 
 
 def test_a_writer_that_an_older_version_closed_is_noticed(two: tuple[Writer, Writer, World], clock: Clock) -> None:
@@ -133,9 +134,9 @@ def test_a_writer_that_an_older_version_closed_is_noticed(two: tuple[Writer, Wri
     add_card(first)
     ask(first)
     second.run(lambda tx: tx.conn.execute(sa.text(f"UPDATE writers SET state = 'closed' WHERE id = {first.id}")))
-    assert ask(second).left == 1_400
+    assert ask(second).left == 1_472
     clock.now += (60 + POLICY.ttl_seconds) * SECOND
-    assert ask(second).left == 1_400, "100 came back, 100 were given"
+    assert ask(second).left == 1_472, "64 came back, 64 were given"
 
 
 def test_a_clock_that_begins_anew_holds_nothing_back_for_long(two: tuple[Writer, Writer, World], clock: Clock) -> None:
@@ -146,9 +147,9 @@ def test_a_clock_that_begins_anew_holds_nothing_back_for_long(two: tuple[Writer,
     ask(first)
     second.run(lambda tx: close_writer(tx, first.id))
     clock.now = 5 * SECOND
-    assert ask(second).left == 1_600 - 1 - 100 - 100
+    assert ask(second).left == 1_600 - 1 - 64 - 64
     clock.now += (60 + POLICY.ttl_seconds) * SECOND
-    assert ask(second).left == 1_600 - 100 - 100
+    assert ask(second).left == 1_600 - 64 - 64
 
 
 def test_a_lower_rate_counts_what_was_shared_out(two: tuple[Writer, Writer, World]) -> None:
@@ -157,7 +158,7 @@ def test_a_lower_rate_counts_what_was_shared_out(two: tuple[Writer, Writer, Worl
     ask(first)
     first.run(lambda tx: payments.remove_method(tx, "ada", method))
     assert first.run(lambda tx: rates.ask(tx, "ada")) == (Given(0, False, 0, over=True), 3, False)
-    first.run(lambda tx: rates.give_back(tx, [(ADA, 98)]))
+    first.run(lambda tx: rates.give_back(tx, [(ADA, 62)]))
     assert ask(second) == Given(0, True, 0), "two of the share are used, this one is the third"
     assert not ask(second).admitted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from purser.core.errors import Unavailable
+from purser.core.errors import Broken, Unavailable
 from purser.flows import accounts
 from purser.store import db
 from purser.store.db import Database, until_unlocked
@@ -116,3 +116,11 @@ def test_a_file_that_is_locked_for_longer_than_sqlite_waits_is_tried_again(
     late.assert_durable()
     late.dispose()
     other.close()
+
+
+def test_a_file_that_cannot_be_written_by_way_of_a_log_is_refused(tmp_path: Path) -> None:
+    """As on a disk without shared memory, which this way of locking has none of: SQLite goes on as before, silently."""
+    made = Database(f"sqlite:///file:{tmp_path / 'purser.db'}?vfs=unix-dotfile&uri=true")
+    with pytest.raises(Broken, match="must run with journal_mode=wal and synchronous=FULL, not delete and 2"):
+        made.assert_durable()
+    made.dispose()

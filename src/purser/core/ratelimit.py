@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 WINDOW_SECONDS = 60
 WINDOW = WINDOW_SECONDS * 1_000_000
 SMALL = 60  # a rate up to this is counted in the store, request by request
-_OF_REST, _OF_RATE = 4, 16  # a share takes at most these fractions at a time, so that others find some
+_OF_REST, _OF_RATE = 4, 16  # a share grows at most by these fractions at a time, so that others find some,
+_FIRST, _FIRST_OF_RATE = 64, 256  # and from the larger of these by doubling, so that little is lost with its writer
 
 
 @dataclass(slots=True)
@@ -82,6 +83,10 @@ class Rate:
         """All that counts against the rate."""
         return len(self.seen) + sum(part.share for part in self.parts)
 
+    def share_of(self, writer: int) -> int:
+        """What an open writer has of it."""
+        return sum(part.share for part in self.parts if part.free_at is None and part.writer == writer)
+
     def is_shared_with(self, writer: int) -> bool:
         """Whether other open writers than this one have shares."""
         return any(part.free_at is None and part.writer != writer for part in self.parts)
@@ -117,8 +122,8 @@ class Given:
         return self.counted or self.share > 0
 
 
-def ask(rate: Rate, most: int, now: int, least: int | None = None) -> Given:
-    """What a writer gets that needs at least `least` more of a rate of `most` a minute.
+def ask(rate: Rate, most: int, now: int, own: int, least: int | None = None) -> Given:
+    """What a writer gets that has `own` and needs at least `least` more of a rate of `most` a minute.
 
     Without `least` it needs one, which is counted in the store where the rate is small.
     """
@@ -127,7 +132,7 @@ def ask(rate: Rate, most: int, now: int, least: int | None = None) -> Given:
         return Given(0, False, max(0, left), _wait(rate, least - left, now), over=left < 0)
     if counts:
         return Given(0, True, left - 1)
-    share = max(least, min(left // _OF_REST, most // _OF_RATE))
+    share = max(least, min(left // _OF_REST, most // _OF_RATE, max(_FIRST, most // _FIRST_OF_RATE, own)))
     return Given(share, False, left - share)
 
 

@@ -32,7 +32,7 @@ def ask(tx: Tx, account: str) -> tuple[Given, int, bool]:
     bucket = requests_of(account)
     rate, now = rates.lock_rate(tx, bucket)
     most = requests_per_minute(tx.conn, account, tx.policy, tx.now)  # as it is behind that lock
-    given = ratelimit.ask(rate, most, now)
+    given = ratelimit.ask(rate, most, now, rate.share_of(tx.writer))
     if given.counted:
         rates.put_seen(tx.conn, bucket, (*rate.seen, now))
     elif given.share:

@@ -75,8 +75,8 @@ def ask(tx: Tx, account: str, model: str, needed: Counts) -> dict[str, tuple[Giv
         key = LimitKey(account, model, metric)
         rate, now = rates.lock_rate(tx, key.bucket)
         most = _in_force(tx.conn, key, tx.now, start, _most(tx.policy, model, start, tier)).tokens
-        own = sum(part.share for part in rate.parts if part.writer == tx.writer)
-        given = ratelimit.ask(rate, most, now, max(1, min(need, most - own)))
+        own = rate.share_of(tx.writer)
+        given = ratelimit.ask(rate, most, now, own, max(1, min(need, most - own)))
         if given.share:
             rates.add_share(tx.conn, key.bucket, tx.writer, given.share)
         others = rate.is_shared_with(tx.writer)

@@ -36,6 +36,7 @@ _SESSION = {
 }
 _TRY_AGAIN = ("40001", "40P01")  # serialization failure, deadlock: the server has undone everything
 _LOCK_SECONDS, _A_MOMENT_MS = 30, 20  # how long a SQLite file is waited for that others write
+_UNDONE_SECONDS = 2  # how long one that does not become what it was told to be
 # A session that the server ended (by an operator, a crash, a restart, a timeout), or could not begin just now.
 _LOST = ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300")
 
@@ -212,15 +213,19 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 def _write_ahead(connection: Any) -> None:
     """Have a file written by way of a log. Where several open a new file at once each may wait for the others to let go
-    of it, or be refused at once: so each tries for a moment only, lets go, and tries again."""
-    tries_until = time.monotonic() + _LOCK_SECONDS
+    of it, or be refused at once: so each tries for a moment only, lets go, and tries again. SQLite may also come back
+    without having done it, and only a read shows that: that is tried again too, though not for as long."""
+    began = time.monotonic()
     connection.execute(f"PRAGMA busy_timeout = {_A_MOMENT_MS}").fetchall()
     for tries in itertools.count(1):
         try:
             connection.execute("PRAGMA journal_mode = wal").fetchall()
-            break
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode in ("wal", "memory") or time.monotonic() > began + _UNDONE_SECONDS:
+                break  # whoever serves looks at it once more
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > tries_until:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > began + _LOCK_SECONDS:
                 raise
         _rest(tries)
     connection.execute(f"PRAGMA busy_timeout = {_LOCK_SECONDS * 1000}").fetchall()
