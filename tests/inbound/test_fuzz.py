@@ -53,6 +53,10 @@ BODIES: dict[str, list[Json]] = {
     "post /operator/v1/creditCodes": [{"amountUsd": "5.00", "redemptions": 3, "creditDays": 30}],
     "post /operator/v1/users": [{"name": "new", "role": "support"}],
     "post /v1/accounts/{account}/groupUsageLimitTiers": [{"limit": {"units": "11"}, "groupUsageLimitTierId": "more"}],
+    "post /v1/accounts/{account}/usageLimitIncreaseRequests": [
+        {"requestedLimit": {"units": "99"}, "user": "third"},
+        {"requestedLimit": {"units": "1"}, "user": "third"},
+    ],
     "post /v1/accounts/{account}/invitations": [{"email": "new@example.com"}],
     "post /v1/accounts/{account}/paymentMethods": [{"token": "pm_card_visa"}, {"token": "pm_card_chargeDeclined"}],
     "post /v1/accounts/{account}/users": [{"userId": "new"}],
@@ -236,6 +240,10 @@ def furnish(house: House) -> dict[str, str]:
     hold = {"account": "ada", "model": "tiny", "amountUsd": "0.10"}
     odd = {"type": "ACCOUNT", "designation": "SUSPICIOUS", "reason": "tried out"}
     made(f"{a}/users?userId=bot", {})
+    for user in ("first", "second", "third"):  # who ask for more than their limit
+        made(f"{a}/users?userId={user}", {})
+        assert house.operator.patch(f"{a}/users/{user}/usageLimits", {"limitOverride": {"units": "9"}}).status == 200
+    increases = f"{a}/usageLimitIncreaseRequests"
     made(f"{a}/groupUsageLimitTiers?groupUsageLimitTierId=low", {"limit": {"units": "9"}}, "name")
     return {
         "account": "ada",
@@ -248,6 +256,10 @@ def furnish(house: House) -> dict[str, str]:
         "delivery": "msg_none",
         "endpoint": made(f"{a}/webhookEndpoints", {"url": "https://hooks.example.com/a"}),
         "group": "team",
+        "increase": made(increases, {"requestedLimit": {"units": "12"}, "user": "first"}),
+        "post /v1/accounts/{account}/usageLimitIncreaseRequests/{increase}:reject increase": made(
+            increases, {"requestedLimit": {"units": "12"}, "user": "second"}
+        ),
         "hold": made("/v1/holds", hold),
         "post /v1/holds/{hold}:void hold": made("/v1/holds", hold),
         "invitation": made(f"{a}/invitations", {"email": "eve@example.com"}),

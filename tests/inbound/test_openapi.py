@@ -143,6 +143,8 @@ def test_bodies_are_told_as_strictly_as_they_are_read(document: Json) -> None:
         "/operator/v1/accounts/{account}:clearFlags",
         "/operator/v1/accounts/{account}:reinstate",
         "/v1/accounts/{account}/invoices/{invoice}:pay",
+        "/v1/accounts/{account}/usageLimitIncreaseRequests/{increase}:approve",
+        "/v1/accounts/{account}/usageLimitIncreaseRequests/{increase}:reject",
         "/v1/accounts/{account}:close",
     }
     for body in bodies.values():

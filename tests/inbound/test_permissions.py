@@ -33,7 +33,7 @@ VIEWS += ["alerts", "notificationSettings", "billingProfile"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
 VIEWS += ["usageLimits", "groupUsageLimitTiers", "groupUsageLimitTiers/few"]
-VIEWS += ["groupUsageLimits", "groups/research/usageLimits"]
+VIEWS += ["groupUsageLimits", "groups/research/usageLimits", "usageLimitIncreaseRequests"]
 VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
@@ -65,6 +65,9 @@ ADMINS: list[tuple[str, str, Any]] = [
     ("PATCH", "groupUsageLimitTiers/few", {"limit": {"units": "8"}}),
     ("DELETE", "groupUsageLimitTiers/few", None),
     ("PATCH", "groups/research/usageLimits", {"groupUsageLimitTierId": "few"}),
+    ("GET", "usageLimitIncreaseRequests/{increase}", None),
+    ("POST", "usageLimitIncreaseRequests/{increase}:approve", {}),
+    ("POST", "usageLimitIncreaseRequests/{increase}:reject", {}),
     ("GET", "invitations", None),
     ("POST", "invitations", {"email": "eve@example.com"}),
     ("DELETE", "invitations/{invitation}", None),
@@ -77,6 +80,7 @@ OWN: list[tuple[str, str, Any]] = [
     ("POST", "users/{me}/apiKeys", {}),
     ("GET", "users/{me}/usageLimits", None),
     ("POST", "apiKeys", {}),
+    ("POST", "usageLimitIncreaseRequests", {"requestedLimit": {"units": "950"}}),
     ("POST", "usageCosts:query", {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-31T00:00:00Z"}),
 ]
 ROLES = ("user", "contributor", "inference-user")
@@ -92,6 +96,10 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         few = {"limit": {"units": "5"}}
         path = f"/v1/accounts/{account}/groupUsageLimitTiers?groupUsageLimitTierId=few"
         assert house.operator.post(path, few).status == 200
+        capped = {"defaultUserLimit": {"units": "900"}}
+        assert house.operator.patch(f"/v1/accounts/{account}/usageLimits", capped).status == 200
+        more = {"requestedLimit": {"units": "901"}, "reason": f"secret of {account}"}
+        assert house.operator.post(f"/v1/accounts/{account}/usageLimitIncreaseRequests", more).status == 200
         house.spend(account, 5, f"secret-event-of-{account}")
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
@@ -130,6 +138,9 @@ def ids(house: House, account: str) -> dict[str, str]:
         "{key}": get(f"/v1/accounts/{account}/users/owner/apiKeys").json["apiKeys"][0]["keyId"],
         "{endpoint}": endpoint,
         "{invitation}": get(f"/v1/accounts/{account}/invitations").json["invitations"][-1]["id"],
+        "{increase}": get(f"{hooks.rpartition('/')[0]}/usageLimitIncreaseRequests").json["usageLimitIncreaseRequests"][
+            -1
+        ]["id"],
         "{delivery}": get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"],
     }
 
@@ -225,6 +236,7 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "{endpoint}": "{}",
         "{delivery}": "{}",
         "{invitation}": "{}",
+        "{increase}": "{}",
         "owner": "{}",
         "monthly-spend-usd": "{}",
         "/few": "/{}",

@@ -53,6 +53,8 @@ _O = "/operator/v1/accounts/{account}"
 _HOOKS = f"{_A}/webhookEndpoints"
 _TIERS = f"{_A}/groupUsageLimitTiers"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
+_INCREASES = f"{_A}/usageLimitIncreaseRequests"
+_MORE = {"requestedLimit": {"units": "20"}, "user": "owner"}  # than the ten of the account's owner
 
 
 def _limits(field: str) -> tuple[Any, Any]:
@@ -137,6 +139,22 @@ WRITES = (
     Write(
         *("PATCH", f"{_USERS}/{{user}}/usageLimits", f"{_USERS}/owner/usageLimits"),
         *_limits("limitOverride"),
+    ),
+    Write(
+        *("POST", _INCREASES, _INCREASES),
+        *(_MORE, {**_MORE, "reason": "another one"}),
+    ),
+    Write(
+        *("POST", f"{_INCREASES}/{{increase}}:approve", f"{_INCREASES}/{{made}}:approve"),
+        *({}, {"limit": {"units": "21"}}),
+        make=_INCREASES,
+        made_of=_MORE,
+    ),
+    Write(
+        *("POST", f"{_INCREASES}/{{increase}}:reject", f"{_INCREASES}/{{made}}:reject"),
+        *({"reason": "one"}, {"reason": "two"}),
+        make=_INCREASES,
+        made_of=_MORE,
     ),
     Write("POST", _TIERS, f"{_TIERS}?groupUsageLimitTierId=few", *_limits("limit")),
     Write(
@@ -277,6 +295,9 @@ def prepare(call: Call, write: Write, account: str) -> Prepared:
     used = {"id": "used", "account": account, "model": "dollar", "quantities": {"input_tokens": 9_000_000}}
     _done(call, "/v1/usage", used)
     named = {"account": account}
+    if write.path.startswith(_INCREASES):
+        capped = call("PATCH", f"/v1/accounts/{account}/usageLimits", {"defaultUserLimit": {"units": "10"}}, {})
+        assert capped.status == 200, capped
     if write.make:
         made = _done(call, _fill(write.make, named), _fill(write.made_of, named))
         named["made"] = made.get("keyId", made.get("id", ""))

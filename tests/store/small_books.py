@@ -36,6 +36,7 @@ from purser.flows import (
     holds,
     invitations,
     invoicing,
+    limit_requests,
     metering,
     modes,
     outbox,
@@ -330,6 +331,8 @@ def _spend_under_a_cap(books: Books, key: str) -> None:
     run(lambda tx: usage_limits.create_tier(tx, "ada", "few", parse_usd("7.00")))
     run(lambda tx: usage_limits.assign(tx, "ada", "research", "few"))
     run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
+    asked = run(lambda tx: limit_requests.ask(tx, "ada", "owner", parse_usd("9.00"), "until Friday"))
+    run(lambda tx: limit_requests.reject(tx, "ada", asked, "not now", ""))
     row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")
     books.settle(msgspec.structs.replace(books.event("ada", "c1", (300, 0, 30)), key=key, budgets=(row,)))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from purser.core.budget import MONTHLY, Bound, Budget
 from purser.core.errors import Conflict, Invalid
 from purser.core.lease import GROUP, USER
-from purser.core.money import LARGEST_NANOS
+from purser.core.money import LARGEST_NANOS, format_usd
 
 USER_OVERRIDE, GROUP_ASSIGNMENT, ACCOUNT_DEFAULT = "USER_OVERRIDE", "GROUP_ASSIGNMENT", "ACCOUNT_DEFAULT"
 MOST_TIERS = 9  # amounts that an account's groups can be given
@@ -40,6 +40,17 @@ def check_cap(nanos: int, field: str) -> int:
     """A cap's amount, 0 blocks; raises Invalid naming `field`."""
     if not 0 <= nanos <= LARGEST_NANOS:
         raise Invalid(f"{field} must not be negative, and no more than can be counted", field=field)
+    return nanos
+
+
+def check_increase(nanos: int, current: Cap | None, user: str, field: str) -> int:
+    """An amount that is more than what a user may spend now; raises Invalid, also where nothing limits the user."""
+    check_cap(nanos, field)
+    if current is None:
+        raise Invalid(f"nothing limits what user {user} may spend: there is nothing to raise", field=field)
+    if nanos <= current.nanos:
+        usd = format_usd(current.nanos)
+        raise Invalid(f"{field} must be more than the ${usd} a month that user {user} may spend already", field=field)
     return nanos
 
 

@@ -75,3 +75,25 @@ def invited(account: str, role: str, by: str, url: str, until: int) -> Letter:
         f"{by} invites you to account {account}, as {role}. This link takes the invitation up, until "
         f"{format_instant(until)[:10]}:\n\n{url}\n\nIf you want no part in it you can ignore this mail.\n",
     )
+
+
+def increase_asked(account: str, user: str, wanted_nanos: int, now_nanos: int, reason: str) -> Letter:
+    """A user asks to spend more in a month than its limit allows."""
+    wanted, now = f"${format_usd(wanted_nanos)}", f"${format_usd(now_nanos)}"
+    why = f"\nThe reason given: {reason}\n" if reason else ""
+    return Letter(
+        f"Account {account}: user {user} asks for a limit of {wanted} a month",
+        f"User {user} of account {account} may spend {now} a month, and asks for {wanted}.\n{why}\n"
+        "An admin of the account approves or rejects it: purser limits requests\n",
+    )
+
+
+def increase_decided(account: str, user: str, wanted_nanos: int, approved_nanos: int | None, answer: str) -> Letter:
+    """What became of a user's request to spend more; None where it was rejected."""
+    wanted, why = f"${format_usd(wanted_nanos)}", f"\n{answer}\n" if answer else ""
+    if approved_nanos is None:
+        subject = f"Account {account}: your request for {wanted} a month is rejected"
+        return Letter(subject, f"User {user} of account {account} keeps its limit.\n{why}")
+    approved = f"${format_usd(approved_nanos)}"
+    subject = f"Account {account}: your limit is {approved} a month"
+    return Letter(subject, f"User {user} of account {account} may spend {approved} a month from now on.\n{why}")

@@ -11,16 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from purser.core.admission import (
-    Ask,
-    Held,
-    affordable_tokens,
-    cut_short,
-    fit,
-    fit_whole,
-    least_nanos,
-    wanted_nanos,
-)
+from purser.core.admission import Ask, Held, affordable_tokens, cut_short, fit, fit_whole, least_nanos, wanted_nanos
 from purser.core.errors import Broken, Conflict, PurserError, Unavailable, Unsettled
 from purser.core.explain import CONSTRAINTS
 from purser.core.lease import BUDGETS

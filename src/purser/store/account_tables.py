@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import CheckConstraint
+
 from purser.store.columns import Int, integer, key, sealed, text
 
 # To whom invoices are made out; "" for what is not given.
@@ -31,6 +33,23 @@ usage_limit_tiers = sealed(
     integer("limit_nanos"),
     integer("created_at"),
     integer("removed_at", nullable=True),
+)
+
+# What users asked for beyond their cap, and what became of it; amounts are nano-dollars a month.
+limit_requests = sealed(
+    "limit_requests",
+    key("account"),
+    key("id"),
+    text("user"),
+    integer("requested"),
+    text("reason", default=""),
+    text("state", default="PENDING"),
+    integer("created_at"),
+    integer("decided_at", nullable=True),
+    text("decided_by", nullable=True),
+    integer("approved", nullable=True),
+    text("answer", default=""),
+    CheckConstraint("state IN ('PENDING', 'APPROVED', 'REJECTED')", name="state"),
 )
 
 usage_limit_groups = sealed("usage_limit_groups", key("account"), key("id"), text("tier", nullable=True))

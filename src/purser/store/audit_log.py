@@ -39,6 +39,10 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "billing_profiles": ("billingProfile", tuple("name line1 line2 city region postal_code country tax_id".split())),
     "mode_changes": ("billingModeChanges", ("was", "mode")),
     "usage_limit_tiers": ("groupUsageLimitTiers", ("limit_nanos", "removed_at")),
+    "limit_requests": (
+        "usageLimitIncreaseRequests",
+        tuple("user requested reason state decided_by approved answer".split()),
+    ),
     "usage_limit_groups": ("groupUsageLimits", ("tier",)),
     "invitations": ("invitations", ("email", "role", "state", "user", "expires_at")),
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),

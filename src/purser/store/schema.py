@@ -9,7 +9,13 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Index
 
 from purser.store.abuse_tables import abuse_due, abuse_rules, account_flags, credited_cards, signup_credits
-from purser.store.account_tables import billing_profiles, mode_changes, usage_limit_groups, usage_limit_tiers
+from purser.store.account_tables import (
+    billing_profiles,
+    limit_requests,
+    mode_changes,
+    usage_limit_groups,
+    usage_limit_tiers,
+)
 from purser.store.code_tables import code_attempts, code_redemptions, credit_codes
 from purser.store.columns import Blob, Int, metadata
 from purser.store.columns import few as _few
@@ -36,6 +42,7 @@ __all__ = [
     "credited_cards",
     "ended_sessions",
     "invitations",
+    "limit_requests",
     "links",
     "metadata",
     "mode_changes",

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.failure import usage
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, NUMBER, WHEN, Column, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, MONEY, NUMBER, WHEN, Column, show_list, show_one, tell, tell_dry_run
 
-app = App(name="limits", help="What users and groups may spend in a month: list, set.")
+app = App(name="limits", help="What users and groups may spend in a month: list, set, ask for more.")
 
 _USERS = (
     Column("USER", "user", ID),
@@ -25,6 +25,16 @@ _GROUPS = (
     Column("LIMIT $", "limit", MONEY),
     Column("BY", "groupUsageLimitTierId", ID),
     Column("MEMBERS", "members", NUMBER),
+)
+_REQUESTS = (
+    Column("REQUEST", "id", ID),
+    Column("USER", "user", ID),
+    Column("ASKS $", "requestedLimit", MONEY),
+    Column("STATE", "state", ID),
+    Column("MADE (UTC)", "createTime", WHEN),
+    Column("APPROVED $", "approvedLimit", MONEY, spare=True),
+    Column("REASON", "reason", ID, spare=True),
+    Column("ANSWER", "answer", ID, spare=True),
 )
 _DEFAULT = (Column("each user, dollars", "defaultUserLimit", MONEY),)
 
@@ -89,6 +99,83 @@ def set_limit(
         show_one(reach.output, changed, changed, _DEFAULT)
     if none:
         tell("The limit is taken away.")
+
+
+@app.command(name="ask")
+def ask_for_more(
+    amount: Annotated[str, Parameter(help="Dollars a month.")],
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="Why, in a line.")] = "",
+    user: Annotated[str | None, Parameter(help="For whom; for the key's own user if not given.")] = None,
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """Ask an admin of the account for a higher limit: one request at a time.
+
+    Example: purser limits ask 400 --reason "the evaluation runs until Friday"
+    """
+    caller = reach.call()
+    body = {"requestedLimit": _money(amount), "reason": reason} | ({"user": user} if user else {})
+    made = caller.post(reach.within(caller, "usageLimitIncreaseRequests"), body, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    show_one(reach.output, made, made, _REQUESTS)
+
+
+@app.command(name="requests")
+def list_requests(
+    *,
+    pending: Annotated[bool, Parameter(negative="", help="Those alone that nobody has decided.")] = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """List the requests for a higher limit, newest first: all of them for an admin, else one's own.
+
+    Example: purser limits requests --pending
+    """
+    caller = reach.call()
+    path = reach.within(caller, "usageLimitIncreaseRequests") + ("?state=PENDING" if pending else "")
+    found = caller.pages(path, "usageLimitIncreaseRequests")
+    show_list(reach.output, found, found["usageLimitIncreaseRequests"], _REQUESTS, "No request for a higher limit.")
+
+
+@app.command(name="approve")
+def approve_request(
+    request: Annotated[str, Parameter(help="The request's id.")],
+    amount: Annotated[str | None, Parameter(help="Dollars a month; as much as was asked for if not given.")] = None,
+    /,
+    *,
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """Give the user who asked a limit of its own, in force at once.
+
+    Example: purser limits approve ulir_01m8q9v1d2 300
+    """
+    _decide(reach, request, "approve", {} if amount is None else {"limit": _money(amount)}, dry_run)
+
+
+@app.command(name="reject")
+def reject_request(
+    request: Annotated[str, Parameter(help="The request's id.")],
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="What the user is told, in a line.")] = "",
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
+) -> None:
+    """Leave the limit of the user who asked as it is.
+
+    Example: purser limits reject ulir_01m8q9v1d2 --reason "not before next month"
+    """
+    _decide(reach, request, "reject", {"reason": reason}, dry_run)
+
+
+def _decide(reach: Reach, request: str, what: str, body: dict[str, Any], dry_run: bool) -> None:
+    caller = reach.call()
+    path = f"{reach.within(caller, 'usageLimitIncreaseRequests', request)}:{what}"
+    decided = caller.post(path, body, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    show_one(reach.output, decided, decided, _REQUESTS)
 
 
 def _money(amount: str) -> dict[str, Any]:
