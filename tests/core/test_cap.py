@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from purser.core.budget import MONTHLY, Bound, Budget
-from purser.core.cap import ACCOUNT_DEFAULT, GROUP_ASSIGNMENT, MOST_TIERS, USER_OVERRIDE, Cap, check_tier, effective
+from purser.core.cap import (
+    ACCOUNT_DEFAULT,
+    GROUP_ASSIGNMENT,
+    MOST_TIERS,
+    USER_OVERRIDE,
+    Cap,
+    check_increase,
+    check_tier,
+    effective,
+)
 from purser.core.errors import Conflict, Invalid
 from purser.core.money import LARGEST_NANOS
 from purser.core.period import parse_instant
@@ -35,6 +44,21 @@ def test_what_a_request_stands_under(source: str, kind: str) -> None:
     bound = Cap(7, source).bound("eve")
     assert bound == Bound(kind, "eve", Budget(7, MONTHLY))
     assert bound.window(parse_instant("2026-03-31T23:59:59Z")) == "eve/MONTHLY/2026-03"
+
+
+@pytest.mark.parametrize(
+    ("nanos", "current", "why"),
+    [
+        (11, None, "nothing limits what user eve may spend"),
+        (10, 10, r"asked must be more than the \$0.00000001 a month that user eve may spend already"),
+        (LARGEST_NANOS + 1, 10, "asked must not be negative, and no more than can be counted"),
+    ],
+)
+def test_more_is_asked_for_than_may_be_spent_already(nanos: int, current: int | None, why: str) -> None:
+    assert check_increase(11, Cap(10, USER_OVERRIDE), "eve", "asked") == 11
+    with pytest.raises(Invalid, match=why) as raised:
+        check_increase(nanos, None if current is None else Cap(current, USER_OVERRIDE), "eve", "asked")
+    assert raised.value.field == "asked"
 
 
 def test_a_group_limits_amount() -> None:

@@ -52,3 +52,16 @@ def test_an_invitation_says_who_invites_to_what_until_when() -> None:
     assert letter.subject == "You are invited to account ada"
     assert "Eve invites you to account ada, as admin." in letter.text
     assert "until 2026-03-18:\n\nhttps://x/i?token=t\n" in letter.text
+
+
+def test_a_request_for_a_higher_limit_says_who_asks_for_how_much_and_what_became_of_it() -> None:
+    asked = letters.increase_asked("ada", "eve", 40 * USD, 10 * USD, "until Friday")
+    assert asked.subject == "Account ada: user eve asks for a limit of $40.00 a month"
+    assert "may spend $10.00 a month, and asks for $40.00.\n\nThe reason given: until Friday\n\n" in asked.text
+    assert "reason" not in letters.increase_asked("ada", "eve", 40 * USD, 10 * USD, "").text
+    approved = letters.increase_decided("ada", "eve", 40 * USD, 30 * USD, "")
+    assert approved.subject == "Account ada: your limit is $30.00 a month"
+    assert approved.text == "User eve of account ada may spend $30.00 a month from now on.\n"
+    rejected = letters.increase_decided("ada", "eve", 40 * USD, None, "not now")
+    assert rejected.subject == "Account ada: your request for $40.00 a month is rejected"
+    assert rejected.text == "User eve of account ada keeps its limit.\n\nnot now\n"

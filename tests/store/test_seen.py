@@ -9,7 +9,7 @@ import pytest
 from purser.core.policy import Policy
 from purser.inbound.world import ManualWorld
 from purser.store.db import Database
-from purser.store.seen import Seen
+from purser.store.seen import Seen, list_records
 from purser.store.transaction import Tx
 from purser.store.upgrade import upgrade
 from purser.store.writers import Writer
@@ -71,3 +71,13 @@ def test_what_power_left_half_written_says_nothing(tmp_path: Path) -> None:
             file.write_bytes(torn)
             assert Seen(tmp_path / "seen", b"these books").list_lost(conn) == []
     db.dispose()
+
+
+def test_what_another_process_forgets_meanwhile_is_gone(tmp_path: Path) -> None:
+    """A link to nothing is there when files are listed, and not when they are read."""
+    seen = Seen(tmp_path / "seen", b"these books")
+    seen.note(7, 3, 1, bytes(32))
+    seen.close()
+    (file,) = (tmp_path / "seen").iterdir()
+    file.with_name(file.name.replace("-7", "-6")).symlink_to(tmp_path / "nothing")
+    assert [record.writer for record in list_records(tmp_path / "seen")] == [7]

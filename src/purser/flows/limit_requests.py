@@ -47,7 +47,7 @@ def ask(tx: Tx, account: str, user: str, nanos: int, reason: str) -> str:
 
 
 def approve(tx: Tx, account: str, id_: str, nanos: int | None, by: str) -> None:
-    """Give the user a limit of its own, of so much or as much as was asked for: in force at once, and never a lower one.
+    """Give the user a limit of its own, of so much or as much as was asked for, in force at once; never a lower one.
 
     `by` is the user who decides, "" for the operator. Raises NotFound, Conflict for one that was decided before,
     Invalid for no more than the user may spend already.

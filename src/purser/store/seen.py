@@ -41,10 +41,13 @@ class Record(NamedTuple):
 
 
 def list_records(folder: Path, pattern: str = "*") -> list[Record]:
-    """What is whole of what lies in a folder, of whatever database."""
+    """What is whole of what lies in a folder, of whatever database; what another process forgets meanwhile is gone."""
     found = []
     for path in sorted(folder.glob(f"{pattern}-*")):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
         record = data[: _RECORD.size]
         if len(record) == _RECORD.size and data[_RECORD.size :] == _check(record):
             which, seq, n, link = _RECORD.unpack(record)
