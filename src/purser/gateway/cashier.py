@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 log = logging.getLogger("purser.gateway")
 Then = Callable[[PurserError | None], None]
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.4  # between looks at what other writers gave back
+_RACE_SECONDS = 0.25  # so long a request may lose to others what was granted for it, whatever it waits otherwise
 _UNLIMITED = 2**60
 
 
@@ -122,7 +123,7 @@ class Cashier:
             may_come = wait > 0 and (others or bool(self.lessee.open_holds(account)))
             if held is not None and not (may_come and cut_short(ask, held)):
                 return self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets), held
-            if held is None and taken is not None and taken.short is None and wait > 0:
+            if held is None and taken is not None and taken.short is None and wait > -_RACE_SECONDS:
                 continue  # what was granted went to another request, or was recalled, before it could be held
             if not may_come:
                 return await self._fall_short(account, keys, taken, wanted, rates, ask)
