@@ -28,7 +28,7 @@ VIEWS = [
     "invoices/{invoice}/lines/1/usage",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
-VIEWS += ["serverlessRateLimits", "creditRedemptions"]
+VIEWS += ["serverlessRateLimits", "serverlessTokenUsage", "creditRedemptions"]
 VIEWS += ["alerts", "notificationSettings", "billingProfile"]
 VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hledger"]
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
@@ -303,6 +303,7 @@ UNCOUNTED_PATHS = {
     "receipts",
     "quotas",
     "serverlessRateLimits",
+    "serverlessTokenUsage",
     "usage",
     "statement",
 }

@@ -11,6 +11,7 @@ from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import TOPICS
 from purser.core.plain_text import FORMATS
 from purser.inbound.api.permissions import OPERATORS, ROLES
+from purser.inbound.api.token_usage import METRICS
 
 Json = dict[str, Any]
 _INSTANT = "2026-03-01T00:00:00Z"
@@ -46,7 +47,9 @@ FORMS: dict[str, Json] = {
     "format": _one_of(*FORMATS),
     "groupUsageLimitTierId": _such_as("researchers"),
     "id": _such_as("ada"),
+    "interval": _one_of("1m", "1h", "1d"),
     "kind": _one_of("promotional", "purchased"),
+    "metric": _one_of(*METRICS),
     "model": _such_as("tiny"),
     "month": _such_as("2026-03", description="A calendar month."),
     "n": _such_as("1", pattern="^[0-9]{1,9}$", description="The number of a line."),

@@ -90,10 +90,15 @@ _TEXTS = {
 }
 
 
-def _window(call: Call, start: str | None, end: str | None, bucket: str) -> tuple[int, int, int]:
-    """The span asked for, widened to whole buckets: start, end, bucket, microseconds."""
+def read_window(
+    call: Call, start: str | None, end: str | None, bucket: str, field: str = "bucket"
+) -> tuple[int, int, int]:
+    """The span asked for, widened to whole buckets: start, end, bucket, microseconds.
+
+    Raises Invalid, also for too many buckets; `field` is what the bucket is called there.
+    """
     if bucket not in _SPANS:
-        raise Invalid(f'bucket must be "1m", "1h" or "1d", not {bucket!r:.40}', field="bucket")
+        raise Invalid(f'{field} must be "1m", "1h" or "1d", not {bucket!r:.40}', field=field)
     _, span = _SPANS[bucket]
     now = call.desk.clock.now()
     end_at = now + 1 if end is None else parse_instant(end, "end")  # the bucket of this instant is in
@@ -103,7 +108,9 @@ def _window(call: Call, start: str | None, end: str | None, bucket: str) -> tupl
     start_at -= start_at % span
     end_at = min(-(-end_at // span) * span, NEVER)
     if (end_at - start_at) // span > MOST_BUCKETS:
-        raise Invalid(f"at most {MOST_BUCKETS} buckets at once: choose a shorter span or a longer bucket", field="end")
+        raise Invalid(
+            f"at most {MOST_BUCKETS} {field}s at once: choose a shorter span or a longer {field}", field="end"
+        )
     return start_at, end_at, span
 
 
@@ -117,7 +124,7 @@ def get_usage(
     group_by: GroupBy = None,
 ) -> UsageView:
     """Sum an account's usage by minute, hour or day, and by model, key and user where asked."""
-    start_at, end_at, span = _window(request, start, end, bucket)
+    start_at, end_at, span = read_window(request, start, end, bucket)
     groups = [name for name in (group_by or "").split(",") if name]
     unknown = next((name for name in groups if name not in _GROUPS), None)
     if unknown is not None or len(set(groups)) < len(groups):
