@@ -298,16 +298,20 @@ def command_line(pid: int) -> list[bytes]:
 
 
 def owners_of(ports: Iterable[int], pids: Iterable[int]) -> dict[int, int]:
-    """Which process serves each connection, by the client's port."""
+    """Which process serves each connection, by the client's port; one that ends meanwhile serves none."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     wanted = set(ports)
     inodes = {words[9]: port for words in lines if (port := int(words[2].rpartition(":")[2], 16)) in wanted}
     owners = {}
     for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links = list(Path(f"/proc/{pid}/fd").iterdir())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for link in links:
             try:
                 inode = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 continue
             if inode is not None and inode[1] in inodes:
                 owners[inodes[inode[1]]] = pid
