@@ -14,7 +14,7 @@ from purser.core.period import format_instant, month_of
 from purser.flows import alerts, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Compatible, Name, View, instant
 from purser.store import alerts as rows
@@ -95,7 +95,7 @@ def list_alerts(request: Call, account: Name) -> AlertList:
 
 
 @post(f"{_ACCOUNT}/alerts", ADMIN, status=201)
-def add_alert(request: Call, account: Name, data: JSONBody[NewAlert]) -> Response[AlertView]:
+def add_alert(request: Call, account: Name, data: JSONBody[NewAlert], dry_run: DryRun = False) -> Response[AlertView]:
     """Have an amount of each month's spend told once; one that is there already stays."""
     amount = parse_usd(data.threshold_usd, "thresholdUsd")
     if not amount:
@@ -106,7 +106,7 @@ def add_alert(request: Call, account: Name, data: JSONBody[NewAlert]) -> Respons
         found = _list(tx.conn, account, tx.now)
         return next(each for each in found if each.threshold_usd == format_usd(amount) and each.kind != "forecast")
 
-    return once(request, add, 201)
+    return once(request, add, 201, dry_run=dry_run)
 
 
 def _settings(conn: Connection, account: str) -> SettingsView:
@@ -128,7 +128,9 @@ def get_settings(request: Call, account: Name) -> SettingsView:
 
 
 @patch(f"{_ACCOUNT}/notificationSettings", ADMIN)
-def update_settings(request: Call, account: Name, data: JSONBody[ChangedSettings]) -> Response[SettingsView]:
+def update_settings(
+    request: Call, account: Name, data: JSONBody[ChangedSettings], dry_run: DryRun = False
+) -> Response[SettingsView]:
     """Set the thresholds that are told, all of them at once; 80 % of the limit is told in any case."""
     field = "monthlySpendThresholds"
     given = data.monthly_spend_thresholds
@@ -140,7 +142,7 @@ def update_settings(request: Call, account: Name, data: JSONBody[ChangedSettings
         alerts.set_wish(tx, account, amounts, data.forecast_alert)
         return _settings(tx.conn, account)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 ROUTES = [list_alerts, add_alert, get_settings, update_settings]

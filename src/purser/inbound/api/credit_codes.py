@@ -19,7 +19,7 @@ from purser.flows import codes, standing
 from purser.inbound.api.auth import ADMIN, ANYONE, MEMBER, OPERATOR, check
 from purser.inbound.api.billing import Money, money
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import delete, get, post
 from purser.inbound.api.wire import (
     DEFAULT_PAGE,
@@ -162,7 +162,7 @@ def list_codes(request: Call, page_size: PageSize = None, page_token: PageToken 
 
 
 @post(_PATH, OPERATOR, status=201)
-def make_code(request: Call, data: JSONBody[NewCode]) -> Response[CodeView]:
+def make_code(request: Call, data: JSONBody[NewCode], dry_run: DryRun = False) -> Response[CodeView]:
     """Make a credit code; it is in this answer alone. Each account may redeem it once."""
     amount = parse_usd(data.amount_usd, "amountUsd")
     expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expiresAt")
@@ -178,7 +178,7 @@ def make_code(request: Call, data: JSONBody[NewCode]) -> Response[CodeView]:
         )
         return _view(_require(tx.conn, made.id), made.code)
 
-    return once(request, make, status=201)
+    return once(request, make, status=201, dry_run=dry_run)
 
 
 @get(_PATH + "/{code:str}/redemptions", OPERATOR)
@@ -197,14 +197,14 @@ def list_redeemers(request: Call, code: Name, page_size: PageSize = None, page_t
 
 
 @delete(_PATH + "/{code:str}", OPERATOR)
-def end_code(request: Call, code: Name) -> Response[Empty]:
+def end_code(request: Call, code: Name, dry_run: DryRun = False) -> Response[Empty]:
     """End a credit code: nobody redeems it any more. What was redeemed stays."""
 
     def end(tx: Tx) -> Empty:
         codes.end(tx, code)
         return Empty()
 
-    return once(request, end)
+    return once(request, end, dry_run=dry_run)
 
 
 @post("/v1/creditCodes/:redeem", ANYONE, counted=False, refuses=(404, 429))

@@ -10,7 +10,7 @@ from purser.core.period import format_instant
 from purser.flows import invitations
 from purser.inbound.api.auth import ADMIN
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import delete, get, post
 from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, page
 from purser.store import invitations as rows
@@ -84,7 +84,9 @@ def list_invitations(
 
 
 @post(_PATH, ADMIN)
-def create_invitation(request: Call, account: Name, data: JSONBody[NewInvitation]) -> Response[InvitationView]:
+def create_invitation(
+    request: Call, account: Name, data: JSONBody[NewInvitation], dry_run: DryRun = False
+) -> Response[InvitationView]:
     """Invite somebody by mail; the link is good for seven days and once. An earlier one to the address ends."""
     caller = request.caller
     by = "" if caller.operator else caller.user
@@ -93,18 +95,18 @@ def create_invitation(request: Call, account: Name, data: JSONBody[NewInvitation
         id_ = invitations.invite(tx, account, data.email, data.role, by, request.desk.public_url)
         return _get(tx.conn, account, id_, tx.world.wall())
 
-    return once(request, create)
+    return once(request, create, dry_run=dry_run)
 
 
 @delete(_PATH + "/{invitation:str}", ADMIN)
-def revoke_invitation(request: Call, account: Name, invitation: Name) -> Response[Empty]:
+def revoke_invitation(request: Call, account: Name, invitation: Name, dry_run: DryRun = False) -> Response[Empty]:
     """Take an invitation back that nobody has taken up."""
 
     def take_back(tx: Tx) -> Empty:
         invitations.revoke(tx, account, invitation)
         return Empty()
 
-    return once(request, take_back)
+    return once(request, take_back, dry_run=dry_run)
 
 
 ROUTES = [list_invitations, create_invitation, revoke_invitation]

@@ -14,7 +14,7 @@ from purser.flows import access, budgets
 from purser.inbound.api import users
 from purser.inbound.api.auth import ADMIN, MEMBER, SELF
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.permissions import manages
 from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, instant, page
@@ -147,7 +147,7 @@ def _list(call: Call, account: str, user: str | None, size: int | None, token: s
         return KeyList([view(conn, row, now) for row in some], more, len(rows))
 
 
-def _make(call: Call, account: str, user: str, data: NewKey) -> Response[KeyView]:
+def _make(call: Call, account: str, user: str, data: NewKey, *, dry_run: bool) -> Response[KeyView]:
     fields = data.api_key or KeyFields(data.display_name, data.expire_time, data.budget)
     where = "apiKey.expireTime" if data.api_key else "expireTime"
     expires_at = None if fields.expire_time is None else parse_instant(fields.expire_time, where)
@@ -161,19 +161,19 @@ def _make(call: Call, account: str, user: str, data: NewKey) -> Response[KeyView
             budgets.set_budget(tx, account, made.id, budget)
         return view(tx.conn, accounts.get_key(tx.conn, account, made.id) or _gone(), tx.now, made.secret)
 
-    return once(call, make)
+    return once(call, make, dry_run=dry_run)
 
 
 def _gone() -> Row:
     raise RuntimeError("a key that was just written is gone")
 
 
-def _end(call: Call, account: str, user: str | None, key: str) -> Response[Empty]:
+def _end(call: Call, account: str, user: str | None, key: str, *, dry_run: bool) -> Response[Empty]:
     def end(tx: Tx) -> Empty:
         access.revoke_key(tx, account, user, key)
         return Empty()
 
-    return once(call, end)
+    return once(call, end, dry_run=dry_run)
 
 
 def _own(call: Call) -> str | None:
@@ -190,23 +190,29 @@ def list_account_keys(
 
 
 @post(_ACCOUNT, MEMBER)
-def create_account_key(request: Call, account: Name, data: JSONBody[NewAccountKey]) -> Response[KeyView]:
+def create_account_key(
+    request: Call, account: Name, data: JSONBody[NewAccountKey], dry_run: DryRun = False
+) -> Response[KeyView]:
     """Make a key for a user of the account, by default for the caller; its secret is in this answer alone."""
     own = _own(request)
     user = data.user_id or ("owner" if request.caller.operator else request.caller.user)
     if own is not None and user != own:
         raise Forbidden("this needs the role admin: you may make keys for yourself only")
-    return _make(request, account, user, data)
+    return _make(request, account, user, data, dry_run=dry_run)
 
 
 @post(_ACCOUNT + "/:delete", MEMBER)
-def delete_account_key(request: Call, account: Name, data: JSONBody[EndedKey]) -> Response[Empty]:
+def delete_account_key(
+    request: Call, account: Name, data: JSONBody[EndedKey], dry_run: DryRun = False
+) -> Response[Empty]:
     """End a key at once; without the role admin, one of the caller's own."""
-    return _end(request, account, _own(request), data.key_id)
+    return _end(request, account, _own(request), data.key_id, dry_run=dry_run)
 
 
 @patch(_ACCOUNT + "/{key:str}", ADMIN)
-def update_account_key(request: Call, account: Name, key: Name, data: JSONBody[ChangedKey]) -> Response[KeyView]:
+def update_account_key(
+    request: Call, account: Name, key: Name, data: JSONBody[ChangedKey], dry_run: DryRun = False
+) -> Response[KeyView]:
     """Give a key a budget, or take it away with null; in force at once, and what it has spent in the period counts."""
     budget = None if data.budget is None else data.budget.read()
 
@@ -214,7 +220,7 @@ def update_account_key(request: Call, account: Name, key: Name, data: JSONBody[C
         budgets.set_budget(tx, account, key, budget)
         return view(tx.conn, accounts.get_key(tx.conn, account, key) or _gone(), tx.now)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @get(_USER, SELF)
@@ -226,15 +232,19 @@ def list_keys(
 
 
 @post(_USER, SELF)
-def create_key(request: Call, account: Name, user: Name, data: JSONBody[NewKey]) -> Response[KeyView]:
+def create_key(
+    request: Call, account: Name, user: Name, data: JSONBody[NewKey], dry_run: DryRun = False
+) -> Response[KeyView]:
     """Make a key for a user; its secret is in this answer alone."""
-    return _make(request, account, user, data)
+    return _make(request, account, user, data, dry_run=dry_run)
 
 
 @post(_USER + "/:delete", SELF)
-def delete_key(request: Call, account: Name, user: Name, data: JSONBody[EndedKey]) -> Response[Empty]:
+def delete_key(
+    request: Call, account: Name, user: Name, data: JSONBody[EndedKey], dry_run: DryRun = False
+) -> Response[Empty]:
     """End one of a user's keys at once."""
-    return _end(request, account, user, data.key_id)
+    return _end(request, account, user, data.key_id, dry_run=dry_run)
 
 
 ROUTES = [

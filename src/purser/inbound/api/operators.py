@@ -11,7 +11,7 @@ from purser.core.period import format_instant
 from purser.flows import access
 from purser.inbound.api.auth import OPERATOR
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import delete, get, patch, post
 from purser.inbound.api.wire import Body, Empty, Name, PageSize, PageToken, View, page
 from purser.store import operators
@@ -74,36 +74,38 @@ def list_operators(request: Call, page_size: PageSize = None, page_token: PageTo
 
 
 @post(_PATH, OPERATOR, status=201)
-def create_operator(request: Call, data: JSONBody[NewOperator]) -> Response[OperatorView]:
+def create_operator(request: Call, data: JSONBody[NewOperator], dry_run: DryRun = False) -> Response[OperatorView]:
     """Add one of the operator's people as owner, finance, support or read-only; the key is in this answer alone."""
 
     def create(tx: Tx) -> OperatorView:
         made = access.create_operator(tx, data.name, data.role)
         return _view(_get(tx.conn, made.id), made.secret)
 
-    return once(request, create, status=201)
+    return once(request, create, status=201, dry_run=dry_run)
 
 
 @patch(_PATH + "/{operator:str}", OPERATOR)
-def update_operator(request: Call, operator: Name, data: JSONBody[ChangedOperator]) -> Response[OperatorView]:
+def update_operator(
+    request: Call, operator: Name, data: JSONBody[ChangedOperator], dry_run: DryRun = False
+) -> Response[OperatorView]:
     """Give one of the operator's people another role; there is always an owner."""
 
     def change(tx: Tx) -> OperatorView:
         access.update_operator(tx, operator, data.role)
         return _view(_get(tx.conn, operator))
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @delete(_PATH + "/{operator:str}", OPERATOR)
-def remove_operator(request: Call, operator: Name) -> Response[Empty]:
+def remove_operator(request: Call, operator: Name, dry_run: DryRun = False) -> Response[Empty]:
     """End the key of one of the operator's people at once; there is always an owner."""
 
     def remove(tx: Tx) -> Empty:
         access.remove_operator(tx, operator)
         return Empty()
 
-    return once(request, remove)
+    return once(request, remove, dry_run=dry_run)
 
 
 ROUTES = [list_operators, create_operator, update_operator, remove_operator]

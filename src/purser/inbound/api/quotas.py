@@ -13,7 +13,7 @@ from purser.core.period import SECOND, format_instant, month_of
 from purser.flows import accounts, rates, reports, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import get, patch
 from purser.inbound.api.wire import Compatible, Name, PageSize, PageToken, View, instant, page
 from purser.inbound.desk import Desk
@@ -120,7 +120,9 @@ def get_quota(request: Call, account: Name, quota: Name) -> QuotaView:
 
 
 @patch(_PATH + "/{quota:str}", ADMIN, counted=False)
-def update_quota(request: Call, account: Name, quota: Name, data: JSONBody[ChangedQuota]) -> Response[QuotaView]:
+def update_quota(
+    request: Call, account: Name, quota: Name, data: JSONBody[ChangedQuota], dry_run: DryRun = False
+) -> Response[QuotaView]:
     """Set the monthly spend limit, in force at once: whole dollars from 0 to the tier's maximum (L5)."""
     desk = request.desk
     if quota not in _VIEWS:
@@ -142,7 +144,7 @@ def update_quota(request: Call, account: Name, quota: Name, data: JSONBody[Chang
         accounts.set_limit(tx, account, data.value)
         return view(tx.conn, desk, account, quota, tx.now)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 ROUTES = [list_quotas, get_quota, update_quota]

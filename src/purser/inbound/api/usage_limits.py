@@ -18,7 +18,7 @@ from purser.inbound.api import users
 from purser.inbound.api.auth import ADMIN, MEMBER, SELF
 from purser.inbound.api.billing import Money, money
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import delete, get, patch, post
 from purser.inbound.api.wire import Body, Compatible, Empty, Name, PageSize, PageToken, View, instant, page
 from purser.store import accounts
@@ -213,7 +213,9 @@ def get_usage_limits(request: Call, account: Name) -> LimitsView:
 
 
 @patch(f"{_ACCOUNT}/usageLimits", ADMIN)
-def update_usage_limits(request: Call, account: Name, data: JSONBody[ChangedLimits]) -> Response[LimitsView]:
+def update_usage_limits(
+    request: Call, account: Name, data: JSONBody[ChangedLimits], dry_run: DryRun = False
+) -> Response[LimitsView]:
     """Set what each user may spend in a month where nothing else says, in force at once; the operator alone clears it.
 
     Past it that user alone is refused, with 402. Usage reported after the fact does not count.
@@ -224,7 +226,7 @@ def update_usage_limits(request: Call, account: Name, data: JSONBody[ChangedLimi
         usage_limits.set_default(tx, account, limit, by_operator=request.caller.operator)
         return _view(standing.require(tx.conn, account))
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @get(f"{_ACCOUNT}/userUsageLimits", ADMIN)
@@ -248,7 +250,7 @@ def get_user_usage_limits(request: Call, account: Name, user: Name) -> UserLimit
 
 @patch(f"{_ACCOUNT}/users/{{user:str}}/usageLimits", ADMIN)
 def update_user_usage_limits(
-    request: Call, account: Name, user: Name, data: JSONBody[ChangedUserLimits]
+    request: Call, account: Name, user: Name, data: JSONBody[ChangedUserLimits], dry_run: DryRun = False
 ) -> Response[UserLimitsView]:
     """Give a user a limit of its own, which goes before all others, or groups, of whose limits the highest counts."""
     given = data.limit_override
@@ -260,7 +262,7 @@ def update_user_usage_limits(
         usage_limits.set_user(tx, account, user, override=override, groups=groups, keep_override=given is UNSET)
         return _view_user(tx.conn, users.require(tx.conn, account, user), tx.now)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @get(_TIERS, MEMBER)
@@ -274,7 +276,11 @@ def list_tiers(request: Call, account: Name, page_size: PageSize = None, page_to
 
 @post(_TIERS, ADMIN)
 def create_tier(
-    request: Call, account: Name, data: JSONBody[NewTier], group_usage_limit_tier_id: TierId = None
+    request: Call,
+    account: Name,
+    data: JSONBody[NewTier],
+    group_usage_limit_tier_id: TierId = None,
+    dry_run: DryRun = False,
 ) -> Response[TierView]:
     """Make an amount that groups can be limited to: nine at most, no two the same, 0 to block."""
     id_ = group_usage_limit_tier_id if group_usage_limit_tier_id is not None else data.group_usage_limit_tier_id
@@ -286,7 +292,7 @@ def create_tier(
         usage_limits.create_tier(tx, account, id_, limit)
         return _view_tier(usage_limits.require_tier(tx.conn, account, id_))
 
-    return once(request, create)
+    return once(request, create, dry_run=dry_run)
 
 
 @get(_TIERS + "/{tier:str}", MEMBER)
@@ -297,7 +303,9 @@ def get_tier(request: Call, account: Name, tier: Name) -> TierView:
 
 
 @patch(_TIERS + "/{tier:str}", ADMIN)
-def update_tier(request: Call, account: Name, tier: Name, data: JSONBody[ChangedTier]) -> Response[TierView]:
+def update_tier(
+    request: Call, account: Name, tier: Name, data: JSONBody[ChangedTier], dry_run: DryRun = False
+) -> Response[TierView]:
     """Change a group limit, for every member of the groups that have it, at once."""
     limit = data.limit.read("limit")
 
@@ -305,18 +313,18 @@ def update_tier(request: Call, account: Name, tier: Name, data: JSONBody[Changed
         usage_limits.update_tier(tx, account, tier, limit)
         return _view_tier(usage_limits.require_tier(tx.conn, account, tier))
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @delete(_TIERS + "/{tier:str}", ADMIN)
-def delete_tier(request: Call, account: Name, tier: Name) -> Response[Empty]:
+def delete_tier(request: Call, account: Name, tier: Name, dry_run: DryRun = False) -> Response[Empty]:
     """Take a group limit away; refused while a group has it."""
 
     def remove(tx: Tx) -> Empty:
         usage_limits.remove_tier(tx, account, tier)
         return Empty()
 
-    return once(request, remove)
+    return once(request, remove, dry_run=dry_run)
 
 
 @get(f"{_ACCOUNT}/groupUsageLimits", MEMBER)
@@ -339,7 +347,7 @@ def get_group_usage_limits(request: Call, account: Name, group: Name) -> GroupVi
 
 @patch(f"{_ACCOUNT}/groups/{{group:str}}/usageLimits", ADMIN)
 def update_group_usage_limits(
-    request: Call, account: Name, group: Name, data: JSONBody[ChangedGroup]
+    request: Call, account: Name, group: Name, data: JSONBody[ChangedGroup], dry_run: DryRun = False
 ) -> Response[GroupView]:
     """Give each member of a group a limit, in force at once, or take it away with null."""
 
@@ -347,7 +355,7 @@ def update_group_usage_limits(
         usage_limits.assign(tx, account, group, data.group_usage_limit_tier_id)
         return _find_group(tx.conn, account, group)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 ROUTES = [

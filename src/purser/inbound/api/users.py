@@ -13,7 +13,7 @@ from purser.core.period import format_instant
 from purser.flows import access
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import get, patch, post
 from purser.inbound.api.wire import Body, Name, PageSize, PageToken, Text, View, page
 from purser.store import accounts
@@ -110,7 +110,9 @@ def list_users(request: Call, account: Name, page_size: PageSize = None, page_to
 
 
 @post(_PATH, ADMIN)
-def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: UserId = None) -> Response[UserView]:
+def create_user(
+    request: Call, account: Name, data: JSONBody[NewUser], user_id: UserId = None, dry_run: DryRun = False
+) -> Response[UserView]:
     """Create a user; a service account is a user with `serviceAccount`.
 
     The operator may give a service account the scope `metering`: its keys then report usage of its own account.
@@ -133,7 +135,7 @@ def create_user(request: Call, account: Name, data: JSONBody[NewUser], user_id: 
         )
         return view(require(tx.conn, account, id_))
 
-    return once(request, create)
+    return once(request, create, dry_run=dry_run)
 
 
 @get(_PATH + "/{user:str}", MEMBER)
@@ -144,7 +146,9 @@ def get_user(request: Call, account: Name, user: Name) -> UserView:
 
 
 @patch(_PATH + "/{user:str}", ADMIN)
-def update_user(request: Call, account: Name, user: Name, data: JSONBody[ChangedUser]) -> Response[UserView]:
+def update_user(
+    request: Call, account: Name, user: Name, data: JSONBody[ChangedUser], dry_run: DryRun = False
+) -> Response[UserView]:
     """Change a user's role, display name, e-mail address or scopes. An account keeps at least one admin."""
 
     def change(tx: Tx) -> UserView:
@@ -160,7 +164,7 @@ def update_user(request: Call, account: Name, user: Name, data: JSONBody[Changed
         )
         return view(require(tx.conn, account, user))
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 ROUTES = [list_users, create_user, get_user, update_user]

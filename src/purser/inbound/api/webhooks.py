@@ -10,7 +10,7 @@ from purser.core.webhook import show_secret
 from purser.flows import standing, webhooks
 from purser.inbound.api.auth import ADMIN
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import once
+from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import delete, get, post
 from purser.inbound.api.wire import (
     DEFAULT_PAGE,
@@ -112,7 +112,9 @@ def list_endpoints(request: Call, account: Name) -> EndpointList:
 
 
 @post(_PATH, ADMIN, status=201)
-def add_endpoint(request: Call, account: Name, data: JSONBody[NewEndpoint]) -> Response[MadeEndpoint]:
+def add_endpoint(
+    request: Call, account: Name, data: JSONBody[NewEndpoint], dry_run: DryRun = False
+) -> Response[MadeEndpoint]:
     """Add a webhook endpoint; the answer alone holds the secret that signs its deliveries."""
 
     def add(tx: Tx) -> MadeEndpoint:
@@ -121,7 +123,7 @@ def add_endpoint(request: Call, account: Name, data: JSONBody[NewEndpoint]) -> R
         created = format_instant(row.created_at)
         return MadeEndpoint(id_, row.url, _topics(row), created, None, secret=show_secret(secret))
 
-    return once(request, add, 201)
+    return once(request, add, 201, dry_run=dry_run)
 
 
 @get(_PATH + "/{endpoint:str}", ADMIN)
@@ -132,14 +134,14 @@ def get_endpoint(request: Call, account: Name, endpoint: Name) -> EndpointView:
 
 
 @delete(_PATH + "/{endpoint:str}", ADMIN)
-def remove_endpoint(request: Call, account: Name, endpoint: Name) -> Response[Empty]:
+def remove_endpoint(request: Call, account: Name, endpoint: Name, dry_run: DryRun = False) -> Response[Empty]:
     """Remove a webhook endpoint; what waits for it is not sent any more."""
 
     def remove(tx: Tx) -> Empty:
         webhooks.remove_endpoint(tx, account, endpoint)
         return Empty()
 
-    return once(request, remove)
+    return once(request, remove, dry_run=dry_run)
 
 
 @get(_PATH + "/{endpoint:str}/deliveries", ADMIN)
@@ -156,9 +158,11 @@ def list_deliveries(
 
 
 @post(_PATH + "/{endpoint:str}/deliveries/{delivery:str}/:replay", ADMIN)
-def replay_delivery(request: Call, account: Name, endpoint: Name, delivery: Name) -> Response[DeliveryView]:
+def replay_delivery(
+    request: Call, account: Name, endpoint: Name, delivery: Name, dry_run: DryRun = False
+) -> Response[DeliveryView]:
     """Send a delivery that has ended once more, under its own id; an endpoint that was disabled is enabled."""
-    return once(request, lambda tx: _delivery(webhooks.replay(tx, account, endpoint, delivery)))
+    return once(request, lambda tx: _delivery(webhooks.replay(tx, account, endpoint, delivery)), dry_run=dry_run)
 
 
 ROUTES = [list_endpoints, add_endpoint, get_endpoint, remove_endpoint, list_deliveries, replay_delivery]

@@ -9,8 +9,8 @@ from cyclopts import App, Parameter
 from purser.core.errors import Invalid
 from purser.core.money import parse_usd, to_wire
 from purser.inbound.cli.failure import USAGE, Failure
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import MONEY, TEXT, WHEN, Column, show_list
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import MONEY, TEXT, WHEN, Column, show_list, show_one, tell_dry_run
 
 app = App(name="alerts", help="What of a month's spend is told: list, set.")
 
@@ -20,6 +20,7 @@ _COLUMNS = (
     Column("USED", "usedUsd", MONEY),
     Column("TOLD", "reachedAt", WHEN),
 )
+_SETTINGS = (Column("thresholds", "monthlySpendThresholds"), Column("forecast", "forecastAlert"))
 
 
 def _show(reach: Reach) -> None:
@@ -46,6 +47,7 @@ def set_alerts(
     forecast: Annotated[
         bool | None, Parameter(help="Tell also when at this pace the limit is reached before the month ends.")
     ] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Set the thresholds that are told, all of them at once; 80 % of the limit is told in any case.
@@ -64,5 +66,9 @@ def set_alerts(
     if not wanted:
         raise Failure("say what to set: --thresholds 500,800, or --forecast", code=USAGE)
     caller = reach.call()
-    caller.patch(reach.within(caller, "notificationSettings"), wanted)
-    _show(reach)
+    settings = caller.patch(reach.within(caller, "notificationSettings"), wanted, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    if dry_run:
+        show_one(reach.output, settings, settings, _SETTINGS)
+    else:
+        _show(reach)

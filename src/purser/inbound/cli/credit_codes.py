@@ -7,8 +7,20 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.credits import Amount
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import DAY, ID, MONEY, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import (
+    DAY,
+    ID,
+    MONEY,
+    WHEN,
+    Column,
+    confirm,
+    show_list,
+    show_one,
+    tell,
+    tell_done,
+    tell_dry_run,
+)
 from purser.inbound.cli.wire import at
 
 app = App(name="credit-code", help="Credit codes: create, list, redemptions, end.")
@@ -50,6 +62,7 @@ def create(
     expires: Annotated[str | None, Parameter(help="When it expires, such as 2027-01-01; never if not given.")] = None,
     days: Annotated[int | None, Parameter(help="How many days the credit lasts; it lapses never if not given.")] = None,
     name: Annotated[str, Parameter(help="What it is for, for yourself.")] = "",
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Make a credit code; it is printed this once. Needs the operator key.
@@ -63,9 +76,11 @@ def create(
         **({"expiresAt": expires} if expires else {}),
         **({"creditDays": days} if days is not None else {}),
     }
-    made = reach.call_as_operator().post(_PATH, body)
+    made = reach.call_as_operator().post(_PATH, body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _ONE)
-    tell("The code is shown this once: keep it now.")
+    if not dry_run:
+        tell("The code is shown this once: keep it now.")
 
 
 @app.command(name="list")
@@ -98,6 +113,7 @@ def end(
     code: Annotated[str, Parameter(help="The code's id, as the list shows it.")],
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -105,6 +121,6 @@ def end(
 
     Example: purser credit-code end code_01k… --yes
     """
-    confirm(f"End the credit code {code}?", yes)
-    reach.call_as_operator().delete(at("operator", "v1", "creditCodes", code))
-    tell(f"{code} has ended.")
+    confirm(f"End the credit code {code}?", yes or dry_run)
+    reach.call_as_operator().delete(at("operator", "v1", "creditCodes", code), dry_run=dry_run)
+    tell_done(f"{code} has ended.", dry_run)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, TEXT, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, TEXT, WHEN, Column, confirm, show_list, show_one, tell, tell_done, tell_dry_run
 from purser.inbound.cli.user import Role
 
 app = App(name="invitation", help="People invited to the account by mail: create, list, revoke.")
@@ -36,6 +36,7 @@ def create(
     /,
     *,
     role: Annotated[Role, Parameter(help="What they may do once they have come.")] = "user",
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Invite somebody by mail; the link is good for seven days and once. An earlier one to the address ends.
@@ -43,9 +44,11 @@ def create(
     Example: purser invitation create eve@example.com --role contributor
     """
     caller = reach.call()
-    made = caller.post(reach.within(caller, "invitations"), {"email": email, "role": role})
+    made = caller.post(reach.within(caller, "invitations"), {"email": email, "role": role}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _ONE)
-    tell(f"The link is in a mail to {email}.")
+    if not dry_run:
+        tell(f"The link is in a mail to {email}.")
 
 
 @app.command(name="list")
@@ -64,6 +67,7 @@ def revoke(
     invitation: Annotated[str, Parameter(help="The invitation's id, as the list shows it.")],
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -71,7 +75,7 @@ def revoke(
 
     Example: purser invitation revoke invt_01k… --yes
     """
-    confirm(f"Take the invitation {invitation} back?", yes)
+    confirm(f"Take the invitation {invitation} back?", yes or dry_run)
     caller = reach.call()
-    caller.delete(reach.within(caller, "invitations", invitation))
-    tell(f"{invitation} is taken back.")
+    caller.delete(reach.within(caller, "invitations", invitation), dry_run=dry_run)
+    tell_done(f"{invitation} is taken back.", dry_run)

@@ -7,8 +7,20 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.failure import usage
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, TEXT, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import (
+    ID,
+    MONEY,
+    TEXT,
+    WHEN,
+    Column,
+    confirm,
+    show_list,
+    show_one,
+    tell,
+    tell_done,
+    tell_dry_run,
+)
 
 app = App(name="key", help="API keys: make, list, budget, end.")
 
@@ -52,6 +64,7 @@ def create(
     expires: Annotated[str | None, Parameter(help="When it ends, such as 2027-01-01; never if not given.")] = None,
     budget: Annotated[str | None, Parameter(help="What it may spend at most, dollars; no limit if not given.")] = None,
     period: Period = "MONTHLY",
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Make an API key; it is printed this once.
@@ -62,9 +75,11 @@ def create(
     limit = None if budget is None else {"amountUsd": budget, "period": period}
     given = {"userId": user, "displayName": name, "expireTime": expires, "budget": limit}
     body = {name: value for name, value in given.items() if value is not None}
-    made = caller.post(reach.within(caller, "apiKeys"), body)
+    made = caller.post(reach.within(caller, "apiKeys"), body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _NEW)
-    tell("The API key is shown this once: keep it now.")
+    if not dry_run:
+        tell("The API key is shown this once: keep it now.")
 
 
 @app.command(name="list")
@@ -91,6 +106,7 @@ def set_budget(
     *,
     period: Period = "MONTHLY",
     none: Annotated[bool, Parameter(negative="", help="Take the budget away.")] = False,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Give an API key a budget: past it this key alone is refused, with 402, until the next period.
@@ -103,9 +119,10 @@ def set_budget(
         raise usage("give an amount of dollars, or --none to take the budget away")
     caller = reach.call()
     limit = None if amount is None else {"amountUsd": amount, "period": period}
-    changed = caller.patch(reach.within(caller, "apiKeys", key), {"budget": limit})
+    changed = caller.patch(reach.within(caller, "apiKeys", key), {"budget": limit}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, changed, changed, _BUDGET)
-    if limit is None:
+    if limit is None and not dry_run:
         tell(f"The key {key} has no budget any more.")
 
 
@@ -114,6 +131,7 @@ def revoke(
     key: Annotated[str, Parameter(help="The key's id, as key list shows it.")],
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -121,7 +139,7 @@ def revoke(
 
     Example: purser key revoke key_01J2 --yes
     """
-    confirm(f"End the key {key}? Whatever uses it stops working at once.", yes)
+    confirm(f"End the key {key}? Whatever uses it stops working at once.", yes or dry_run)
     caller = reach.call()
-    caller.post(f"{reach.within(caller, 'apiKeys')}:delete", {"keyId": key})
-    tell(f"The key {key} is ended.")
+    caller.post(f"{reach.within(caller, 'apiKeys')}:delete", {"keyId": key}, dry_run=dry_run)
+    tell_done(f"The key {key} is ended.", dry_run)

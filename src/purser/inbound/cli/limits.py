@@ -69,6 +69,7 @@ def set_limit(
         list[str] | None, Parameter(help="With --user: the groups the user is in, from now on these alone.")
     ] = None,
     none: Annotated[bool, Parameter(negative="", help="Take the limit away.")] = False,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Limit what a user, each member of a group, or every user may spend in a month; in force at once.
@@ -88,16 +89,23 @@ def set_limit(
     if user is not None:
         body: dict[str, Any] = {} if amount is None and not none else {"limitOverride": limit}
         body |= {"groups": join} if join else {}
-        changed = caller.patch(reach.within(caller, "users", user, "usageLimits"), body)
+        changed = caller.patch(reach.within(caller, "users", user, "usageLimits"), body, dry_run=dry_run)
+        tell_dry_run(dry_run)
         show_one(reach.output, changed, changed, _USERS)
     elif group is not None:
-        tier = None if limit is None else _find_tier(reach, limit)
-        changed = caller.patch(reach.within(caller, "groups", group, "usageLimits"), {"groupUsageLimitTierId": tier})
+        path = reach.within(caller, "groups", group, "usageLimits")
+        tier, made = (None, False) if limit is None else _find_tier(reach, limit, dry_run=dry_run)
+        if dry_run and made:  # it is not there to be tried
+            changed = {**caller.get(path), "groupUsageLimitTierId": tier, "limit": limit}
+        else:
+            changed = caller.patch(path, {"groupUsageLimitTierId": tier}, dry_run=dry_run)
+        tell_dry_run(dry_run)
         show_one(reach.output, changed, changed, _GROUPS)
     else:
-        changed = caller.patch(reach.within(caller, "usageLimits"), {"defaultUserLimit": limit})
+        changed = caller.patch(reach.within(caller, "usageLimits"), {"defaultUserLimit": limit}, dry_run=dry_run)
+        tell_dry_run(dry_run)
         show_one(reach.output, changed, changed, _DEFAULT)
-    if none:
+    if none and not dry_run:
         tell("The limit is taken away.")
 
 
@@ -187,15 +195,15 @@ def _money(amount: str) -> dict[str, Any]:
     return {"currencyCode": "USD", "units": str(units), "nanos": nanos}
 
 
-def _find_tier(reach: Reach, limit: dict[str, Any]) -> str:
-    """The group limit of this amount, made where there is none."""
+def _find_tier(reach: Reach, limit: dict[str, Any], *, dry_run: bool) -> tuple[str, bool]:
+    """The group limit of this amount, made where there is none, and whether it was."""
     caller = reach.call()
     path = reach.within(caller, "groupUsageLimitTiers")
     known = caller.pages(path, "groupUsageLimitTiers")["groupUsageLimitTiers"]
     for tier in known:
         if tier["limit"] == limit:
-            return str(tier["id"])
+            return str(tier["id"]), False
     cents = f".{limit['nanos']:09d}".rstrip("0") if limit["nanos"] else ""
     name = f"usd-{limit['units']}{cents}"
-    caller.post(path, {"groupUsageLimitTierId": name, "limit": limit})
-    return name
+    caller.post(path, {"groupUsageLimitTierId": name, "limit": limit}, dry_run=dry_run)
+    return name, True

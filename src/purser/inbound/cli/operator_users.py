@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.failure import NOT_FOUND, Failure
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, WHEN, Column, confirm, show_list, show_one, tell, tell_done, tell_dry_run
 from purser.inbound.cli.wire import Caller, at
 
 app = App(name="user", help="The operator's people: list, create, update, remove.")
@@ -37,7 +37,12 @@ def list_users(*, reach: Reach = UNSAID) -> None:
 
 @app.command(name="create")
 def create(
-    name: Annotated[str, Parameter(help="Their name, such as nora.")], /, *, role: Role, reach: Reach = UNSAID
+    name: Annotated[str, Parameter(help="Their name, such as nora.")],
+    /,
+    *,
+    role: Role,
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
 ) -> None:
     """Add one of the operator's people; their operator key is printed this once.
 
@@ -46,19 +51,29 @@ def create(
 
     Example: purser operator user create nora --role finance
     """
-    made = reach.call_as_operator().post(_PATH, {"name": name, "role": role})
+    made = reach.call_as_operator().post(_PATH, {"name": name, "role": role}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _ONE)
-    tell("The operator key is shown this once: keep it now.")
+    if not dry_run:
+        tell("The operator key is shown this once: keep it now.")
 
 
 @app.command(name="update")
-def update(name: Annotated[str, Parameter(help="Whose role.")], /, *, role: Role, reach: Reach = UNSAID) -> None:
+def update(
+    name: Annotated[str, Parameter(help="Whose role.")],
+    /,
+    *,
+    role: Role,
+    dry_run: DryRun = False,
+    reach: Reach = UNSAID,
+) -> None:
     """Give one of the operator's people another role, at once.
 
     Example: purser operator user update nora --role support
     """
     caller = reach.call_as_operator()
-    changed = caller.patch(at("operator", "v1", "users", _find(caller, name)), {"role": role})
+    changed = caller.patch(at("operator", "v1", "users", _find(caller, name)), {"role": role}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, changed, changed, _ONE)
 
 
@@ -67,6 +82,7 @@ def remove(
     name: Annotated[str, Parameter(help="Whose key ends.")],
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -74,10 +90,10 @@ def remove(
 
     Example: purser operator user remove nora --yes
     """
-    confirm(f"End the operator key of {name}?", yes)
+    confirm(f"End the operator key of {name}?", yes or dry_run)
     caller = reach.call_as_operator()
-    caller.delete(at("operator", "v1", "users", _find(caller, name)))
-    tell(f"{name} is no operator any more.")
+    caller.delete(at("operator", "v1", "users", _find(caller, name)), dry_run=dry_run)
+    tell_done(f"{name} is no operator any more.", dry_run)
 
 
 def _find(caller: Caller, name: str) -> str:

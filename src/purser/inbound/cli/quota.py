@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, NUMBER, TEXT, Column, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, NUMBER, TEXT, Column, show_list, show_one, tell, tell_dry_run
 
 app = App(name="quota", help="What an account may use: list, get, update.")
 
@@ -58,6 +58,7 @@ def update(
     value: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="The new value: a whole number, dollars for money.")
     ],
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Set a quota's value, at most what the account's tier allows; it is in force at once.
@@ -65,7 +66,8 @@ def update(
     Example: purser quota update monthly-spend-usd --value 200
     """
     caller = reach.call()
-    changed = caller.patch(reach.within(caller, "quotas", quota), {"value": value})
+    changed = caller.patch(reach.within(caller, "quotas", quota), {"value": value}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, changed, _row(changed), _ONE)
     if changed.get("effectiveAt", "") is None:
         tell("Money that was leased before may still be spent; the value holds fully once that is back.")

@@ -225,6 +225,11 @@ def tell_dry_run(dry_run: bool) -> None:
         tell("A dry run: nothing was changed. This is what would be:")
 
 
+def tell_done(text: str, dry_run: bool) -> None:
+    """Say what was done, or that nothing was, but could be."""
+    tell("A dry run: nothing was changed, and nothing stands in the way." if dry_run else text)
+
+
 def confirm(question: str, yes: bool) -> None:
     """Ask before what cannot be undone; raises Failure where the answer is no, or where nobody can be asked."""
     if yes:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli.failure import usage
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, TEXT, WHEN, Column, show_list, show_one
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, TEXT, WHEN, Column, show_list, show_one, tell_dry_run
 
 app = App(name="user", help="The users of an account: list, create, update.")
 
@@ -57,6 +57,7 @@ def create(
         Literal["metering"] | None,
         Parameter(help="What the service account may beyond its role: report usage. Needs the operator key."),
     ] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Add a user to the account; make them a key with purser key create --user.
@@ -67,7 +68,8 @@ def create(
     given: dict[str, Any] = {"userId": user, "role": role, "email": email, "displayName": display_name}
     given["scopes"] = None if scope is None else [scope]
     body = {name: value for name, value in given.items() if value is not None}
-    made = caller.post(reach.within(caller, "users"), {**body, "serviceAccount": service_account})
+    made = caller.post(reach.within(caller, "users"), {**body, "serviceAccount": service_account}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _ONE)
 
 
@@ -78,6 +80,7 @@ def update(
     *,
     role: Annotated[Role | None, Parameter(help="What the user may do from now on.")] = None,
     display_name: Annotated[str | None, Parameter(help="What people call them.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Change a user's role or name.
@@ -89,5 +92,6 @@ def update(
     if not body:
         raise usage("nothing to change was given", "Give --role or --display-name.")
     caller = reach.call()
-    changed = caller.patch(reach.within(caller, "users", user), body)
+    changed = caller.patch(reach.within(caller, "users", user), body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, changed, changed, _ONE)

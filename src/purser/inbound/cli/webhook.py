@@ -6,8 +6,21 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import DAY, ID, NUMBER, TEXT, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import (
+    DAY,
+    ID,
+    NUMBER,
+    TEXT,
+    WHEN,
+    Column,
+    confirm,
+    show_list,
+    show_one,
+    tell,
+    tell_done,
+    tell_dry_run,
+)
 
 app = App(name="webhook", help="Where to tell what happens: add, list, remove, deliveries, replay.")
 
@@ -50,6 +63,7 @@ def add(
     /,
     *,
     events: Annotated[str | None, Parameter(help="Event types with commas between; all if not given.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Add a webhook endpoint; the secret that signs what it is sent is printed this once.
@@ -58,9 +72,11 @@ def add(
     """
     types = [part.strip() for part in (events or "").split(",") if part.strip()]
     caller = reach.call()
-    made = caller.post(reach.within(caller, "webhookEndpoints"), {"url": url, "eventTypes": types})
+    made = caller.post(reach.within(caller, "webhookEndpoints"), {"url": url, "eventTypes": types}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, made, made, _ONE)
-    tell("The secret is shown this once: keep it now.")
+    if not dry_run:
+        tell("The secret is shown this once: keep it now.")
 
 
 @app.command(name="list")
@@ -79,6 +95,7 @@ def remove(
     endpoint: Endpoint,
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -86,10 +103,10 @@ def remove(
 
     Example: purser webhook remove whep_01k… --yes
     """
-    confirm(f"Remove the webhook endpoint {endpoint}?", yes)
+    confirm(f"Remove the webhook endpoint {endpoint}?", yes or dry_run)
     caller = reach.call()
-    caller.delete(reach.within(caller, "webhookEndpoints", endpoint))
-    tell(f"{endpoint} is removed.")
+    caller.delete(reach.within(caller, "webhookEndpoints", endpoint), dry_run=dry_run)
+    tell_done(f"{endpoint} is removed.", dry_run)
 
 
 @app.command(name="deliveries")
@@ -109,6 +126,7 @@ def replay(
     delivery: Annotated[str, Parameter(help="The delivery's id, as the list of deliveries shows it.")],
     /,
     *,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Send a delivery that has ended once more, under its own id; a disabled endpoint is enabled.
@@ -117,5 +135,6 @@ def replay(
     """
     caller = reach.call()
     path = reach.within(caller, "webhookEndpoints", endpoint, "deliveries", delivery)
-    again = caller.post(f"{path}:replay", None)
+    again = caller.post(f"{path}:replay", None, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, again, again, _DELIVERY)
