@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from purser.core.errors import PurserError
+from purser.core.money import LARGEST_NANOS
 from purser.flows import accounts, budgets, credits, holds, metering, payments, pricing, usage_limits
 from purser.flows.metering import Reported
 from purser.flows.payments import Card
@@ -219,7 +220,7 @@ def _budget(run: Run, item: Item, process: Process) -> None:
 def _cap(run: Run, item: Item, process: Process) -> None:
     milli = item.values["milli"]
     nanos = None if milli is None else milli * MILLI
-    run.watch.money.cap(item.account, nanos or 0)
+    run.watch.money.cap(item.account, LARGEST_NANOS if nanos is None else nanos)
     work = partial(
         usage_limits.set_user, account=item.account, user="owner", override=nanos, groups=(), keep_override=False
     )
