@@ -65,3 +65,16 @@ def test_a_request_for_a_higher_limit_says_who_asks_for_how_much_and_what_became
     rejected = letters.increase_decided("ada", "eve", 40 * USD, None, "not now")
     assert rejected.subject == "Account ada: your request for $40.00 a month is rejected"
     assert rejected.text == "User eve of account ada keeps its limit.\n\nnot now\n"
+
+
+def test_a_closed_account_is_told_until_when_it_can_be_opened_again() -> None:
+    until = parse_instant("2026-05-01T00:00:00Z")
+    begun, done = letters.closing("ada", until), letters.closed("ada", until)
+    assert (begun.subject, done.subject) == ("Account ada is being closed", "Account ada is closed")
+    assert "its API keys have ended, and nothing new begins" in begun.text
+    assert "nothing is left to pay" in done.text
+    for letter in (begun, done):
+        assert "open it again until 2026-05-01T00:00:00Z." in letter.text
+    again = letters.reopened("ada")
+    assert again.subject == "Account ada is open again"
+    assert "Keys that ended and credit that lapsed when it was closed stay so." in again.text

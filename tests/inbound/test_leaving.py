@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from purser.core.errors import Conflict
+from purser.core.message import CLOSED, CLOSING, REOPENED
 from purser.core.rating import rate
 from purser.flows import invoicing
 from purser.store.prices import list_books
@@ -122,6 +124,41 @@ def test_a_card_that_fails_in_the_end_keeps_it_from_being_closed_until_paid(hous
     assert house.account("ada")["closedAt"] is not None
     assert house.balance("ada")["outstandingUsd"] == "0.00"
     assert house.audit() == []
+
+
+def mails(house: House) -> list[tuple[str, str, str]]:
+    """To whom and about what ada's account was told that it comes or goes, and the text."""
+    query = sa.text(
+        "SELECT target, subject, body FROM outbox WHERE kind = 'mail' AND topic IN (:a, :b, :c) ORDER BY id"
+    )
+    with house.db.read() as conn:
+        found = conn.execute(query, {"a": CLOSING, "b": CLOSED, "c": REOPENED})
+        return sorted((row[0], row[1], row[2]) for row in found)
+
+
+def test_the_account_is_told_once_that_it_is_closed_and_open_again(house: House) -> None:
+    house.open("ada")
+    for _ in range(2):
+        assert house.operator.post(CLOSE).status == 200
+    assert [told[:2] for told in mails(house)] == [
+        ("ada@example.com", "Account ada is being closed"),
+        ("ada@example.com", "Account ada is closed"),
+    ]
+    assert all("until 2026-05-01T00:00:00Z" in text for _, _, text in mails(house))
+    for _ in range(2):
+        assert house.operator.post(REOPEN).status == 200
+    assert [told[1] for told in mails(house)][2:] == ["Account ada is open again"]
+
+
+def test_that_it_is_closed_is_told_when_nothing_is_left_to_pay(house: House) -> None:
+    ada = owing(house)
+    assert ada.post(f"{CLOSE}?dryRun=true").status == 200
+    assert mails(house) == []
+    ada.post(CLOSE)
+    assert [told[1] for told in mails(house)] == ["Account ada is being closed"]
+    house.desk.worker.run_due()
+    house.desk.worker.run_due()
+    assert [told[1] for told in mails(house)] == ["Account ada is being closed", "Account ada is closed"]
 
 
 def test_nothing_new_begins_and_the_reason_is_plain(house: House) -> None:

@@ -31,6 +31,33 @@ def reinstated(account: str) -> Letter:
     )
 
 
+def closing(account: str, until: int) -> Letter:
+    """Somebody has closed the account: its keys have ended; `until` is when it can no longer be opened again."""
+    return Letter(
+        f"Account {account} is being closed",
+        f"Account {account} is being closed: its API keys have ended, and nothing new begins. Its final invoice follows "
+        f"once nothing runs.\n\nThe operator can open it again until {format_instant(until)}. Ask for that if you did "
+        "not want this.\n",
+    )
+
+
+def closed(account: str, until: int) -> Letter:
+    """The account is closed, with nothing left to pay."""
+    return Letter(
+        f"Account {account} is closed",
+        f"Account {account} is closed, and nothing is left to pay. The operator can open it again until "
+        f"{format_instant(until)}.\n",
+    )
+
+
+def reopened(account: str) -> Letter:
+    """The account is open again."""
+    return Letter(
+        f"Account {account} is open again",
+        f"Account {account} is open again. Keys that ended and credit that lapsed when it was closed stay so.\n",
+    )
+
+
 def issued(account: str, number: str, month: str, total_nanos: int, due_nanos: int, *, receipt: bool) -> Letter:
     """An invoice, or the receipt of a purchase (D3)."""
     total = f"${format_usd(total_nanos)}"

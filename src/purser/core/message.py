@@ -8,12 +8,16 @@ MAIL, WEBHOOK = "mail", "webhook"
 PENDING, SENT, GIVEN_UP = "pending", "sent", "given up"
 
 SUSPENDED, REINSTATED = "account.suspended", "account.reinstated"
+CLOSING, CLOSED, REOPENED = "account.closing", "account.closed", "account.reopened"
 DEPLETED = "credits.depleted"
 ALERT = "alert.reached"
 INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED = "invoice.issued", "invoice.paid", "invoice.payment_failed"
 PERSON_LINK, INVITED = "person.link", "person.invited"  # to people, by mail alone
 INCREASE_ASKED, INCREASE_DECIDED = "increase.asked", "increase.decided"  # of a user's cap, by mail alone
-TOPICS = (SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED)
+TOPICS = (
+    *(SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED),
+    *(CLOSING, CLOSED, REOPENED),
+)
 
 CLAIM = 5 * MINUTE  # for so long a message is whose claimed it; afterwards anybody sends it again
 LATE = 3 * DAY  # what could not be tried by then says nothing any more

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from purser.core import leaving as rule
+from purser.core import letters
 from purser.core.credits import PURCHASED
 from purser.core.errors import Conflict
 from purser.core.lease import MONTH
 from purser.core.leaving import DELETING, READY, Blocked, Estate
 from purser.core.limits import CONTRACT, PREPAID
+from purser.core.message import CLOSED, CLOSING, REOPENED
 from purser.core.period import format_instant, month_of, month_start, next_month
-from purser.flows import access, credits, invoicing, modes, standing
+from purser.flows import access, credits, invoicing, modes, outbox, standing
 from purser.flows.access import NewKey
 from purser.store import accounts, headroom, holds, invoices, payments
 from purser.store.db import Row
@@ -41,6 +43,9 @@ def close(tx: Tx, account: str, *, running_nanos: int = 0, give_up: bool = False
     for key in accounts.list_keys(tx.conn, account, None):
         accounts.revoke_key(tx.conn, account, key.id, tx.now)
     tx.touch(account)
+    until = rule.reopenable_until(tx.now)
+    told = {"reopenableUntil": format_instant(until)}
+    outbox.tell(tx, account, CLOSING, f"closing/{tx.now}", told, letters.closing(account, until))
     finish(tx, account)
 
 
@@ -90,6 +95,9 @@ def finish(tx: Tx, account: str) -> bool:
         return False
     accounts.update_account(tx.conn, account, closed_at=tx.now)
     tx.touch(account)
+    until = rule.reopenable_until(row.closing_at)
+    told = {"reopenableUntil": format_instant(until)}
+    outbox.tell(tx, account, CLOSED, f"closed/{row.closing_at}", told, letters.closed(account, until))
     return True
 
 
@@ -118,5 +126,6 @@ def reopen(tx: Tx, account: str) -> NewKey | None:
     accounts.update_account(tx.conn, account, state=READY, closing_at=None, closed_at=None, updated_at=tx.now)
     standing.ensure_month_row(tx, account, month_of(tx.now))
     standing.refresh(tx, account)
+    outbox.tell(tx, account, REOPENED, f"reopened/{row.closing_at}", {}, letters.reopened(account))
     admins = [user.id for user in accounts.list_users(tx.conn, account) if user.role == access.ADMIN]
     return access.create_key(tx, account, access.OWNER if access.OWNER in admins else admins[0])
