@@ -21,7 +21,7 @@ class Engine:
         [port, *_] = re.findall(r'upstream = "http://127\.0\.0\.1:(\d+)/v1"', config.read_text())
         self._port = int(port)
         self._work: dict[str, dict[int, int]] = defaultdict(dict)  # by id and number: nanos
-        self._running: set[str] = set()
+        self._running: dict[str, int] = {}  # by id: the number of what ran at the last look
         self._seen = 0
         self.missed = 0
 
@@ -33,11 +33,15 @@ class Engine:
         first = started - len(told["requests"])
         self.missed += max(0, first - self._seen)
         self._seen = started
-        running: set[str] = set()
+        for id_, number in self._running.items():
+            if number < first:  # it has ended since, and how is forgotten: what it had done by then is not all
+                del self._work[id_]
+                self.missed += 1
+        running: dict[str, int] = {}
         for number, record in enumerate(told["requests"], first):
             id_ = record["request_id"]
             if record["outcome"] == _RUNNING:
-                running.add(id_)
+                running[id_] = number
             usage = {
                 "prompt_tokens": record["prompt_tokens"],
                 "prompt_tokens_details": {"cached_tokens": record["cached_tokens"]},
