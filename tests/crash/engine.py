@@ -21,7 +21,7 @@ class Engine:
         [port, *_] = re.findall(r'upstream = "http://127\.0\.0\.1:(\d+)/v1"', config.read_text())
         self._port = int(port)
         self._work: dict[str, dict[int, int]] = defaultdict(dict)  # by id and number: nanos
-        self._running: dict[str, int] = {}  # by id: the number of what ran at the last look
+        self._running: dict[str, int] = {}  # by id: the first number of what ran at the last look
         self._seen = 0
         self.missed = 0
 
@@ -41,7 +41,7 @@ class Engine:
         for number, record in enumerate(told["requests"], first):
             id_ = record["request_id"]
             if record["outcome"] == _RUNNING:
-                running[id_] = number
+                running.setdefault(id_, number)
             usage = {
                 "prompt_tokens": record["prompt_tokens"],
                 "prompt_tokens_details": {"cached_tokens": record["cached_tokens"]},
