@@ -154,7 +154,8 @@ def test_sent_again_it_is_answered_the_same_and_has_one_effect(house: House) -> 
 def test_many_that_fail_are_too_many(house: House) -> None:
     ada, made = house.open("ada"), make(house, redemptions=9)
     for n in range(codes.MOST_ATTEMPTS):
-        assert redeem(ada, f"GUESS-{n}").status == 404
+        tried_out = "?dryRun=true" if n % 2 else ""  # is no way to guess for nothing
+        assert ada.post(f"{REDEEM}{tried_out}", {"code": f"GUESS-{n}"}).status == 404
     refused = redeem(ada, made["code"])
     assert (refused.status, refused.json["code"]) == (429, "RESOURCE_EXHAUSTED")
     assert int(refused.headers["retry-after"]) > 3_000

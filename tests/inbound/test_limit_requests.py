@@ -154,6 +154,9 @@ def test_the_commands(asking: Asking, tmp_path: Path) -> None:
     assert [each["id"] for each in ada.json("limits", "requests", "--pending")["usageLimitIncreaseRequests"]] == [
         made["id"]
     ]
+    for tried in (("approve", made["id"], "25.50"), ("reject", made["id"])):
+        ada.json("limits", *tried, "--dry-run")
+    assert len(ada.json("limits", "requests", "--pending")["usageLimitIncreaseRequests"]) == 1
     assert ada.json("limits", "approve", made["id"], "25.50")["approvedLimit"] == {**dollars(25), "nanos": 500_000_000}
     again = eve.json("limits", "ask", "60")["id"]
     assert ada.json("limits", "reject", again, "--reason", "enough")["state"] == "REJECTED"

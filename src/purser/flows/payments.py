@@ -258,6 +258,15 @@ def record_success(tx: Tx, account: str, payment: str, provider_id: str) -> None
     standing.refresh(tx, account)
 
 
+def suppose_success(tx: Tx, account: str, payment: str) -> Row:
+    """A payment just written as it would be if the provider took the money; for a transaction that is rolled back."""
+    record_success(tx, account, payment, "")
+    row = payments.get_payment(tx.conn, account, payment)
+    if row is None:
+        raise NotFound(f"there is no payment {payment}")
+    return row
+
+
 def _receive_for_invoice(tx: Tx, account: str, row: Row) -> tuple[str | None, str | None]:
     """Answers where the money went and its receipt, where it did not simply pay the invoice."""
     invoice = invoices.get_invoice(tx.conn, account, row.invoice)

@@ -23,8 +23,8 @@ from purser.flows.metering import CLOSED_THROUGH
 from purser.flows.payments import Card
 from purser.inbound.alarms import Alarms
 from purser.inbound.tidying import Tidying
-from purser.inbound.world import Clock, keep_clock
-from purser.outbound.provider import Declined, PaymentProvider, Unreachable
+from purser.inbound.world import JUMPED, Clock, keep_clock, require_ended, require_movable
+from purser.outbound.provider import CardDetails, Declined, PaymentProvider, Unreachable
 from purser.store import abuse as abuse_rows
 from purser.store import accounts, invoices
 from purser.store import holds as hold_rows
@@ -44,7 +44,6 @@ _DUE_OF_ACCOUNTS: tuple[tuple[str, Callable[[Connection, int], list[str]], Calla
     ("the closing", accounts.list_closing, leaving.finish),
     ("judging by abuse rules", abuse_rows.list_due, abuse.enforce_later),
 )
-_JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 _PAUSE_SECONDS = 0.05
 _PATIENCE = 600  # pauses; half a minute
 
@@ -108,21 +107,27 @@ class Worker:
 
         Raises Insufficient where the card is declined; what becomes of the charges is another matter.
         """
+        card = self._ask_of_card(self.provider.attach, account, token)
+        added = self.write(lambda tx: payments.add_method(tx, account, card, method))
+        self._attempt(f"charging {account}", partial(self._charge_now, account))
+        self.poke()
+        return added
+
+    def look_at_card(self, account: str, token: str) -> Card:
+        """What the provider says about a card that it is not to accept yet; raises as add_method does."""
+        return self._ask_of_card(self.provider.look, account, token)
+
+    def _ask_of_card(self, ask: Callable[[str], CardDetails], account: str, token: str) -> Card:
         if not 1 <= len(token) <= 200:
             raise Invalid('token must be the provider\'s payment method, such as "pm_card_visa"', field="token")
         with self.db.read() as conn:
             standing.require(conn, account)
         try:
-            found = self.provider.attach(token)
+            return Card(*astuple(ask(token)))
         except Declined as declined:
             raise Insufficient(str(declined), field="token", code=declined.code) from None
         except Unreachable as error:
             raise Unavailable(f"the payment provider cannot be reached: {error}") from error
-        card = Card(*astuple(found))
-        added = self.write(lambda tx: payments.add_method(tx, account, card, method))
-        self._attempt(f"charging {account}", partial(self._charge_now, account))
-        self.poke()
-        return added
 
     def buy_credit(self, account: str, amount: int, method: str | None = None, payment: str | None = None) -> Row:
         """Buy credit now; answers the payment, which goes on by itself where the provider has not answered.
@@ -264,12 +269,7 @@ class Worker:
 
         Safe to run twice and after a crash. Raises Conflict before the month's end, or while an earlier month waits.
         """
-        if self.clock.is_off():
-            raise Unavailable(f"{month} is not closed while the clock cannot be trusted: {_JUMPED}")
-        if month_end(month) > self.clock.now():
-            raise Conflict(
-                f"{month} has not ended: it can be closed from its last instant on", code="FAILED_PRECONDITION"
-            )
+        require_ended(self.clock, month)
         with self._turn:
             self._close_months(before=month)
             with self.db.read() as conn:
@@ -301,7 +301,7 @@ class Worker:
         """Whether the clock has jumped since the start: no month turns, no credit lapses, nobody is charged by it."""
         frozen = self.clock.is_off()
         if frozen and not self._frozen:
-            log.error("months, lapsing credit and charges stand still: %s", _JUMPED)
+            log.error("months, lapsing credit and charges stand still: %s", JUMPED)
         if self._frozen and not frozen:
             log.warning("the clock is right again: months, lapsing credit and charges go on")
         self._frozen = frozen
@@ -323,10 +323,7 @@ class Worker:
 
         Raises Invalid backwards, Unavailable where requests of an ended month still run after a while.
         """
-        if not self.clock.manual:
-            raise Conflict("the clock is the system's; start with --clock manual to set it", code="FAILED_PRECONDITION")
-        if to < self.clock.now():
-            raise Invalid("to lies before the clock's time; a manual clock only moves forward", field="to")
+        require_movable(self.clock, to)
         with self._turn:
             while True:
                 due = self.next_due_at()

@@ -6,13 +6,15 @@ import secrets
 import time
 from typing import Protocol
 
-from purser.core.period import MINUTE
+from purser.core.errors import Conflict, Invalid, Unavailable
+from purser.core.period import MINUTE, month_end
 from purser.store import accounts
 from purser.store.db import Database
 from purser.store.writers import Tx
 
 _CLOCK_AT = "clock_at"
 _MOST_APART = MINUTE
+JUMPED = "the system's clock has jumped by more than 60 s since this process started; set it right, or start anew"
 
 
 class Clock(Protocol):
@@ -100,6 +102,22 @@ class ManualWorld(SystemWorld):
             kept = accounts.get_meta(conn, _CLOCK_AT)
         if kept is not None:
             self.at = max(self.at, int(kept))
+
+
+def require_ended(clock: Clock, month: str) -> None:
+    """Raises Conflict where a month has not ended, Unavailable where the clock cannot tell."""
+    if clock.is_off():
+        raise Unavailable(f"{month} is not closed while the clock cannot be trusted: {JUMPED}")
+    if month_end(month) > clock.now():
+        raise Conflict(f"{month} has not ended: it can be closed from its last instant on", code="FAILED_PRECONDITION")
+
+
+def require_movable(clock: Clock, to: int) -> None:
+    """Raises Conflict where the clock is not set by hand, Invalid where it would go back."""
+    if not clock.manual:
+        raise Conflict("the clock is the system's; start with --clock manual to set it", code="FAILED_PRECONDITION")
+    if to < clock.now():
+        raise Invalid("to lies before the clock's time; a manual clock only moves forward", field="to")
 
 
 def keep_clock(tx: Tx, at: int) -> None:

@@ -40,5 +40,8 @@ class PaymentProvider(Protocol):
     def attach(self, token: str) -> CardDetails:
         """Accept a card for later charges; raises Declined, Unreachable."""
 
+    def look(self, token: str) -> CardDetails:
+        """Say what `attach` would, as far as that is known without it, and accept nothing."""
+
     def charge(self, token: str, amount_nanos: int, key: str) -> str:
         """Charge a card once per key; answers the provider's id of the charge. Raises Declined, Unreachable."""

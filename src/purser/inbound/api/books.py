@@ -14,10 +14,13 @@ from purser.core.pricebook import MULTIPLIER, PRICE_FIELDS, PriceBook, in_force,
 from purser.flows import audit, pricing
 from purser.inbound.api.auth import OPERATOR
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import converge, once
+from purser.inbound.api.once import DryRun, converge, fresh, once
 from purser.inbound.api.routes import get, post
 from purser.inbound.api.wire import Body, Name, View
+from purser.inbound.trying import try_close_month
+from purser.inbound.world import require_movable
 from purser.store import figures, invoices, prices
+from purser.store.db import Row
 from purser.store.writers import Tx
 
 _PATH = "/operator/v1"
@@ -166,12 +169,12 @@ def list_prices(request: Call) -> PricesList:
 
 
 @post(_PATH + "/prices", OPERATOR)
-def publish_prices(request: Call, data: JSONBody[NewPrices]) -> Response[PricesView]:
+def publish_prices(request: Call, data: JSONBody[NewPrices], dry_run: DryRun = False) -> Response[PricesView]:
     """Publish a new version of the price book; in force at once, or from `effectiveAt` on."""
     at = None if data.effective_at is None else parse_instant(data.effective_at, "effectiveAt")
     if any(ord(letter) < 32 for name in data.models for letter in name):
         raise Invalid("a model's name must be printable", field="models")
-    return once(request, lambda tx: _publish(tx, data.models, at))
+    return once(request, lambda tx: _publish(tx, data.models, at), dry_run=dry_run)
 
 
 def _publish(tx: Tx, models: dict[str, Any], at: int | None) -> PricesView:
@@ -179,23 +182,32 @@ def _publish(tx: Tx, models: dict[str, Any], at: int | None) -> PricesView:
 
 
 @post(_PATH + "/months/{month:str}/:close", OPERATOR)
-def close_month(request: Call, month: Name) -> Response[ClosedMonth]:
-    """Close a month into invoices and charge them; refused before the month's end, safe to repeat."""
+def close_month(request: Call, month: Name, dry_run: DryRun = False) -> Response[ClosedMonth]:
+    """Close a month into invoices and charge them; refused before the month's end, safe to repeat.
+
+    A dry run answers the invoices as they would be before they are charged.
+    """
     parse_month(month)
     worker = request.desk.worker
+    if dry_run:
+        return fresh(_closed(month, *try_close_month(request.desk, month)))
 
     def close(_: str | None) -> ClosedMonth:
         waiting = worker.close_month(month)
         worker.run_due()
         with request.desk.read() as conn:
             rows = invoices.list_of_month(conn, month)
-        shown = [
-            ClosedInvoice(row.account, row.id, row.number, row.state, format_usd(row.total), format_usd(row.amount_due))
-            for row in rows
-        ]
-        return ClosedMonth(month, shown, waiting)
+        return _closed(month, rows, waiting)
 
     return converge(request, "month", close)
+
+
+def _closed(month: str, rows: list[Row], waiting: list[str]) -> ClosedMonth:
+    shown = [
+        ClosedInvoice(row.account, row.id, row.number, row.state, format_usd(row.total), format_usd(row.amount_due))
+        for row in rows
+    ]
+    return ClosedMonth(month, shown, waiting)
 
 
 @get(_PATH + "/clock", OPERATOR)
@@ -206,12 +218,19 @@ def get_clock(request: Call) -> ClockView:
 
 
 @post(_PATH + "/clock/:advance", OPERATOR)
-def advance_clock(request: Call, data: JSONBody[NewTime]) -> Response[ClockView]:
-    """Move a manual clock forward; answers when all that falls due until then is done."""
+def advance_clock(request: Call, data: JSONBody[NewTime], dry_run: DryRun = False) -> Response[ClockView]:
+    """Move a manual clock forward; answers when all that falls due until then is done.
+
+    A dry run answers the time that it would be, and nothing of what falls due until then.
+    """
     to = parse_instant(data.to, "to")
     desk = request.desk
     if to > desk.clock.now() + _FARTHEST_DAYS * DAY:
         raise Invalid("to may lie at most ten years ahead of the clock", field="to")
+
+    if dry_run:
+        require_movable(desk.clock, to)
+        return fresh(ClockView(format_instant(to), desk.clock.manual))
 
     def advance(_: str | None) -> ClockView:
         desk.worker.advance(to)

@@ -208,7 +208,7 @@ def end_code(request: Call, code: Name, dry_run: DryRun = False) -> Response[Emp
 
 
 @post("/v1/creditCodes/:redeem", ANYONE, counted=False, refuses=(404, 429))
-def redeem_code(request: Call, data: JSONBody[Redeem]) -> Response[Redeemed]:
+def redeem_code(request: Call, data: JSONBody[Redeem], dry_run: DryRun = False) -> Response[Redeemed]:
     """Redeem a credit code for an account, once: an admin does, or the operator. Many that fail are 429."""
     account = _account_of(request, data.name)
 
@@ -217,7 +217,7 @@ def redeem_code(request: Call, data: JSONBody[Redeem]) -> Response[Redeemed]:
         return Redeemed(money(grant.granted_nanos), grant.id, instant(grant.expires_at))
 
     with noting_failures(request.desk, account):
-        return once(request, redeem)
+        return once(request, redeem, dry_run=dry_run)
 
 
 def _account_of(call: Call, name: str) -> str:

@@ -14,15 +14,17 @@ from purser.core.invoice import PREPAID_CREDITS
 from purser.core.money import format_usd, format_usd_exact, parse_usd
 from purser.core.payment import SUCCEEDED, Allocation
 from purser.core.period import DAY, format_instant
-from purser.flows import credits, reports
+from purser.flows import credits, payments, reports
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import converge
+from purser.inbound.api.once import DryRun, converge, once
 from purser.inbound.api.routes import get, post
 from purser.inbound.api.wire import Body, Name, PageSize, PageToken, View, instant, page, usd
 from purser.store import credits as grant_rows
-from purser.store import invoices, payments
+from purser.store import invoices
+from purser.store import payments as payment_rows
 from purser.store.db import Connection, Row
+from purser.store.writers import Tx
 
 _PATH = "/v1/accounts/{account:str}"
 _DONE, _PENDING = "SUCCEEDED", "PENDING"  # what callers see of a payment's state
@@ -222,16 +224,29 @@ _LATER = ResponseSpec(
 
 
 @post(_PATH + "/credits/:purchase", ADMIN, counted=False, refuses=(402,), responses={202: _LATER})
-def purchase_credits(request: Call, account: Name, data: JSONBody[NewPurchase]) -> Response[PurchaseView]:
-    """Buy credit with a payment method on file; it pays what is owed first (A7)."""
+def purchase_credits(
+    request: Call, account: Name, data: JSONBody[NewPurchase], dry_run: DryRun = False
+) -> Response[PurchaseView]:
+    """Buy credit with a payment method on file; it pays what is owed first (A7).
+
+    A dry run asks no provider: it answers what would be if the charge succeeded.
+    """
     amount = parse_usd(data.amount_usd, "amountUsd")
 
-    def buy(payment: str | None) -> PurchaseView:
-        row = request.desk.worker.buy_credit(account, amount, data.payment_method, payment)
+    def bought(row: Row) -> PurchaseView:
         parts = credits.decode_allocation(row.allocation)
         state = _DONE if row.state == SUCCEEDED else _PENDING
         return PurchaseView(row.id, state, format_usd(row.amount), view_allocation(parts), row.receipt)
 
+    def buy(payment: str | None) -> PurchaseView:
+        return bought(request.desk.worker.buy_credit(account, amount, data.payment_method, payment))
+
+    def try_to(tx: Tx) -> PurchaseView:
+        payment = payments.start_purchase(tx, account, amount, data.payment_method)
+        return bought(payments.suppose_success(tx, account, payment))
+
+    if dry_run:
+        return once(request, try_to, dry_run=True)
     return converge(request, "pay", buy, goes_on=lambda bought: bought.state == _PENDING)
 
 
@@ -242,7 +257,7 @@ def list_receipts(
     """List the receipts of credit bought, newest first, each with where the money went."""
     with request.desk.read() as conn:
         rows = list_receipt_rows(conn, account)
-        paid = payments.list_receipted(conn, account)
+        paid = payment_rows.list_receipted(conn, account)
         some, more = page(rows, page_size, page_token)
         return ReceiptList([view_receipt(conn, row, paid.get(row.id)) for row in some], more, len(rows))
 

@@ -13,12 +13,12 @@ from purser.core.invoice import DRAFT, POSTPAID_BILLING, UNPAID
 from purser.core.limits import CONTRACT
 from purser.core.money import format_usd, format_usd_exact
 from purser.core.period import format_instant, month_of
-from purser.flows import invoicing, modes, profiles, standing
+from purser.flows import invoicing, modes, payments, profiles, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.billing_profile import ProfileView
 from purser.inbound.api.billing_profile import view as view_profile
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import converge
+from purser.inbound.api.once import DryRun, converge, once
 from purser.inbound.api.routes import get, post
 from purser.inbound.api.wire import (
     DEFAULT_PAGE,
@@ -35,6 +35,7 @@ from purser.inbound.api.wire import (
 )
 from purser.store import invoices
 from purser.store.db import Connection, Row
+from purser.store.writers import Tx
 
 _PATH = "/v1/accounts/{account:str}/invoices"
 
@@ -235,12 +236,24 @@ _LATER = ResponseSpec(
 
 @post(_PATH + "/{invoice:str}/:pay", ADMIN, counted=False, refuses=(402,), responses={202: _LATER})
 def pay_invoice(
-    request: Call, account: Name, invoice: Name, data: JSONBody[NewPayment | None] = None
+    request: Call, account: Name, invoice: Name, data: JSONBody[NewPayment | None] = None, dry_run: DryRun = False
 ) -> Response[InvoiceView]:
-    """Pay what is left on an invoice now, with a payment method on file; too little to charge goes on to the next."""
+    """Pay what is left on an invoice now, with a payment method on file; too little to charge goes on to the next.
+
+    A dry run asks no provider: it answers what would be if the charge succeeded.
+    """
+    method = data.payment_method if data is not None else None
+
+    def try_to(tx: Tx) -> InvoiceView:
+        payment = payments.start_invoice_payment(tx, account, invoice, method)
+        if payment is not None:
+            payments.suppose_success(tx, account, payment)
+        return view(tx.conn, require(tx.conn, account, invoice))
+
+    if dry_run:
+        return once(request, try_to, dry_run=True)
 
     def pay(payment: str | None) -> InvoiceView:
-        method = data.payment_method if data is not None else None
         request.desk.worker.pay_invoice(account, invoice, method, payment)
         with request.desk.read() as conn:
             return view(conn, require(conn, account, invoice))

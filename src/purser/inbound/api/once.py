@@ -13,6 +13,7 @@ from purser.core.errors import Insufficient
 from purser.flows import idempotency
 from purser.flows.idempotency import UNDER_WAY, Kept
 from purser.inbound.api.call import Call
+from purser.inbound.trying import try_out
 from purser.store.writers import Tx
 
 T = TypeVar("T")
@@ -26,35 +27,13 @@ DryRun = Annotated[
 ]
 
 
-class _TriedOut(Exception):
-    """What was done is to be undone; what would have been answered."""
-
-    def __init__(self, answer: object) -> None:
-        super().__init__("a dry run")
-        self.answer = answer
-
-
-def _try_out(call: Call, work: Callable[[Tx], T]) -> T:
-    """Do a write whose transaction is rolled back; answers, or raises, what the write would."""
-
-    def undone(tx: Tx) -> None:
-        raise _TriedOut(work(tx))
-
-    try:
-        call.desk.write(undone)
-    except _TriedOut as tried:
-        answer: T = tried.answer  # type: ignore[assignment]
-        return answer
-    raise AssertionError("a dry run ends by what it raises")
-
-
 def once(call: Call, work: Callable[[Tx], T], status: int = 200, *, dry_run: bool = False) -> Response[T]:
     """Do a write of one transaction; its answer is kept in the same commit. A dry run changes nothing."""
     request = call.repeatable
     if dry_run:
-        return Response(_try_out(call, work), status_code=status, headers=_FRESH)
+        return fresh(try_out(call.desk, work), status)
     if request is None:
-        return Response(call.desk.write(work), status_code=status, headers=_FRESH)
+        return fresh(call.desk.write(work), status)
     kept = call.desk.write(lambda tx: idempotency.once(tx, request, lambda tx: Kept(status, _text(work(tx)))))
     return _answer(kept)
 
@@ -77,14 +56,14 @@ def converge(
     request = call.repeatable
     if request is None:
         done = work(None)
-        return Response(done, status_code=202 if goes_on(done) else status, headers=_FRESH)
+        return fresh(done, 202 if goes_on(done) else status)
     claimed = call.desk.write(lambda tx: idempotency.claim(tx, request, kind))
     if claimed.status != UNDER_WAY:
         return _answer(claimed)
     try:
         done = work(claimed.body)
         if goes_on(done):
-            return Response(done, status_code=202, headers=_FRESH)
+            return fresh(done, 202)
         kept = Kept(status, _text(done))
     except Insufficient as declined:
         if not keeps_declined:
@@ -94,6 +73,11 @@ def converge(
 
 
 _FRESH = {"cache-control": "no-store"}
+
+
+def fresh(body: T, status: int = 200) -> Response[T]:
+    """An answer that nothing on its way keeps."""
+    return Response(body, status_code=status, headers=_FRESH)
 
 
 def _text(body: object) -> str:

@@ -95,7 +95,7 @@ class GrantMade(View):
 
 
 @post(_PATH, OPERATOR, status=201)
-def open_account(request: Call, data: JSONBody[NewAccount]) -> Response[Opened]:
+def open_account(request: Call, data: JSONBody[NewAccount], dry_run: DryRun = False) -> Response[Opened]:
     """Open an account with its owner, a first key and the sign-up credit."""
     gift = None if data.signup_credit_usd is None else parse_usd(data.signup_credit_usd, "signupCreditUsd")
 
@@ -110,7 +110,7 @@ def open_account(request: Call, data: JSONBody[NewAccount]) -> Response[Opened]:
         )
         return Opened(opened.account, opened.user, FirstKey(opened.key_id, opened.secret))
 
-    return once(request, open_, status=201)
+    return once(request, open_, status=201, dry_run=dry_run)
 
 
 @get(_PATH, OPERATOR)
@@ -133,14 +133,16 @@ def get_account(request: Call, account: Name) -> AccountView:
 
 
 @patch(_ONE, OPERATOR)
-def update_account(request: Call, account: Name, data: JSONBody[ChangedAccount]) -> Response[AccountView]:
+def update_account(
+    request: Call, account: Name, data: JSONBody[ChangedAccount], dry_run: DryRun = False
+) -> Response[AccountView]:
     """Lift an account out of the tiers, or put it back into them."""
 
     def change(tx: Tx) -> AccountView:
         accounts.set_unlimited(tx, account, data.unlimited)
         return view(tx.conn, account, tx.policy)
 
-    return once(request, change)
+    return once(request, change, dry_run=dry_run)
 
 
 @post(_ONE + "/:setBillingMode", OPERATOR)
@@ -161,7 +163,9 @@ def set_billing_mode(
 
 
 @post(_ONE + "/grants", OPERATOR)
-def grant_credit(request: Call, account: Name, data: JSONBody[NewGrant]) -> Response[GrantMade]:
+def grant_credit(
+    request: Call, account: Name, data: JSONBody[NewGrant], dry_run: DryRun = False
+) -> Response[GrantMade]:
     """Give credit. Purchased credit is money received: it pays what is owed first and counts as spend (A7, A11)."""
     amount = parse_usd(data.amount_usd, "amountUsd")
     expires_at = None if data.expires_at is None else parse_instant(data.expires_at, "expiresAt")
@@ -180,29 +184,31 @@ def grant_credit(request: Call, account: Name, data: JSONBody[NewGrant]) -> Resp
             receipt=given.receipt if given.receipt is not None else UNSET,
         )
 
-    return once(request, give)
+    return once(request, give, dry_run=dry_run)
 
 
 @post(_ONE + "/:suspend", OPERATOR)
-def suspend(request: Call, account: Name, data: JSONBody[Block]) -> Response[AccountView]:
+def suspend(request: Call, account: Name, data: JSONBody[Block], dry_run: DryRun = False) -> Response[AccountView]:
     """Block an account under an abuse rule."""
 
     def block(tx: Tx) -> AccountView:
         accounts.suspend(tx, account, data.cause, data.reason)
         return view(tx.conn, account, tx.policy)
 
-    return once(request, block)
+    return once(request, block, dry_run=dry_run)
 
 
 @post(_ONE + "/:reinstate", OPERATOR)
-def reinstate(request: Call, account: Name, data: JSONBody[Lift | None] = None) -> Response[AccountView]:
+def reinstate(
+    request: Call, account: Name, data: JSONBody[Lift | None] = None, dry_run: DryRun = False
+) -> Response[AccountView]:
     """Lift a block. Causes that follow from the account's facts are refused, with what lifts them."""
 
     def lift(tx: Tx) -> AccountView:
         accounts.reinstate(tx, account, BLOCKED if data is None else data.cause)
         return view(tx.conn, account, tx.policy)
 
-    return once(request, lift)
+    return once(request, lift, dry_run=dry_run)
 
 
 ROUTES = [open_account, list_accounts, get_account, update_account, set_billing_mode, grant_credit, suspend, reinstate]

@@ -10,7 +10,7 @@ from purser.core.period import format_instant
 from purser.flows import payments, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
-from purser.inbound.api.once import converge, once
+from purser.inbound.api.once import DryRun, converge, once
 from purser.inbound.api.routes import delete, get, post
 from purser.inbound.api.wire import Body, Empty, Name, View
 from purser.store import payments as rows
@@ -73,12 +73,19 @@ def list_methods(request: Call, account: Name) -> MethodList:
 
 
 @post(_PATH, ADMIN, counted=False, refuses=(402,))
-def add_method(request: Call, account: Name, data: JSONBody[NewMethod]) -> Response[MethodView]:
+def add_method(
+    request: Call, account: Name, data: JSONBody[NewMethod], dry_run: DryRun = False
+) -> Response[MethodView]:
     """Add a payment method; it becomes the default, and what failed to be paid is charged to it at once (U6)."""
 
+    desk = request.desk
+    if dry_run:
+        card = desk.worker.look_at_card(account, data.token)
+        return once(request, lambda tx: _get(tx.conn, account, payments.add_method(tx, account, card)), dry_run=True)
+
     def add(method: str | None) -> MethodView:
-        added = request.desk.worker.add_method(account, data.token, method)
-        with request.desk.read() as conn:
+        added = desk.worker.add_method(account, data.token, method)
+        with desk.read() as conn:
             return _get(conn, account, added, removed=True)  # a repeated request may come after the removal
 
     return converge(request, "pm", add)
@@ -92,14 +99,14 @@ def get_method(request: Call, account: Name, method: Name) -> MethodView:
 
 
 @delete(_PATH + "/{method:str}", ADMIN, counted=False)
-def remove_method(request: Call, account: Name, method: Name) -> Response[Empty]:
+def remove_method(request: Call, account: Name, method: Name, dry_run: DryRun = False) -> Response[Empty]:
     """Take a payment method off file; the newest one left becomes the default."""
 
     def remove(tx: Tx) -> Empty:
         payments.remove_method(tx, account, method)
         return Empty()
 
-    return once(request, remove)
+    return once(request, remove, dry_run=dry_run)
 
 
 ROUTES = [list_methods, add_method, get_method, remove_method]

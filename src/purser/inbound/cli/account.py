@@ -78,6 +78,7 @@ def create(
     signup_credit: Annotated[
         str | None, Parameter(help="Free credit in dollars; the configured one if not given.")
     ] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Open an account, with its owner, a first API key (printed this once) and its sign-up credit.
@@ -94,9 +95,11 @@ def create(
         "signupCreditUsd": signup_credit,
     }
     given = {name: value for name, value in body.items() if value is not None}
-    opened = reach.call_as_operator().post("/operator/v1/accounts", given)
+    opened = reach.call_as_operator().post("/operator/v1/accounts", given, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, opened, opened, _NEW)
-    tell("The API key is shown this once: keep it now.")
+    if not dry_run:
+        tell("The API key is shown this once: keep it now.")
 
 
 @app.command(name="get")

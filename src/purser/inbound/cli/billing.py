@@ -11,7 +11,7 @@ from purser.inbound.cli import figures
 from purser.inbound.cli.billing_profile import billed_to_lines, profile, set_profile
 from purser.inbound.cli.credits import allocation_words
 from purser.inbound.cli.export import export_ledger
-from purser.inbound.cli.reach import UNSAID, Reach
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
 from purser.inbound.cli.show import (
     DAY,
     ID,
@@ -26,6 +26,7 @@ from purser.inbound.cli.show import (
     print_table,
     show_list,
     tell,
+    tell_dry_run,
 )
 
 app = App(name="billing", help="Invoices, receipts, usage, and the ledger for other programs.")
@@ -151,6 +152,7 @@ def pay(
     /,
     *,
     payment_method: Annotated[str | None, Parameter(help="Which card; the default one if not given.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Pay what is left on an invoice now, with a card on file.
@@ -159,7 +161,9 @@ def pay(
     """
     caller = reach.call()
     body = {"paymentMethod": payment_method} if payment_method else {}
-    show_invoice(reach, caller.post(f"{reach.within(caller, 'invoices', invoice)}:pay", body))
+    paid = caller.post(f"{reach.within(caller, 'invoices', invoice)}:pay", body, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    show_invoice(reach, paid)
 
 
 @app.command(name="receipts")

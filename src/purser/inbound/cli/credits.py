@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli import figures
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import DAY, ID, MONEY, WHEN, Column, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import DAY, ID, MONEY, WHEN, Column, show_list, show_one, tell, tell_dry_run
 from purser.inbound.cli.wire import at
 
 app = App(name="credits", help="Credit: list, buy, redeem, grant.")
@@ -70,6 +70,7 @@ def buy(
     /,
     *,
     payment_method: Annotated[str | None, Parameter(help="Which card; the default one if not given.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Buy credit: the card is charged now. What is owed is paid first, the rest becomes credit.
@@ -78,7 +79,8 @@ def buy(
     """
     caller = reach.call()
     body = {"amountUsd": amount, **({"paymentMethod": payment_method} if payment_method else {})}
-    bought = caller.post(f"{reach.within(caller, 'credits')}:purchase", body)
+    bought = caller.post(f"{reach.within(caller, 'credits')}:purchase", body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, bought, {**bought, "wentTo": allocation_words(bought)}, _PURCHASE)
 
 
@@ -87,6 +89,7 @@ def redeem(
     code: Annotated[str, Parameter(help="As it was given; dashes and capitals do not matter.")],
     /,
     *,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Redeem a credit code, which an account can do once for each.
@@ -95,7 +98,8 @@ def redeem(
     """
     caller = reach.call()
     account = reach.account_of(caller)
-    given = caller.post("/v1/creditCodes:redeem", {"code": code, "name": f"accounts/{account}"})
+    given = caller.post("/v1/creditCodes:redeem", {"code": code, "name": f"accounts/{account}"}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, given, given, _REDEEMED)
 
 
@@ -108,6 +112,7 @@ def grant(
         Literal["promotional", "purchased"], Parameter(help="Free, or for money received elsewhere.")
     ] = "promotional",
     expires: Annotated[str | None, Parameter(help="When it lapses, such as 2027-01-01; never if not given.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Give an account credit. Needs the operator key.
@@ -117,5 +122,6 @@ def grant(
     caller = reach.call_as_operator()
     path = at("operator", "v1", "accounts", reach.account_of(caller), "grants")
     body = {"amountUsd": amount, "kind": kind, **({"expiresAt": expires} if expires else {})}
-    given = caller.post(path, body)
+    given = caller.post(path, body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, given, {**given, "wentTo": allocation_words(given)}, _GRANT)

@@ -8,8 +8,8 @@ from cyclopts import App, Parameter
 
 from purser.inbound.cli.billing import show_invoice
 from purser.inbound.cli.failure import CONFLICT, Failure
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, STATE, Column, show_list, working
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, MONEY, STATE, Column, show_list, tell_dry_run, working
 from purser.inbound.cli.wire import LONG_SECONDS, at
 
 app = App(name="month", help="Close a month, or preview its invoice.")
@@ -29,6 +29,7 @@ def close(
     month: Annotated[str, Parameter(help="Which month, such as 2026-03.")],
     /,
     *,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Close a month into its invoices; closing it again changes nothing. Months also close by themselves when due.
@@ -40,7 +41,8 @@ def close(
     caller = reach.call_as_operator()
     path = f"{at('operator', 'v1', 'months', month)}:close"
     with working(f"closing {month}"):
-        closed = caller.post(path, {}, seconds=LONG_SECONDS)
+        closed = caller.post(path, {}, seconds=LONG_SECONDS, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_list(reach.output, closed, closed["invoices"], _INVOICES, f"{month} is closed; it has no invoice.")
     if closed["waiting"]:
         accounts = ", ".join(closed["waiting"])

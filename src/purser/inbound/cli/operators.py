@@ -8,8 +8,20 @@ from cyclopts import App, Parameter
 
 from purser.core.standing import BLOCKED
 from purser.inbound.cli.figures import usd
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, NUMBER, STATE, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import (
+    ID,
+    MONEY,
+    NUMBER,
+    STATE,
+    WHEN,
+    Column,
+    confirm,
+    show_list,
+    show_one,
+    tell,
+    tell_dry_run,
+)
 from purser.inbound.cli.wire import at
 
 app = App(name="operator", help="Suspend an account, let it back in, or see leases. Needs the operator key.")
@@ -53,6 +65,7 @@ def suspend(
     /,
     *,
     reason: Annotated[str, Parameter(help="Why; the account's people are told.")],
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -60,19 +73,23 @@ def suspend(
 
     Example: purser operator suspend ada --reason "stolen card" --yes
     """
-    confirm(f"Suspend {account}? Everything it runs stops.", yes)
+    confirm(f"Suspend {account}? Everything it runs stops.", yes or dry_run)
     path = f"{at('operator', 'v1', 'accounts', account)}:suspend"
-    _show(reach, reach.call_as_operator().post(path, {"cause": BLOCKED, "reason": reason}))
+    blocked = reach.call_as_operator().post(path, {"cause": BLOCKED, "reason": reason}, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    _show(reach, blocked)
 
 
 @app.command(name="reinstate")
-def reinstate(account: Account, /, *, reach: Reach = UNSAID) -> None:
+def reinstate(account: Account, /, *, dry_run: DryRun = False, reach: Reach = UNSAID) -> None:
     """Lift a block. Causes that follow from an account's facts, such as spent credit, are lifted by those alone.
 
     Example: purser operator reinstate ada
     """
     path = f"{at('operator', 'v1', 'accounts', account)}:reinstate"
-    _show(reach, reach.call_as_operator().post(path, {}))
+    lifted = reach.call_as_operator().post(path, {}, dry_run=dry_run)
+    tell_dry_run(dry_run)
+    _show(reach, lifted)
 
 
 @app.command(name="leases")

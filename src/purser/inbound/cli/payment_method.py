@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, WHEN, Column, confirm, show_list, show_one, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, WHEN, Column, confirm, show_list, show_one, tell_done, tell_dry_run
 
 app = App(name="payment-method", help="The cards that an account pays with: list, add, remove.")
 
@@ -51,6 +51,7 @@ def add(
     token: Annotated[str, Parameter(help="The provider's token; the test provider takes pm_card_visa.")],
     /,
     *,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Put a card on file; it becomes the default, and what failed to be paid is charged to it at once.
@@ -58,7 +59,8 @@ def add(
     Example: purser payment-method add pm_card_visa
     """
     caller = reach.call()
-    added = caller.post(reach.within(caller, "paymentMethods"), {"token": token})
+    added = caller.post(reach.within(caller, "paymentMethods"), {"token": token}, dry_run=dry_run)
+    tell_dry_run(dry_run)
     show_one(reach.output, added, _row(added), _ONE)
 
 
@@ -67,6 +69,7 @@ def remove(
     method: Annotated[str, Parameter(help="Its id, as payment-method list shows it.")],
     /,
     *,
+    dry_run: DryRun = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask first.")] = False,
     reach: Reach = UNSAID,
 ) -> None:
@@ -74,7 +77,7 @@ def remove(
 
     Example: purser payment-method remove pm_01J2 --yes
     """
-    confirm(f"Take the payment method {method} off file?", yes)
+    confirm(f"Take the payment method {method} off file?", yes or dry_run)
     caller = reach.call()
-    caller.delete(reach.within(caller, "paymentMethods", method))
-    tell(f"The payment method {method} is removed.")
+    caller.delete(reach.within(caller, "paymentMethods", method), dry_run=dry_run)
+    tell_done(f"The payment method {method} is removed.", dry_run)

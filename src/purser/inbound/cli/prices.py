@@ -8,8 +8,8 @@ from cyclopts import App, Parameter
 
 from purser.inbound.cli import figures
 from purser.inbound.cli.failure import NOT_FOUND, Failure
-from purser.inbound.cli.reach import UNSAID, Reach
-from purser.inbound.cli.show import ID, MONEY, Column, show_list, tell
+from purser.inbound.cli.reach import UNSAID, DryRun, Reach
+from purser.inbound.cli.show import ID, MONEY, Column, show_list, tell, tell_dry_run
 
 app = App(name="prices", help="The price book: show, publish. Needs the operator key.")
 
@@ -70,6 +70,7 @@ def publish(
         str | None, Parameter(help='What service_tier "priority" multiplies every rate by, such as 1.25.')
     ] = None,
     effective_at: Annotated[str | None, Parameter(help="From when, such as 2026-04-01; at once if not given.")] = None,
+    dry_run: DryRun = False,
     reach: Reach = UNSAID,
 ) -> None:
     """Publish a new version of the price book; models not named keep their prices. Nothing already rated changes.
@@ -81,5 +82,6 @@ def publish(
         name: given for name, given in (("cached_input", cached_input), ("priority", priority)) if given is not None
     }
     body = {"models": {model: price}, **({} if effective_at is None else {"effectiveAt": effective_at})}
-    book = reach.call_as_operator().post("/operator/v1/prices", body)
+    book = reach.call_as_operator().post("/operator/v1/prices", body, dry_run=dry_run)
+    tell_dry_run(dry_run)
     _show(reach, book, book)
