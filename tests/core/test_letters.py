@@ -72,6 +72,7 @@ def test_a_closed_account_is_told_until_when_it_can_be_opened_again() -> None:
     begun, done = letters.closing("ada", until), letters.closed("ada", until)
     assert (begun.subject, done.subject) == ("Account ada is being closed", "Account ada is closed")
     assert "its API keys have ended, and nothing new begins" in begun.text
+    assert "what is left of its credit lapses, and what is owed comes on its final invoice" in begun.text
     assert "nothing is left to pay" in done.text
     for letter in (begun, done):
         assert "open it again until 2026-05-01T00:00:00Z." in letter.text

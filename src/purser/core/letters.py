@@ -35,9 +35,9 @@ def closing(account: str, until: int) -> Letter:
     """Somebody has closed the account: its keys have ended; `until` is when it can no longer be opened again."""
     return Letter(
         f"Account {account} is being closed",
-        f"Account {account} is being closed: its API keys have ended, and nothing new begins. Its final invoice "
-        f"follows once nothing runs.\n\nThe operator can open it again until {format_instant(until)}. Ask for that if "
-        "you did not want this.\n",
+        f"Account {account} is being closed: its API keys have ended, and nothing new begins. Once nothing runs, what "
+        "is left of its credit lapses, and what is owed comes on its final invoice.\n\n"
+        f"The operator can open it again until {format_instant(until)}. Ask for that if you did not want this.\n",
     )
 
 

@@ -20,7 +20,11 @@ from purser.store.writers import Tx
 SIGN_IN, SIGN_UP = "sign-in", "sign-up"
 LINK_MINUTES = 15
 LINK_BITS = 200
-SPAN, PER_ADDRESS, PER_CLIENT = HOUR, 5, 30  # links asked for in a span, to one address and by one client's
+SPAN, PER_ADDRESS, PER_CLIENT = (
+    HOUR,
+    5,
+    30,
+)  # in a span: unused links sent to one address, and asked for by one client's
 SIGN_UPS_PER_CLIENT = 5  # accounts a day that were asked for from one client's address
 
 
@@ -47,7 +51,8 @@ class SignedUp:
 def ask_to_sign_in(tx: Tx, address: object, client: str, base_url: str) -> None:
     """Send a link to an address that is a user's; whoever asks cannot tell whether it is.
 
-    `client` is the network address of whoever asks. Raises Invalid, TooOften, and Forbidden by an abuse rule.
+    `client` is the network address of whoever asks. Where enough were sent that nobody has used, the last of these is
+    good again instead. Raises Invalid, TooOften, and Forbidden by an abuse rule.
     """
     abuse.check_network(tx.conn, client)
     email = read_address(address)
@@ -72,10 +77,18 @@ def _check_open(tx: Tx) -> None:
 
 
 def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None:
-    """Every request makes a row, also where no mail is sent: so all take as long, and all count."""
+    """Every request makes a row, also where no mail is sent: so all take as long, and all count.
+
+    Strangers may ask for links to an address, so that they must not be able to use its links up: beyond the most that
+    it is sent, whoever reads its mail comes in by the last one there. Using one makes room for others.
+    """
     wall, client = tx.world.wall(), network_of(client)
-    _count(people.list_asked(tx.conn, wall - SPAN, email=address), PER_ADDRESS, "for this address", wall)
-    _count(people.list_asked(tx.conn, wall - SPAN, client=client), PER_CLIENT, "from here", wall)
+    _count(people.list_asked(tx.conn, wall - SPAN, client), wall)
+    unused = people.list_unused(tx.conn, wall - SPAN, address, purpose)
+    again = unused[-1] if len(unused) >= PER_ADDRESS else None
+    if again is not None:
+        people.renew_link(tx.conn, again, client, wall + LINK_MINUTES * MINUTE)
+        purpose = ""
     secret, link = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link")
     people.insert_link(
         tx.conn,
@@ -93,10 +106,11 @@ def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None
         outbox.write_mail(tx, "", PERSON_LINK, link, address, letter, private=True)
 
 
-def _count(asked: list[int], most: int, where: str, wall: int) -> None:
-    if len(asked) >= most:
-        wait = max(1, -(-(asked[-most] + SPAN - wall) // SECOND))
-        raise TooOften(f"{most} links were asked for {where} within an hour; try again in {-(-wait // 60)} min", wait)
+def _count(asked: list[int], wall: int) -> None:
+    if len(asked) >= PER_CLIENT:
+        wait = max(1, -(-(asked[-PER_CLIENT] + SPAN - wall) // SECOND))
+        text = f"{PER_CLIENT} links were asked for from here within an hour; try again in {-(-wait // 60)} min"
+        raise TooOften(text, wait)
 
 
 def find_link(conn: Connection, secret: str | None, wall: int) -> Row | None:

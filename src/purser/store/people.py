@@ -49,13 +49,24 @@ def end_links(conn: Connection, email: str, wall: int) -> None:
     seals.update(conn, t.links, c.email == email, c.used_at.is_(None), c.expires_at > wall, used_at=wall)
 
 
-def list_asked(conn: Connection, since: int, *, email: str | None = None, client: str | None = None) -> list[int]:
-    """When links were asked for to an address, or from a client's, after an instant; the oldest first."""
+def list_asked(conn: Connection, since: int, client: str) -> list[int]:
+    """When links were asked for from a client's address after an instant; the oldest first."""
     c = t.links.c
-    only = [c.created_at > since]
-    only += [] if email is None else [c.email == email]
-    only += [] if client is None else [c.client == client]
+    only = (c.created_at > since, c.client == client)
     return [int(row[0]) for row in conn.execute(sa.select(c.created_at).where(*only).order_by(c.created_at))]
+
+
+def list_unused(conn: Connection, since: int, email: str, purpose: str) -> list[str]:
+    """The links of a purpose to an address, asked for after an instant, that nobody has used; the oldest first."""
+    c = t.links.c
+    only = (c.created_at > since, c.email == email, c.purpose == purpose, c.used_at.is_(None))
+    return [str(row[0]) for row in conn.execute(sa.select(c.id).where(*only).order_by(c.created_at, c.id))]
+
+
+def renew_link(conn: Connection, id_: str, client: str, until: int) -> None:
+    """An unused link is good until an instant, as if it had been asked for from this client's address."""
+    c = t.links.c
+    seals.update(conn, t.links, c.id == id_, c.used_at.is_(None), client=client, expires_at=until)
 
 
 def count_used(conn: Connection, since: int, client: str, purpose: str) -> int:

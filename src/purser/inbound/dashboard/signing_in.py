@@ -34,6 +34,10 @@ from purser.inbound.dashboard.session import COOKIE, SESSION_SECONDS, Visitor, e
 from purser.store import people
 
 Token = Annotated[str | None, QueryParameter(max_length=1_000)]
+_SENT = (
+    f"a link is on its way. It works once, within {links.LINK_MINUTES} minutes. Where {links.PER_ADDRESS} were sent within "
+    "an hour and none was used, no other is sent: the last one works again instead."
+)
 _GONE = "This link has been used, has expired or is not whole. Ask for a new one."
 
 
@@ -61,8 +65,7 @@ def ask_to_sign_in(request: Call, data: URLEncodedBody[Fields]) -> Page:
     check_form(request, data)
     desk, client = request.desk, request.client_address
     desk.write(lambda tx: links.ask_to_sign_in(tx, data.get("email"), client, desk.public_url))
-    text = "If this address is a user's here, a link is on its way to it. It works once, within "
-    return say(request, "Look into your mail", f"{text}{links.LINK_MINUTES} minutes.")
+    return say(request, "Look into your mail", f"If this address is a user's here, {_SENT}")
 
 
 @get("/dashboard/sign-up", PUBLIC, listed=False)
@@ -83,8 +86,7 @@ def ask_to_sign_up(request: Call, data: URLEncodedBody[Fields]) -> Page:
     check_form(request, data)
     desk, client = request.desk, request.client_address
     desk.write(lambda tx: links.ask_to_sign_up(tx, data.get("email"), client, desk.public_url))
-    text = f"A link is on its way. It works once, within {links.LINK_MINUTES} minutes."
-    return say(request, "Look into your mail", text)
+    return say(request, "Look into your mail", _SENT[0].upper() + _SENT[1:])
 
 
 @get("/dashboard/link", PUBLIC, listed=False)
