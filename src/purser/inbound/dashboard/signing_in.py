@@ -35,8 +35,8 @@ from purser.store import people
 
 Token = Annotated[str | None, QueryParameter(max_length=1_000)]
 _SENT = (
-    f"a link is on its way. It works once, within {links.LINK_MINUTES} minutes. Where {links.PER_ADDRESS} were sent within "
-    "an hour and none was used, no other is sent: the last one works again instead."
+    f"a link is on its way. It works once, within {links.LINK_MINUTES} minutes. Where {links.PER_ADDRESS} were sent "
+    "within an hour and none was used, no other is sent: the last one works again instead."
 )
 _GONE = "This link has been used, has expired or is not whole. Ask for a new one."
 
