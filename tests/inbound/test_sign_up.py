@@ -225,6 +225,15 @@ def test_so_many_accounts_a_day_from_one_client(post: Post) -> None:
     assert "Your account is open" in follow(Browser(house), ask(post, "a9@example.com")).text
 
 
+def test_only_links_that_are_followed_count_as_accounts(post: Post) -> None:
+    """Whoever asks more than once has still opened one account."""
+    for email in ("a@example.com", "b@example.com", "c@example.com"):
+        for _ in range(3):
+            ask(post, email)
+        assert follow(Browser(post.house), post.links(email)[-1]).status == 200
+    assert len(all_accounts(post.house)) == 3
+
+
 def test_an_address_is_sent_so_many_links_and_the_last_one_stays_good(post: Post) -> None:
     nobody = post.house.nobody
     for n in range(2 * people.PER_ADDRESS + 4):

@@ -18,6 +18,7 @@ from purser.store.db import Connection, Row
 from purser.store.writers import Tx
 
 SIGN_IN, SIGN_UP = "sign-in", "sign-up"
+PROVED = "sign-up, proved"  # by a provider: on the page that it leads to, and in no mail
 LINK_MINUTES = 15
 LINK_BITS = 200
 SPAN, PER_ADDRESS, PER_CLIENT = (
@@ -89,7 +90,28 @@ def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None
     if again is not None:
         people.renew_link(tx.conn, again, client, wall + LINK_MINUTES * MINUTE)
         purpose = ""
-    secret, link = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link")
+    secret, link = _make(tx, address, client, purpose)
+    if purpose:
+        url = f"{base_url}/dashboard/link?token={secret}"
+        letter = letters.link(url, LINK_MINUTES, opens_account=purpose == SIGN_UP)
+        outbox.write_mail(tx, "", PERSON_LINK, link, address, letter, private=True)
+
+
+def offer_sign_up(tx: Tx, email: str, client: str) -> str:
+    """What opens an account for an address that a provider has just proved, used as a link's secret is, and not mailed.
+
+    Raises TooOften, and Forbidden where accounts are the operator's to open, or by an abuse rule.
+    """
+    _check_open(tx)
+    abuse.check_sign_up(tx, email, client)
+    client = network_of(client)
+    _count(people.list_asked(tx.conn, tx.world.wall() - SPAN, client), tx.world.wall())
+    return _make(tx, email, client, PROVED)[0]
+
+
+def _make(tx: Tx, address: str, client: str, purpose: str) -> tuple[str, str]:
+    """Write a link down; answers its secret and its id."""
+    secret, link, wall = make_secret("link", tx.world.entropy(LINK_BITS)), tx.new_id("link"), tx.world.wall()
     people.insert_link(
         tx.conn,
         id=link,
@@ -100,10 +122,7 @@ def _ask(tx: Tx, address: str, client: str, base_url: str, purpose: str) -> None
         created_at=wall,
         expires_at=wall + LINK_MINUTES * MINUTE,
     )
-    if purpose:
-        url = f"{base_url}/dashboard/link?token={secret}"
-        letter = letters.link(url, LINK_MINUTES, opens_account=purpose == SIGN_UP)
-        outbox.write_mail(tx, "", PERSON_LINK, link, address, letter, private=True)
+    return secret, link
 
 
 def _count(asked: list[int], wall: int) -> None:
@@ -118,10 +137,10 @@ def find_link(conn: Connection, secret: str | None, wall: int) -> Row | None:
     return people.find_link(conn, digest_key(secret or "", access.pepper(conn)), wall)
 
 
-def _use(tx: Tx, secret: str, purpose: str) -> Row | None:
+def _use(tx: Tx, secret: str, *purposes: str) -> Row | None:
     wall = tx.world.wall()
     row = find_link(tx.conn, secret, wall)
-    if row is None or row.purpose != purpose or not people.use_link(tx.conn, row.id, wall):
+    if row is None or row.purpose not in purposes or not people.use_link(tx.conn, row.id, wall):
         return None
     people.end_links(tx.conn, row.email, wall)
     return row
@@ -141,12 +160,12 @@ def sign_up(tx: Tx, secret: str, account: str, client: str = "") -> SignedUp | N
     the sign-up suspicious. Raises TooOften, and Forbidden where sign-up is off by now, or by an abuse rule.
     """
     _check_open(tx)
-    row = _use(tx, secret, SIGN_UP)
+    row = _use(tx, secret, SIGN_UP, PROVED)
     if row is None:
         return None
     email, wall = str(row.email), tx.world.wall()
     suspicious = abuse.check_sign_up(tx, email, str(row.client).partition("/")[0], client)
-    if people.count_used(tx.conn, wall - DAY, row.client, SIGN_UP) > SIGN_UPS_PER_CLIENT:
+    if people.count_used(tx.conn, wall - DAY, row.client, (SIGN_UP, PROVED)) > SIGN_UPS_PER_CLIENT:
         many = f"{SIGN_UPS_PER_CLIENT} accounts a day can be opened from one network address; try again tomorrow"
         raise TooOften(many, DAY // SECOND)
     if not people.claim_signup(tx.conn, email, account, tx.now):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,9 +45,9 @@ def use_link(conn: Connection, id_: str, wall: int) -> bool:
 
 
 def end_links(conn: Connection, email: str, wall: int) -> None:
-    """Use up every other link that was sent to an address."""
+    """End every other link that was sent to an address: it is good for nothing, and does not count as followed."""
     c = t.links.c
-    seals.update(conn, t.links, c.email == email, c.used_at.is_(None), c.expires_at > wall, used_at=wall)
+    seals.update(conn, t.links, c.email == email, c.used_at.is_(None), c.expires_at > wall, used_at=wall, purpose="")
 
 
 def list_asked(conn: Connection, since: int, client: str) -> list[int]:
@@ -69,10 +70,10 @@ def renew_link(conn: Connection, id_: str, client: str, until: int) -> None:
     seals.update(conn, t.links, c.id == id_, c.used_at.is_(None), client=client, expires_at=until)
 
 
-def count_used(conn: Connection, since: int, client: str, purpose: str) -> int:
-    """How many links of a purpose that a client's address asked for were used after an instant."""
+def count_used(conn: Connection, since: int, client: str, purposes: Sequence[str]) -> int:
+    """How many links of some purposes that a client's address asked for were used after an instant."""
     c = t.links.c
-    used = (c.created_at > since - KEPT_FOR, c.client == client, c.purpose == purpose, c.used_at > since)
+    used = (c.created_at > since - KEPT_FOR, c.client == client, c.purpose.in_(purposes), c.used_at > since)
     return int(conn.execute(sa.select(sa.func.count()).select_from(t.links).where(*used)).scalar_one())
 
 

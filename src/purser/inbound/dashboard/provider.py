@@ -16,7 +16,7 @@ from purser.inbound.api.routes import get
 from purser.inbound.dashboard.forms import Page, make_cookie, told_plainly
 from purser.inbound.dashboard.rendering import HEADERS
 from purser.inbound.dashboard.session import Errand, errand_token, read_errand
-from purser.inbound.dashboard.signing_in import enter_as
+from purser.inbound.dashboard.signing_in import enter_or_open
 from purser.inbound.desk import IdentityProvider
 
 COOKIE = "purser_errand"
@@ -57,7 +57,7 @@ def come_from_provider(request: Call, code: Text = None, brought: State = None, 
     if error is not None or not code:
         raise Forbidden("the provider did not sign you in; begin again")
     email = provider.finish(code, desk.public_url + _BACK, errand.nonce, errand.verifier, desk.wall())
-    page = enter_as(request, email)
+    page = enter_or_open(request, email)
     page.set_cookie(make_cookie(request, "", 0, COOKIE))
     return page
 

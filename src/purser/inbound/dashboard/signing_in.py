@@ -75,7 +75,8 @@ def sign_up(request: Call) -> Page:
         return say(request, "Sign-up is off", "The operator of this gateway opens accounts; ask them for one.", 403)
     credit = request.desk.policy.signup_credit_nanos
     with_card = request.desk.policy.signup_credit_rule == WITH_CARD
-    values = {"credit": format_usd(credit) if credit else None, "with_card": with_card}
+    provider = request.desk.identity is not None
+    values = {"credit": format_usd(credit) if credit else None, "with_card": with_card, "provider": provider}
     return render_form(request, "sign_up.html", values)
 
 
@@ -92,13 +93,17 @@ def ask_to_sign_up(request: Call, data: URLEncodedBody[Fields]) -> Page:
 @get("/dashboard/link", PUBLIC, listed=False)
 def show_link(request: Call, token: Token = None) -> Page:
     """What a mailed link is for; it is used up by the button, since programs that look through mail follow links."""
-    with request.desk.read() as conn:
-        row = links.find_link(conn, token, request.desk.wall())
+    return _show_link(request, token)
+
+
+def _show_link(call: Call, token: str | None) -> Page:
+    with call.desk.read() as conn:
+        row = links.find_link(conn, token, call.desk.wall())
         known = [] if row is None else sorted({each.account for each in people.list_memberships(conn, row.email)})
     if row is None:
-        return say(request, "Sign in", _GONE, 403)
+        return say(call, "Sign in", _GONE, 403)
     values = {"token": token, "email": row.email, "opens": row.purpose != SIGN_IN, "known": known}
-    return render_form(request, "link.html", values)
+    return render_form(call, "link.html", values)
 
 
 @post("/dashboard/link", PUBLIC, listed=False)
@@ -139,6 +144,16 @@ def enter_as(call: Call, email: str) -> Page:
     if len(rows) > 1:
         return enter(call, Visitor("", "", email), "/dashboard/accounts")
     return enter(call, Visitor(rows[0].account, rows[0].id, email))
+
+
+def enter_or_open(call: Call, email: str) -> Page:
+    """Sign a person in whose address a provider has proved; who is a user of no account may open one, by a button."""
+    desk, client = call.desk, call.client_address
+    with desk.read() as conn:
+        known = bool(people.list_memberships(conn, email))
+    if known or not desk.policy.sign_up:
+        return enter_as(call, email)
+    return _show_link(call, desk.write(lambda tx: links.offer_sign_up(tx, email, client)))
 
 
 @get("/dashboard/accounts", PUBLIC, listed=False)
