@@ -9,7 +9,7 @@ import pytest
 from purser.core.budget import DAILY, Budget
 from purser.core.money import parse_usd
 from purser.core.period import parse_instant
-from purser.flows import access, audit, reports, usage_limits
+from purser.flows import access, audit, limit_requests, reports, usage_limits
 from purser.flows.budgets import set_budget
 from purser.store import headroom
 from purser.store.headroom import list_windows
@@ -176,6 +176,19 @@ def test_a_raised_cap_admits_and_a_lowered_one_refuses_at_once(rig: Rig) -> None
     assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 402)
     eve.limit(None)
     assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 200)
+
+
+def test_an_approved_request_for_more_admits_at_once(rig: Rig) -> None:
+    eve = Person(rig, "eve")
+    rig.write(lambda tx: usage_limits.set_default(tx, "ada", parse_usd("0.01")))
+    assert rig.eventually(lambda: eve.spend().error["cause"] == "USER")
+    asked = rig.write(lambda tx: limit_requests.ask(tx, "ada", eve.name, parse_usd("0.02"), ""))
+    assert eve.ask(max_tokens=24).status == 402, "nobody has decided"
+    rig.write(lambda tx: limit_requests.approve(tx, "ada", asked, None, "owner"))
+    assert rig.eventually(lambda: eve.ask(max_tokens=24).status == 200)
+    assert eve.spend().error["cause"] == "USER"
+    assert parse_usd("0.015") < eve.cost() <= parse_usd("0.02")
+    check(rig)
 
 
 def test_a_quote_knows_the_cap(rig: Rig) -> None:

@@ -18,6 +18,7 @@ from purser.store import dossier as rows
 from purser.store import schema as t
 from tests.inbound.house import House
 from tests.inbound.terminal import Terminal
+from tests.inbound.test_usage_limits import dollars
 
 PATH = "/v1/accounts/ada:export"
 
@@ -34,6 +35,9 @@ def furnish(house: House) -> Any:
     for account in ("ada", "bob"):
         house.operator.post(f"/v1/accounts/{account}/credits:purchase", {"amountUsd": "7.00"})
     house.operator.post("/operator/v1/accounts/ada:setBillingMode", {"billingMode": "prepaid"})
+    house.operator.patch("/v1/accounts/ada/usageLimits", {"defaultUserLimit": dollars(10)})
+    wanted = {"requestedLimit": dollars(40), "reason": "the evaluation"}
+    assert house.operator.post("/v1/accounts/ada/usageLimitIncreaseRequests", wanted).status == 200
     house.operator.post("/operator/v1/accounts/ada:suspend", {"reason": "a test"}, {"user-agent": "Nora's browser"})
     return client
 
@@ -69,6 +73,9 @@ def test_everything_is_in_it(house: House) -> None:
     assert (invoice["totalUsd"], invoice["billedTo"]["name"]) == ("4.000000000", "Works of ada")
     assert files["billing_profile"][0]["name"] == "Works of ada"
     assert [(row["was"], row["mode"]) for row in files["billing_mode_changes"]] == [("postpaid", "prepaid")]
+    asked = files["limit_requests"][0]
+    assert (asked["user"], asked["requestedUsd"], asked["approvedUsd"]) == ("owner", "40.000000000", None)
+    assert asked["reason"] == "the evaluation"
     assert files["account"][0]["state"] == "READY"
     assert files["suspensions"][0]["cause"] == "BLOCKED_BY_ABUSE_RULE"
     assert {row["ledger"] for row in files["ledger"]} > {"cash", "revenue:2026-03"}

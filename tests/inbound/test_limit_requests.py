@@ -66,6 +66,23 @@ def test_a_request_is_approved_and_in_force(asking: Asking) -> None:
     ]
 
 
+def test_every_admin_with_an_address_is_told_once_but_not_whoever_asks(asking: Asking) -> None:
+    house, acme = asking.house, asking.house.open("acme", email="Info@Acme.example")
+    for user, role, email in (
+        ("ann", "admin", "ann@acme.example"),
+        ("art", "admin", "art@acme.example"),
+        ("ida", "admin", ""),
+        ("una", "user", "una@acme.example"),
+    ):
+        house.member("acme", user, role)
+        assert acme.patch(f"/v1/accounts/acme/users/{user}", {"email": email} if email else {}).status == 200
+    assert acme.patch("/v1/accounts/acme/usageLimits", {"defaultUserLimit": dollars(10)}).status == 200
+    wanted = {"requestedLimit": dollars(40), "user": "ann"}
+    assert acme.post("/v1/accounts/acme/usageLimitIncreaseRequests", wanted).status == 200
+    subject = "Account acme: user ann asks for a limit of $40.00 a month"
+    assert sorted(asking.mails()) == [("Info@Acme.example", subject), ("art@acme.example", subject)]
+
+
 def test_a_request_is_rejected_with_a_reason(asking: Asking) -> None:
     made = asking.ask(asking.bob, 40).json
     decided = asking.decide(made["id"], "reject", reason="not before next month").json

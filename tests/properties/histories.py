@@ -135,9 +135,7 @@ class Histories(Books):
     def measure(self, request: Request, percent: int, cached: int) -> Event:
         """What a request used: so much of what it asked for."""
         given, made = request.ask.input_tokens * percent // 100, request.ask.cap * percent // 100
-        event = measure(request, given, given * cached // 7, made)[1]
-        keyed = request.hold.id in self.model.accounts[request.hold.account].keyed
-        return replace_struct(event, key=self.scene.keys[request.hold.account]) if keyed else event
+        return measure(request, given, given * cached // 7, made)[1]
 
     @step(ready=lambda books: books.scene.requests, pick=PICK)
     def void(self, pick: int) -> None:

@@ -15,8 +15,8 @@ from purser.flows.queue import WriteQueue
 from purser.store.headroom import RowKey
 from purser.store.usage import Event
 from purser.store.writers import Tx, close_writer
-from tests.stories.gateways import Gateway, Request
-from tests.stories.scene import Scene
+from tests.stories.gateways import Caller, Gateway, Request
+from tests.stories.scene import OWNER, Scene
 
 
 class SteppedQueue(WriteQueue):
@@ -77,7 +77,7 @@ class Shop(Scene):
 
     def make_key(self, account: str) -> None:
         """Give an account its key."""
-        self.keys[account] = self.write(lambda tx: access.create_key(tx, account, "owner")).id
+        self.keys[account] = self.write(lambda tx: access.create_key(tx, account, OWNER)).id
 
     def set_budget(self, account: str, budget: Budget | None) -> None:
         """Give an account's key a budget, or take it away."""
@@ -111,9 +111,9 @@ class Shop(Scene):
         """A request of so many tokens, perhaps with the account's key; None where it is refused for money."""
         book = self.book()
         ask = Ask(model, input_tokens=given, input_bytes=given, cap=made, requested=made, policy=REFUSE)
-        rows = self.budget_rows(account) if keyed else ()
+        caller = Caller(OWNER, self.keys[account], self.budget_rows(account)) if keyed else Caller(OWNER, None)
         try:
-            return self.gateways[name].admit(id_, account, book.version, book.models[model], ask, rows)
+            return self.gateways[name].admit(id_, account, book.version, book.models[model], ask, caller)
         except Insufficient:
             return None
 

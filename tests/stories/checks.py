@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from purser.core.lease import GROUP, MONTH, USER
 from purser.core.money import format_usd
 from purser.flows.audit import audit
 from purser.flows.standing import footing, require
@@ -69,7 +70,7 @@ def _memory_is_the_store(scene: Scene, conn: Connection) -> list[str]:
     broken = []
     for name, gateway in scene.gateways.items():
         for account in scene.accounts:
-            for key in (credit_key(account), *_months(conn, account)):
+            for key in (credit_key(account), *_windows(conn, account)):
                 share, kept = gateway.lessee.share(key), headroom.get_lease(conn, key, gateway.writer.owner)
                 if share.share - share.used != kept.spare:  # memory may forget a lease of which nothing is left
                     broken.append(
@@ -80,8 +81,9 @@ def _memory_is_the_store(scene: Scene, conn: Connection) -> list[str]:
     return broken
 
 
-def _months(conn: Connection, account: str) -> list[RowKey]:
-    return [month_key(account, window) for window in headroom.list_windows(conn, account, "month")]
+def _windows(conn: Connection, account: str) -> list[RowKey]:
+    kinds = (MONTH, USER, GROUP)
+    return [RowKey(account, kind, window) for kind in kinds for window in headroom.list_windows(conn, account, kind)]
 
 
 def _holds_fit(scene: Scene, conn: Connection) -> list[str]:

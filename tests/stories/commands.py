@@ -16,9 +16,10 @@ from purser.core.usage import Quantities, in_batch, quantities
 from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
+from tests.stories.caps import approve, limit, reject, unlimited, usage_limit, user, want
 from tests.stories.guards import clear, rule, sign_up, unrule
 from tests.stories.language import Wrong, count, number, options, span, usd, when
-from tests.stories.scene import EXACT, Outcome, Scene
+from tests.stories.scene import EXACT, OWNER, Outcome, Scene
 
 Words = tuple[str, ...]
 Command = Callable[[Scene, Words], Outcome]
@@ -117,24 +118,10 @@ def open_(scene: Scene, words: Words) -> Outcome:
     return Outcome(name)
 
 
-def limit(scene: Scene, words: Words) -> Outcome:
-    """`limit NAME DOLLARS`: the customer's own monthly spend limit."""
-    name, value = words
-    scene.write(lambda tx: accounts.set_limit(tx, name, value))
-    return Outcome(name)
-
-
 def alert(scene: Scene, words: Words) -> Outcome:
     """`alert NAME [AMOUNT …] [forecast]`: what the customer wants to be told besides 80 % of the limit."""
     name, amounts = words[0], [usd(word) for word in words[1:] if word != "forecast"]
     scene.write(lambda tx: alerts.set_wish(tx, name, amounts, "forecast" in words))
-    return Outcome(name)
-
-
-def unlimited(scene: Scene, words: Words) -> Outcome:
-    """`unlimited NAME [no]`: the operator lifts the account out of the tiers, or puts it back."""
-    name, on = words[0], words[1:] != ("no",)
-    scene.write(lambda tx: accounts.set_unlimited(tx, name, on))
     return Outcome(name)
 
 
@@ -238,9 +225,10 @@ def void(scene: Scene, words: Words) -> Outcome:
 
 
 def spend(scene: Scene, words: Words) -> Outcome:
-    """`spend NAME AMOUNT`: requests that cost exactly so much."""
-    name, amount = words
-    return Outcome(name, charge=scene.spend(name, usd(amount)))
+    """`spend NAME AMOUNT [by USER]`: requests that cost exactly so much."""
+    name, amount = words[:2]
+    who = options(words[2:], ("by",)).get("by", OWNER)
+    return Outcome(name, charge=scene.spend(name, usd(amount), who))
 
 
 def usage(scene: Scene, words: Words) -> Outcome:
@@ -366,8 +354,13 @@ COMMANDS: Mapping[str, Command] = {
     "crash": crash,
     "open": open_,
     "limit": limit,
-    "alert": alert,
     "unlimited": unlimited,
+    "user": user,
+    "usage-limit": usage_limit,
+    "want": want,
+    "approve": approve,
+    "reject": reject,
+    "alert": alert,
     "mode": mode,
     "leave": leave,
     "return": return_,

@@ -14,9 +14,10 @@ from purser.core.money import format_usd
 from purser.core.payment import Allocation
 from purser.core.period import format_instant, month_of
 from purser.core.standing import STRICTEST_FIRST, UNSUSPENDED
-from purser.flows import reports, token_limits
+from purser.flows import reports, token_limits, usage_limits
+from purser.flows.caps import get_cap
 from purser.flows.reports import AccountView, Balance
-from purser.store import abuse, accounts, invoices, ledger, outbox, usage
+from purser.store import abuse, accounts, invoices, ledger, limit_requests, outbox, usage
 from purser.store.db import Connection, Row
 from tests.stories.language import Expectation, Wrong, usd
 from tests.stories.scene import Outcome, Scene
@@ -157,6 +158,24 @@ def _tokens(seen: Seen) -> list[str]:
     return [" ".join(map(str, (model, *tokens))) for model, tokens in limits.items()]
 
 
+def _may(seen: Seen) -> str:
+    """What the user whom the command names (else the owner) may spend in a month."""
+    cap = get_cap(seen.conn, seen.account, seen.outcome.user)
+    return _usd(None if cap is None else cap.nanos)
+
+
+def _used(seen: Seen) -> str:
+    """What that user has spent this month."""
+    user = seen.outcome.user
+    return _usd(usage_limits.list_spent(seen.conn, seen.account, [user], seen.scene.world.now())[user])
+
+
+def _wanted(seen: Seen) -> str:
+    """What that user asked for last, and what became of it."""
+    rows = limit_requests.list_of(seen.conn, seen.account, seen.outcome.user)
+    return f"{_usd(rows[0].requested)} {rows[0].state}" if rows else "none"
+
+
 AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
     "credit": lambda seen: _usd(seen.balance.credit),
     "owes": lambda seen: _usd(seen.balance.outstanding),
@@ -175,6 +194,8 @@ AMOUNTS: Mapping[str, Callable[[Seen], str]] = {
     "due": _of_bill(lambda bill: _usd(bill.amount_due)),
     "paid": _of_bill(lambda bill: _usd(bill.paid)),
     "receipt": lambda seen: _usd(seen.receipts()[0].total) if seen.receipts() else "none",
+    "may": _may,
+    "used": _used,
     "charged": _charged,
     "clamped": _clamped,
 }
@@ -195,6 +216,7 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "lines": lambda seen: str(len(_lines(seen))),
     "receipts": lambda seen: str(len(seen.receipts())),
     "documents": lambda seen: str(len(invoices.list_invoices(seen.conn, seen.account))),
+    "wanted": _wanted,
     "cap": _cap,
     "quarantined": lambda seen: "" if seen.outcome.state == "quarantined" else "settled",
     "duplicate": lambda seen: "" if seen.outcome.fresh is False else "billed",

@@ -8,9 +8,8 @@ from typing import TypeVar
 
 from purser.core.admission import Ask, affordable_tokens, fit, hold_nanos, least_nanos, wanted_nanos
 from purser.core.errors import Insufficient, TooMany
-from purser.core.explain import CREDIT, LIMIT, insufficient_message
-from purser.core.lease import CREDIT as CREDIT_KIND
-from purser.core.lease import KEY
+from purser.core.explain import CONSTRAINTS, insufficient_message
+from purser.core.lease import BUDGETS
 from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
@@ -33,11 +32,21 @@ _QUIET = 10 * SECOND
 _UNLIMITED = 2**60
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request it is: a user, its key, and the budgets that it stands under."""
+
+    user: str
+    key: str | None
+    budgets: tuple[headroom.RowKey, ...] = ()
+
+
 @dataclass(slots=True)
 class Request:
     """A running request: its hold, its bounds, and the output tokens per choice that the hold covers."""
 
     gateway: Gateway
+    caller: Caller
     hold: Hold
     ask: Ask
     rates: Mapping[str, Rate]
@@ -77,11 +86,11 @@ class Gateway:
         version: int,
         rates: Mapping[str, Rate],
         ask: Ask,
-        budgets: tuple[headroom.RowKey, ...] = (),
+        caller: Caller,
     ) -> Request:
         """Hold a request's money on its whole path (H1–H3); raises Insufficient where nothing fits."""
         month = month_of(self.world.now())
-        keys = requests.path(account, month, budgets)
+        keys = requests.path(account, month, caller.budgets)
         slice_tokens = self.policy.slice_tokens
         wanted = wanted_nanos(rates, ask, slice_tokens)
         least = min(least_nanos(rates, ask), wanted)
@@ -92,8 +101,8 @@ class Gateway:
             others = self._take(needs) if needs else False
             held = fit(rates, ask, self.lessee.spare(keys), self.lessee.left(keys), slice_tokens)
             if held is not None:
-                hold = self.lessee.hold(id_, account, month, version, held.amount_nanos, budgets)
-                return Request(self, hold, ask, rates, held.cap, held.output_tokens, self.world.now())
+                hold = self.lessee.hold(id_, account, month, version, held.amount_nanos, caller.budgets)
+                return Request(self, caller, hold, ask, rates, held.cap, held.output_tokens, self.world.now())
             if not others or not more:
                 break
             self._beat()  # the other gateways give back what they have to spare
@@ -109,11 +118,12 @@ class Gateway:
     ) -> Insufficient:
         short = min(keys, key=lambda key: self.lessee.left([key]))
         left = min(self.lessee.left([short]), _UNLIMITED)
-        mine = short.kind == KEY  # a budget that is spent never suspends the account (L6)
+        mine = short.kind in BUDGETS  # a budget that is spent never suspends the account (L6)
         if left < self.policy.depletion_threshold_nanos and not mine and not self.lessee.open_holds(account):
             self.run(lambda tx: standing.note_refusal(tx, account, short.kind, short.window))
-        constraint = CREDIT if short.kind == CREDIT_KIND else LIMIT
-        return Insufficient(insufficient_message(constraint, left, wanted, max(0, affordable_tokens(rates, ask, left))))
+        return Insufficient(
+            insufficient_message(CONSTRAINTS[short.kind], left, wanted, max(0, affordable_tokens(rates, ask, left)))
+        )
 
     def call(self, account: str) -> None:
         """Count a request toward its account's rate (Q1); raises TooMany. A minute is one of the machine's here."""
@@ -198,8 +208,8 @@ def measure(request: Request, prompt: int, cached: int, output: int) -> tuple[Ch
         source="gateway",
         id=hold.id,
         model=request.ask.model,
-        user="owner",
-        key=None,
+        user=request.caller.user,
+        key=request.caller.key,
         occurred_at=request.admitted_at,
         month=hold.month,
         bill_month=hold.month,

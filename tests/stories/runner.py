@@ -18,7 +18,7 @@ from tests.stories.checks import check_line, check_story
 from tests.stories.commands import COMMANDS
 from tests.stories.expectations import LISTS, fingerprint, mismatch, refusal_mismatch, see
 from tests.stories.language import Expectation, Step, Wrong, read
-from tests.stories.scene import Outcome, Scene
+from tests.stories.scene import OWNER, Outcome, Scene
 
 FOLDER = Path(__file__).parent
 
@@ -97,6 +97,7 @@ def _play_step(scene: Scene, step: Step, account: str) -> str:
             ) from None
     except (IndexError, ValueError):
         raise Wrong(f"{name} is used so: {command.__doc__}") from None
+    outcome.user = next((word for word in rest if word in scene.users), OWNER)
     account = outcome.account or account
     if scene.begun:
         scene.beat()

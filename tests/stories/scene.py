@@ -19,20 +19,23 @@ from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import Charge
 from purser.flows import pricing, reports, setup
+from purser.flows.caps import get_bound
 from purser.flows.codes import Made
 from purser.gateway import bodies
 from purser.gateway.bodies import Terms
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld
 from purser.outbound.testpay import TestProvider
-from purser.store import prices
+from purser.store import accounts, prices
 from purser.store.db import Database
+from purser.store.headroom import RowKey
 from purser.store.writers import Tx, close_writer
 from tests import databases
-from tests.stories.gateways import Gateway, Request
+from tests.stories.gateways import Caller, Gateway, Request
 from tests.stories.language import Wrong
 
 T = TypeVar("T")
+OWNER = "owner"  # the user whose requests are those that nobody else is named for
 EXACT = "exact"  # the model of `spend` and `usage AMOUNT`: one nano-dollar per output token
 _TERMS = Terms(context_tokens=131_072, max_output_tokens=4_096, tokens_per_byte=1, engine="vllm", policy=FIT)
 _MOST_AT_ONCE = 1_000 * NANOS_PER_USD
@@ -68,6 +71,7 @@ class Outcome:
     """What a command did, for the expectations after it."""
 
     account: str | None = None
+    user: str = OWNER
     month: str | None = None
     request: Request | None = None
     charge: Charge | None = None
@@ -86,6 +90,7 @@ class Scene:
         self.policy = Policy(lease_nanos=lease_nanos)
         self.terms: dict[str, Terms] = {}
         self.accounts: list[str] = []
+        self.users: list[str] = []
         self.requests: dict[str, Request] = {}
         self.gateways: dict[str, Gateway] = {}
         self.admitted: Request | None = None  # by the command under way
@@ -209,8 +214,19 @@ class Scene:
         body = bodies.read(bodies.CHAT, json.dumps(fields).encode())
         rates, version = self._rates(body.model)
         ask = bodies.ask(body, self.terms.get(model, _TERMS), fit)
-        self.admitted = self.requests[id_] = self.gateway.admit(id_, account, version, rates, ask)
+        self.admitted = self.requests[id_] = self.gateway.admit(
+            id_, account, version, rates, ask, self._caller(account, OWNER)
+        )
         return self.admitted
+
+    def _caller(self, account: str, user: str) -> Caller:
+        """A user with its newest key, if that has not ended, and what its requests stand under."""
+        with self.db.read() as conn:
+            if accounts.get_user(conn, account, user) is None:
+                raise Wrong(f"{account} has no user {user}")
+            keys, bound = accounts.list_keys(conn, account, user), get_bound(conn, account, user)
+        under = () if bound is None else (RowKey(account, bound.kind, bound.window(self.world.now())),)
+        return Caller(user, keys[0].id if keys else None, under)
 
     def _refuse_suspended(self, account: str) -> None:
         with self.db.read() as conn:
@@ -231,7 +247,7 @@ class Scene:
             raise Wrong(f"no request {id_} is running")
         return self.requests.pop(id_)
 
-    def spend(self, account: str, amount: int) -> Charge | None:
+    def spend(self, account: str, amount: int, user: str = OWNER) -> Charge | None:
         """Use exactly `amount` nano-dollars through real holds and settlements."""
         charge = None
         while amount:
@@ -241,6 +257,7 @@ class Scene:
             rates, version = self._rates(EXACT)
             self._spends += 1
             ask = Ask(EXACT, input_tokens=0, input_bytes=0, cap=part, requested=part, policy=REFUSE)
-            request = self.gateway.admit(f"spend{self._spends}", account, version, rates, ask)
+            caller = self._caller(account, user)
+            request = self.gateway.admit(f"spend{self._spends}", account, version, rates, ask, caller)
             charge, _ = self.gateway.settle(request, 0, 0, part)
         return charge

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from purser.core import credits, lease, limits, rating, standing
+from purser.core import cap, credits, lease, limits, rating, standing
 from purser.core.invoice import total_up
 from purser.core.money import round_half_even
 from purser.core.payment import Allocation, allocate
@@ -164,6 +164,21 @@ def _clamp_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("tests.stories.gateways.rate", lambda quantities, rates, most: true(quantities, rates))
 
 
+def _a_group_below_the_default_ignored(patch: pytest.MonkeyPatch) -> None:
+    true = cap.effective
+    patch.setattr(
+        cap, "effective", lambda own, groups, every: true(own, [g for g in groups if g > (every or 0)], every)
+    )
+
+
+def _an_approval_may_lower(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cap, "check_increase", lambda nanos, current, user, field: nanos)
+
+
+def _spent_before_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("purser.flows.budgets.spent.sum_uncounted", lambda conn, row: 0)
+
+
 PLANTED: list[tuple[Plant, str]] = [
     (_in_order_of_age, "grants"),
     (_purchased_first, "grants"),
@@ -193,6 +208,9 @@ PLANTED: list[tuple[Plant, str]] = [
     (_month_closes_over_running_requests, "over_midnight"),
     (_held_credit_lapses, "lapse_while_held"),
     (_clamp_forgotten, "holds"),
+    (_a_group_below_the_default_ignored, "usage_limits"),
+    (_an_approval_may_lower, "usage_limits"),
+    (_spent_before_forgotten, "usage_limits"),
 ]
 
 

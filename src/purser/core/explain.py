@@ -86,12 +86,13 @@ _CONSTRAINT = {
     USER: "left of what this user may spend in a month",
     GROUP: "left of what this user's group lets each member spend in a month",
 }
+_ASK = "Ask for a higher limit (purser limits ask), wait for the new month, or shorten the request."
 _ADVICE = {
     CREDIT: "Add credit, or shorten the request.",
     LIMIT: "Raise the limit, or shorten the request.",
     KEY: "Raise the key's budget, wait for its next period, or shorten the request.",
-    USER: "Ask an admin of the account for a higher limit, wait for the new month, or shorten the request.",
-    GROUP: "Ask an admin of the account for a higher limit, wait for the new month, or shorten the request.",
+    USER: _ASK,
+    GROUP: _ASK,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from purser.core import cap, letters
 from purser.core.errors import Conflict, Invalid, NotFound
 from purser.core.message import INCREASE_ASKED, INCREASE_DECIDED
+from purser.core.people import lower
 from purser.flows import outbox, standing, usage_limits
 from purser.flows.caps import get_cap
 from purser.store import accounts, limit_requests
@@ -24,7 +25,7 @@ def require(conn: Connection, account: str, id_: str) -> Row:
 
 
 def ask(tx: Tx, account: str, user: str, nanos: int, reason: str) -> str:
-    """A user asks to spend so much in a month; the account's address is told. Answers the request's id.
+    """A user asks to spend so much in a month; the account and its admins are told. Answers the request's id.
 
     Raises Invalid for no more than the user may spend already, NotFound, Conflict while another one is pending.
     """
@@ -42,7 +43,8 @@ def ask(tx: Tx, account: str, user: str, nanos: int, reason: str) -> str:
         tx.conn, account=account, id=id_, user=user, requested=nanos, reason=reason, created_at=tx.now
     )
     letter = letters.increase_asked(account, user, nanos, 0 if current is None else current.nanos, reason)
-    outbox.write_mail(tx, account, INCREASE_ASKED, f"{id_}/asked", row.email, letter)
+    for n, address in enumerate(_deciders(tx.conn, row, user)):
+        outbox.write_mail(tx, account, INCREASE_ASKED, f"{id_}/asked/{n}", address, letter)
     return id_
 
 
@@ -65,6 +67,15 @@ def reject(tx: Tx, account: str, id_: str, answer: str, by: str) -> None:
     row = _lock_pending(tx, account, id_)
     _check_reason(answer)
     _decide(tx, row, REJECTED, by, answer=answer)
+
+
+def _deciders(conn: Connection, account: Row, asker: str) -> list[str]:
+    """The account's own address and those of its admins but the asker, each once."""
+    found = {lower(account.email): account.email}
+    for row in accounts.list_admins(conn, account.id):
+        if row.id != asker:
+            found.setdefault(row.email, row.email)
+    return list(found.values())
 
 
 def _lock_pending(tx: Tx, account: str, id_: str) -> Row:

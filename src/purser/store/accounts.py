@@ -185,6 +185,13 @@ def count_admins(conn: Connection, account: str) -> int:
     return int(conn.execute(admins).scalar_one())
 
 
+def list_admins(conn: Connection, account: str) -> list[Row]:
+    """The admins of an account who have an address, by id."""
+    c = t.users.c
+    admins = sa.select(t.users).where(c.account == account, c.role == "admin", c.email != "")
+    return list(conn.execute(admins.order_by(c.id)))
+
+
 def insert_user(conn: Connection, **values: Any) -> None:
     """A new user."""
     seals.insert(conn, t.users, values)

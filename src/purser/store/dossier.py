@@ -80,6 +80,12 @@ FILES = (
         money="budget",
     ),
     _of(
+        *(t.limit_requests, "limit_requests"),
+        "id user requested reason state created_at decided_at decided_by approved answer",
+        order="id",
+        money="requested approved",
+    ),
+    _of(
         *(t.usage_events, "usage_events"),
         "source id model user key occurred_at recorded_at month bill_month version quantities cost held clamped "
         "estimated state txn",
