@@ -21,11 +21,8 @@ SIGN_IN, SIGN_UP = "sign-in", "sign-up"
 PROVED = "sign-up, proved"  # by a provider: on the page that it leads to, and in no mail
 LINK_MINUTES = 15
 LINK_BITS = 200
-SPAN, PER_ADDRESS, PER_CLIENT = (
-    HOUR,
-    5,
-    30,
-)  # in a span: unused links sent to one address, and asked for by one client's
+SPAN = HOUR
+PER_ADDRESS, PER_CLIENT = 5, 30  # in it: unused links sent to one address, and links asked for by one client's
 SIGN_UPS_PER_CLIENT = 5  # accounts a day that were asked for from one client's address
 
 
