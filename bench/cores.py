@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,8 @@ def machine() -> str:
     """The machine in one line."""
     model = _read(Path("/proc/cpuinfo")).partition("model name")[2].partition("\n")[0].strip(" \t:")
     system = os.uname()
-    return f"{model or system.machine}, {len(os.sched_getaffinity(0))} cores, {system.sysname} {system.release}"
+    cores, python = len(os.sched_getaffinity(0)), platform.python_version()
+    return f"{model or system.machine}, {cores} cores, {system.sysname} {system.release}, Python {python}"
 
 
 def _kilobytes(text: str, name: str) -> int:

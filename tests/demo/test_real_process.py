@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import httpx
 import openai
 import pytest
 
+from purser.main.process import share_cores
 from tests.demo.load import Load
 from tests.demo.program import PATIENCE, Program, command_line, demo, descendants, eventually
 
@@ -149,3 +151,26 @@ def test_nothing_is_left_when_the_program_itself_is_killed(tmp_path: Path) -> No
         assert len(family) == 3
         program.stop(signal.SIGKILL)
         assert eventually(lambda: not any(command_line(pid) for pid in family), 5 * PATIENCE)
+
+
+def test_its_threads_wait_for_their_turn_on_a_core(program: Program) -> None:
+    pid = program.workers()[0]
+    ways = [os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")]
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+    assert ways.count(os.SCHED_BATCH) >= 3, "the event loop, the writer and the worker, at least"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("asked", [os.SCHED_IDLE, os.SCHED_BATCH])
+def test_what_was_asked_for_stays(asked: int) -> None:
+    found: list[int] = []
+
+    def begin() -> None:
+        os.sched_setscheduler(0, asked, os.sched_param(0))
+        share_cores()
+        found.append(os.sched_getscheduler(0))
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    thread.join()
+    assert found == [asked]

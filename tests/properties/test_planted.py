@@ -85,7 +85,7 @@ def a_reported_event_counts_against_the_month_of_its_bill(patch: pytest.MonkeyPa
 
 @fault(3)
 def any_body_passes_for_a_known_event(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(metering, "_same", lambda tx, digest, row, event: True)
+    patch.setattr(metering, "_same", lambda tx, body, row, event: True)
 
 
 @fault(4)

@@ -43,7 +43,7 @@ def flip(value: object, chance: random.Random) -> object:
         return "x"
     if isinstance(value, int):
         return value ^ 1 << chance.randrange(40)
-    data = bytearray(value.encode() if isinstance(value, str) else bytes(value))  # type: ignore[call-overload]
+    data = bytearray(value.encode() if isinstance(value, str) else bytes(value) or b"?")  # type: ignore[call-overload]
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(7)
     return data.decode() if isinstance(value, str) else bytes(data)
 

@@ -107,7 +107,7 @@ def settle(tx: Tx, id_: str, used: Quantities, own: str | None = None) -> Held:
     charge = _charge(books[held.version], held.model, used)
     if held.state == SETTLED:
         known = usage.get_known(tx.conn, held.account, SOURCE, held.id)
-        if known is None or known[0] != _event(held, used, charge, held.month).digest():
+        if known is None or known[0] != _event(held, used, charge, held.month).body():
             raise Conflict(
                 f"hold {id_} was settled at ${format_usd(held.cost or 0)} for something else; the first one stands",
                 code="FAILED_PRECONDITION",

@@ -19,7 +19,7 @@ from purser.store import accounts, headroom, ledger, prices, usage
 from purser.store.db import Connection
 from purser.store.headroom import credit_key, month_key
 from purser.store.presence import SHARED, lock_one
-from purser.store.usage import Event
+from purser.store.usage import Body, Event
 from purser.store.writers import Tx
 
 CLOSED_THROUGH = "closed_through"
@@ -108,12 +108,12 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
     return True
 
 
-def _same(tx: Tx, digest: bytes, row: Event, event: Reported) -> bool:
+def _same(tx: Tx, body: Body, row: Event, event: Reported) -> bool:
     """Whether a known event had this body; one reported without a time is compared under the time it was given."""
     first_at, user = usage.get_circumstances(tx.conn, event.account, event.source, event.id)
     if event.occurred_at is None:
         row = replace(row, occurred_at=first_at)
-    return digest == row.digest() and user == event.user
+    return body == row.body() and user == event.user
 
 
 def _check_countable(tx: Tx, event: Event) -> None:

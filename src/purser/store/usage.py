@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,9 @@ from purser.store.writers import Tx
 
 SETTLED, QUARANTINED = "settled", "quarantined"
 _encode = msgspec.json.Encoder().encode
+
+
+Body = tuple[str, int, Quantities]  # an event's model, when it occurred, and what it used
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -47,13 +49,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     state: str = SETTLED
     budgets: tuple[RowKey, ...] = ()  # those it counts toward
 
-    def digest(self) -> bytes:
+    def body(self) -> Body:
         """What makes two events with the same id the same or not (C3)."""
-        return _digest(self.model, self.occurred_at, self.quantities)
-
-
-def _digest(*body: object) -> bytes:
-    return hashlib.blake2b(_encode(body), digest_size=16).digest()
+        return self.model, self.occurred_at, self.quantities
 
 
 _INSERT = Insert(
@@ -91,14 +89,17 @@ _ROLL = Insert(
     key=_ROLL_KEY,
     adding=("quantity", "amount", "events"),
 )
-_KNOWN = Statement("SELECT digest, cost, state FROM usage_events WHERE account = ? AND source = ? AND id = ?")
+_KNOWN = Statement(
+    "SELECT model, occurred_at, quantities, cost FROM usage_events WHERE account = ? AND source = ? AND id = ?"
+)
 _HOUR = 3_600_000_000
+_NO_DIGEST = b""  # programs of before kept one of an event's body, and may still write it
 
 
-def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[bytes, int] | None:
-    """The digest and cost of a known event, None for a new one."""
+def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[Body, int] | None:
+    """The body and cost of a known event, None for a new one."""
     row = _KNOWN.run(conn, account, source, id_).fetchone()
-    return (bytes(row[0]), int(row[1])) if row else None
+    return ((str(row[0]), int(row[1]), decode_quantities(row[2])), int(row[3])) if row else None
 
 
 def get_circumstances(conn: Connection, account: str, source: str, id_: str) -> tuple[int, str | None]:
@@ -129,8 +130,7 @@ def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
             budgets = " ".join(map(mark, event.budgets))
             fact = (*fact, budgets)
         facts.append(fact)
-        digest = _digest(event.model, event.occurred_at, used)
-        rows.append((*head, now, *bill, quantities.decode(), *costs, state, txn, budgets, digest, writer, seq))
+        rows.append((*head, now, *bill, quantities.decode(), *costs, state, txn, budgets, _NO_DIGEST, writer, seq))
         if parts and state == SETTLED:
             units, counts, amounts = zip(*map(astuple, parts), strict=True)
             at = event.occurred_at
