@@ -21,10 +21,10 @@ def load_core() -> int:
     return max(os.sched_getaffinity(0))
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
-    """The command bound to one core, with every thread and child it makes."""
+def pinned(command: Sequence[str], core: int | None) -> list[str]:
+    """The command bound to one core unless that is None, with every thread and child it makes."""
     taskset = shutil.which("taskset")
-    return [taskset, "-c", str(core), *command] if taskset else list(command)
+    return [taskset, "-c", str(core), *command] if taskset and core is not None else list(command)
 
 
 def tree(pid: int) -> list[int]:

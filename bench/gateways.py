@@ -93,9 +93,9 @@ class Gateway:
 
 
 @contextmanager
-def running(command: list[str], core: int, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process on one core, asked to end afterwards."""
-    process = subprocess.Popen(pinned(command, core), stdout=subprocess.PIPE, text=True, cwd=ROOT, **more)
+def running(command: list[str], core: int | None, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process on one core, or on all of them, asked to end afterwards."""
+    process = subprocess.Popen(pinned(command, core), stdout=subprocess.PIPE, text=True, **{"cwd": ROOT, **more})
     try:
         yield process
     finally:
@@ -172,13 +172,15 @@ def purser(
     database_url: str,
     *,
     workers: int = 1,
+    all_cores: bool = False,
     operator_key: str | None = None,
     account: bool = True,
     more: Mapping[str, str] | None = None,
 ) -> Iterator[Gateway]:
-    """`purser serve` with an account that has credit, unless there is to be none; the database is made by it.
+    """`purser serve` on the measured core, or on all, with a new database unless it is there.
 
-    `more` are variables of its surroundings. What it logs is shown if it fails.
+    It has an account that has credit, unless there is to be none. `more` are variables of its surroundings. What it
+    logs is shown if it fails.
     """
     config, new_key = configure(folder, upstream, database_url)
     operator_key = operator_key or new_key
@@ -188,7 +190,10 @@ def purser(
     environment = {**os.environ, "PURSER_OPERATOR_KEY": operator_key, **(more or {})}
     log = folder / "purser.log"
     try:
-        with log.open("wb") as said, running(command, measured_core(), env=environment, stderr=said) as process:
+        with (
+            log.open("wb") as said,
+            running(command, None if all_cores else measured_core(), cwd=folder, env=environment, stderr=said) as process,
+        ):
             _wait_until_open(process, port)
             url = f"http://127.0.0.1:{port}"
             key = open_account(url, operator_key) if account else ""

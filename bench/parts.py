@@ -1,4 +1,4 @@
-"""The benchmarks of the parts, one after the other: admission, settlements, writers, memory, start.
+"""The benchmarks of the parts, one after the other: admission, settlements, writers, memory, start, metering.
 
 `python -m bench.parts [--quick]`. What fails is said and the rest goes on.
 """
@@ -20,6 +20,7 @@ _PARTS = {
     "bench.memory": [],
     "bench.writers": ["--quick"],
     "bench.settlements": ["--quick"],
+    "bench.metering": ["--quick"],
 }
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from purser.core import credits, invoice, lease, limits, payment, standing
 from purser.core.errors import Broken
 from purser.core.lease import Headroom, Lease
+from purser.core.pricebook import PriceBook, Timeline
 from purser.flows import budgets, metering, payments, requests
 from purser.flows import standing as standing_flow
 from purser.flows.lessee import Lessee
@@ -85,7 +86,7 @@ def a_reported_event_counts_against_the_month_of_its_bill(patch: pytest.MonkeyPa
 
 @fault(3)
 def any_body_passes_for_a_known_event(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(metering, "_same", lambda tx, body, row, event: True)
+    patch.setattr(metering, "_same", lambda known, event, reported: True)
 
 
 @fault(4)
@@ -129,7 +130,11 @@ def a_card_lets_prepaid_accounts_go_on(patch: pytest.MonkeyPatch) -> None:
 
 @fault(6)
 def prices_hold_from_when_they_are_published(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("purser.flows.metering.in_force", lambda books, at: max(books, key=lambda book: book.version))
+    class Newest(Timeline):
+        def at(self, at: int) -> PriceBook | None:
+            return max(self._books, key=lambda book: book.version)
+
+    patch.setattr(metering, "Timeline", Newest)
 
 
 @fault(7)
@@ -150,12 +155,12 @@ def what_ran_dry_is_not_judged(patch: pytest.MonkeyPatch) -> None:
 
 @fault(6)
 def known_events_are_billed_again(patch: pytest.MonkeyPatch) -> None:
-    true = usage.get_known
+    true = usage.list_known
 
-    def known(conn: Any, account: str, source: str, id_: str) -> Any:
-        return None if source == "api" and len(id_) > 2 else true(conn, account, source, id_)
+    def known(conn: Any, keys: Any) -> Any:
+        return true(conn, [key for key in keys if key[1] != "api" or len(key[2]) <= 2])
 
-    patch.setattr(usage, "get_known", known)
+    patch.setattr(usage, "list_known", known)
 
 
 @fault(6)

@@ -7,14 +7,14 @@ from typing import Any
 
 from purser.core.admission import REFUSE, Ask
 from purser.core.budget import Budget
-from purser.core.errors import Conflict, Insufficient
+from purser.core.errors import Conflict, Insufficient, PurserError
 from purser.flows import access, budgets, metering, requests
 from purser.flows.budgets import row_key
 from purser.flows.metering import Reported
 from purser.flows.queue import WriteQueue
 from purser.store.headroom import RowKey
 from purser.store.usage import Event
-from purser.store.writers import Tx, close_writer
+from purser.store.writers import close_writer
 from tests.stories.gateways import Caller, Gateway, Request
 from tests.stories.scene import OWNER, Scene
 
@@ -120,17 +120,12 @@ class Shop(Scene):
     def report(self, events: Sequence[Reported]) -> list[bool | None]:
         """Usage after the fact, in one commit: of each whether it was new, None where another of its id stands."""
 
-        def record(tx: Tx, event: Reported) -> bool | None:
-            try:
-                return metering.record(tx, event)
-            except Conflict:
-                return None
+        def told(outcome: bool | PurserError) -> bool | None:
+            if isinstance(outcome, PurserError) and not isinstance(outcome, Conflict):
+                raise outcome
+            return None if isinstance(outcome, PurserError) else outcome
 
-        def work(tx: Tx) -> list[bool | None]:
-            metering.lock_accounts(tx, {event.account for event in events})
-            return [record(tx, event) for event in events]
-
-        return self.write(work)
+        return self.write(lambda tx: list(map(told, metering.record_all(tx, events))))
 
     def close_alive(self, name: str, by: str, events: Sequence[Event]) -> list[bool | None]:
         """A gateway's writer is closed by another while it lives; what became of the events that it settles then."""

@@ -142,7 +142,7 @@ def _rounded_unit_by_unit(patch: pytest.MonkeyPatch) -> None:
 
 
 def _late_usage_on_a_closed_bill(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("purser.flows.metering.bill_month", lambda tx, account, month: month)
+    patch.setattr("purser.flows.metering._on_bill_of", lambda tx, month, closed: month)
 
 
 def _late_usage_not_judged(patch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import gcd
@@ -125,12 +126,22 @@ def reschedule(new: PriceBook, books: Iterable[PriceBook]) -> list[PriceBook]:
     return anew
 
 
+class Timeline:
+    """Which version of the price book is in force when."""
+
+    def __init__(self, books: Iterable[PriceBook]) -> None:
+        newest = {book.effective_at: book for book in sorted(books, key=lambda book: book.version)}
+        self._since = sorted(newest)
+        self._books = [newest[since] for since in self._since]
+
+    def at(self, at: int) -> PriceBook | None:
+        """The newest version whose effective instant has come; the first one also for what was used before it (H7)."""
+        return self._books[max(0, bisect_right(self._since, at) - 1)] if self._books else None
+
+
 def in_force(books: Iterable[PriceBook], at: int) -> PriceBook | None:
-    """The newest version whose effective instant has come; the first one also for what was used before it (H7)."""
-    known = list(books)
-    first = min((book.effective_at for book in known), default=at)
-    due = [book for book in known if book.effective_at <= max(at, first)]
-    return max(due, key=lambda book: (book.effective_at, book.version)) if due else None
+    """The version in force at an instant, None where there is none."""
+    return Timeline(books).at(at)
 
 
 def per_million(price: Rate) -> int:

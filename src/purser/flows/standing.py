@@ -64,13 +64,18 @@ def lock(tx: Tx, account: str) -> Row:
 def lock_open(tx: Tx, account: str) -> Row:
     """As `lock`, for what begins something new; raises also Conflict where the account is closed."""
     row = lock(tx, account)
+    check_open(row)
+    return row
+
+
+def check_open(row: Row) -> None:
+    """Raises Conflict where an account is closed."""
     if row.state == DELETING:
         raise Conflict(
-            f"account {account} was closed at {format_instant(row.closing_at)}; the operator can open it again until "
+            f"account {row.id} was closed at {format_instant(row.closing_at)}; the operator can open it again until "
             f"{format_instant(reopenable_until(row.closing_at))}",
             code="FAILED_PRECONDITION",
         )
-    return row
 
 
 def footing(conn: Connection, row: Row, tiers: tuple[Tier, ...]) -> Footing:

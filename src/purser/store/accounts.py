@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ from purser.store.prepared import Prepared
 
 _ONE = Prepared(lambda account: sa.select(t.accounts).where(t.accounts.c.id == account))
 _LOCKED = Prepared(lambda account: sa.select(t.accounts).where(t.accounts.c.id == account).with_for_update())
+_LOCKED_ALL = Prepared(
+    lambda ids: sa.select(t.accounts).where(t.accounts.c.id.in_(ids)).order_by(t.accounts.c.id).with_for_update()
+)
 _CLOSED_THROUGH = Prepared(lambda account: sa.select(t.accounts.c.closed_through).where(t.accounts.c.id == account))
 
 
@@ -37,6 +40,11 @@ def get_closed_through(conn: Connection, account: str) -> str | None:
 def lock_account(conn: Connection, account: str) -> Row | None:
     """One account's row; until this transaction ends no other one changes what the account is and has."""
     return _LOCKED.run(conn, account).first()
+
+
+def lock_accounts(conn: Connection, ids: Collection[str]) -> dict[str, Row]:
+    """The rows of these accounts, as far as they are there, each as `lock_account` has it; locked in their order."""
+    return {str(row.id): row for row in _LOCKED_ALL.run(conn, list(ids))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,15 @@ _FIGURES = (
     "UPDATE headroom SET amount = ?, enforced = ?, taken = ?, used = ?, over = ?, "
     f"unbilled = ?, seal = {seals.written('?')}"
 )
+_EACH = (
+    'SELECT h.account, h.kind, h."window", h.amount, h.enforced, h.taken, h.used, h.over, h.unbilled FROM headroom h'
+)
+_LOCK_ROWS = ForEach(
+    (TEXT, TEXT, TEXT),
+    sqlite=f'{_EACH} WHERE h.account = ? AND h.kind = ? AND h."window" = ?',
+    postgresql=f'{_EACH}, {{v}} WHERE h.account = v.c1 AND h.kind = v.c2 AND h."window" = v.c3 '
+    'ORDER BY h.account, h.kind, h."window" FOR UPDATE OF h',
+)
 _PUT = Statement(f"{_FIGURES} {_THERE}")
 _PUT_ENOUGH = Statement(f"{_FIGURES}, wanted_at = NULL {_THERE}")
 _GET_LEASE = Statement(f"SELECT share, used FROM leases {_THERE} AND owner = ?")
@@ -86,6 +95,17 @@ def get_row(conn: Connection, key: RowKey) -> Headroom | None:
 def lock_row(conn: Connection, key: RowKey) -> Headroom | None:
     """One headroom row as it is and stays until this transaction writes it or ends; None where there is none yet."""
     return _row(_LOCK[conn.dialect.name].run(conn, *key).fetchone())
+
+
+def lock_rows(conn: Connection, keys: Iterable[RowKey]) -> dict[RowKey, Headroom]:
+    """These headroom rows, as far as they are there, each as `lock_row` has it; locked in their order."""
+    found = _LOCK_ROWS.fetch(conn, sorted(set(keys)))
+    return {RowKey(*row[:3]): Headroom(row[3], bool(row[4]), *row[5:9]) for row in found}
+
+
+def put_rows(conn: Connection, rows: Mapping[RowKey, Headroom]) -> None:
+    """Write what is taken and used of headroom rows, as `put_row` does; their amounts and whether they bind stay."""
+    _put_rows(conn, rows.items())
 
 
 def _row(row: Any) -> Headroom | None:
@@ -188,10 +208,15 @@ def lock_rows_of(conn: Connection, owner: str) -> list[tuple[RowKey, Headroom, L
 
 def end_leases(conn: Connection, owner: str, rows: Iterable[tuple[RowKey, Headroom]]) -> None:
     """End every lease of an owner; its rows are given as they are without them."""
+    if _put_rows(conn, rows):
+        _DELETE_OF.run(conn, owner)
+
+
+def _put_rows(conn: Connection, rows: Iterable[tuple[RowKey, Headroom]]) -> bool:
     figures = [(row.taken, row.used, row.over, row.unbilled, _seal(key, row), *key) for key, row in rows]
     if figures:
         _PUT_ROWS.run(conn, figures)
-        _DELETE_OF.run(conn, owner)
+    return bool(figures)
 
 
 _SUMS = f"SELECT COALESCE(SUM(used), 0), COALESCE(SUM(share), 0) FROM leases {_THERE}"

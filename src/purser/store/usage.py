@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from purser.core.rating import Part
 from purser.core.usage import Quantities
 from purser.store import schema as t
-from purser.store.bulk import BYTES, INT, TEXT, Insert, Statement
+from purser.store.bulk import BYTES, INT, TEXT, ForEach, Insert, Statement
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey, mark
 from purser.store.prepared import Prepared
@@ -24,6 +24,7 @@ SETTLED, QUARANTINED = "settled", "quarantined"
 _encode = msgspec.json.Encoder().encode
 
 
+EventKey = tuple[str, str, str]  # account, source and id
 Body = tuple[str, int, Quantities]  # an event's model, when it occurred, and what it used
 
 
@@ -102,12 +103,21 @@ def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[Bo
     return ((str(row[0]), int(row[1]), decode_quantities(row[2])), int(row[3])) if row else None
 
 
-def get_circumstances(conn: Connection, account: str, source: str, id_: str) -> tuple[int, str | None]:
-    """When a known event occurred, and whose usage it is."""
-    c = t.usage_events.c
-    known = sa.select(c.occurred_at, c.user).where(c.account == account, c.source == source, c.id == id_)
-    occurred_at, user = conn.execute(known).one()
-    return int(occurred_at), user
+_ALL_KNOWN = ForEach(
+    (TEXT, TEXT, TEXT),
+    sqlite='SELECT account, source, id, model, occurred_at, quantities, "user" FROM usage_events '
+    "WHERE account = ? AND source = ? AND id = ?",
+    postgresql='SELECT e.account, e.source, e.id, e.model, e.occurred_at, e.quantities, e."user" FROM usage_events e, '
+    "{v} WHERE e.account = v.c1 AND e.source = v.c2 AND e.id = v.c3",
+)
+
+
+def list_known(conn: Connection, keys: Collection[EventKey]) -> dict[EventKey, tuple[Body, str | None]]:
+    """Of the events with these keys those that are known: their body, and whose usage it is."""
+    return {
+        (row[0], row[1], row[2]): ((row[3], int(row[4]), decode_quantities(row[5])), row[6])
+        for row in _ALL_KNOWN.fetch(conn, list(keys))
+    }
 
 
 def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:

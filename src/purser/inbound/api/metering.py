@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from litestar import Response
@@ -13,9 +13,8 @@ from msgspec import UNSET, UnsetType
 
 from purser.core.errors import Conflict, Invalid, NotFound, PurserError
 from purser.core.period import parse_instant
-from purser.core.pricebook import PriceBook
 from purser.core.usage import Quantities, check_reported, in_batch
-from purser.flows import metering, pricing, standing
+from purser.flows import metering
 from purser.flows.metering import Reported
 from purser.inbound.api.auth import METERING
 from purser.inbound.api.call import BODY, Call
@@ -23,15 +22,15 @@ from purser.inbound.api.once import converge
 from purser.inbound.api.problem import MORE
 from purser.inbound.api.routes import post
 from purser.inbound.api.wire import View
-from purser.store import prices
 from purser.store.writers import Tx
 
-T = TypeVar("T")
 MOST_EVENTS = 1_000
-_AT_ONCE = 25  # events of one transaction, so that running requests need not wait for a whole list
+_AT_ONCE = 200  # events of one transaction, so that running requests need not wait for a whole list
+_UNPRINTABLE = re.compile(r"[\x00-\x1f]")
 _OWN_SOURCE = "api"
 _EXAMPLE = '{"id": "e1", "account": "ada", "model": "tiny", "quantities": {"input_tokens": 120}}'
 _FIELDS = ("id", "account", "model", "occurredAt", "quantities", "user", "batch")
+_Read = tuple[int, object, Reported]  # an event's place in its list, as it was given, and as read
 _KNOWN = ("account", "model", "occurredAt", "quantities", "user", "batch")
 
 
@@ -62,7 +61,7 @@ class Metered(View):
 def _text(given: dict[str, Any], name: str, field: str | None = None) -> str:
     value = given.get(name)
     field = field or name
-    if not isinstance(value, str) or not 1 <= len(value) <= 200 or any(ord(letter) < 32 for letter in value):
+    if not isinstance(value, str) or not 1 <= len(value) <= 200 or _UNPRINTABLE.search(value):
         what = "must be" if name in given else "is missing: it must be"
         raise Invalid(f"{field} {what} a string of 1 to 200 characters", field=field)
     return value
@@ -176,45 +175,18 @@ def _check_own(event: Reported, own: str | None) -> Reported:
     return event
 
 
-def _chunks(items: list[T], size: int) -> Iterator[tuple[int, list[T]]]:
-    for start in range(0, len(items), size):
-        yield start, items[start : start + size]
-
-
-def record_all(tx: Tx, start: int, events: list[object], own: str | None) -> Metered:
-    """Bill events one by one, those of the account `own` alone where it is named; what is rejected undoes no other."""
+def record_all(tx: Tx, events: Sequence[_Read]) -> Metered:
+    """Bill events that were read; what is rejected undoes no other."""
     result = Metered(0, 0, [])
-    read: list[tuple[int, object, Reported]] = []
-    for index, given in enumerate(events, start):
-        try:
-            read.append((index, given, _check_own(read_event(given), own)))
-        except PurserError as error:
-            result.rejected.append(_rejected(index, given, error))
-    books = prices.list_books(tx.conn)
-    metering.lock_accounts(tx, {event.account for _, _, event in read})
-    touched = set()
-    for index, given, event in read:
-        try:
-            new = _record(tx, event, books, judge=False)
-        except PurserError as error:
-            result.rejected.append(_rejected(index, given, error))
-            continue
-        if new:
-            touched.add(event.account)
+    outcomes = metering.record_all(tx, [reported for _, _, reported in events])
+    for (index, given, _), outcome in zip(events, outcomes, strict=True):
+        if isinstance(outcome, PurserError):
+            result.rejected.append(_rejected(index, given, outcome))
+        elif outcome:
             result.accepted += 1
         else:
             result.duplicates += 1
-    for account in sorted(touched):
-        standing.rejudge(tx, account)
-    result.rejected.sort(key=lambda rejected: rejected.index)
     return result
-
-
-def _record(tx: Tx, event: Reported, books: list[PriceBook], *, judge: bool = True) -> bool:
-    """As metering.record; raises NotFound also for a unit that the model's price in force then does not have."""
-    at = tx.now if event.occurred_at is None else event.occurred_at
-    pricing.require_rates(books, event.model, event.quantities, at)
-    return metering.record(tx, event, books, judge=judge)
 
 
 def _rejected(index: int, given: object, error: PurserError) -> RejectedView:
@@ -225,12 +197,32 @@ def _rejected(index: int, given: object, error: PurserError) -> RejectedView:
 
 def _record_lone(tx: Tx, given: object, own: str | None) -> Metered:
     try:
-        new = _record(tx, _check_own(read_event(given), own), prices.list_books(tx.conn))
+        new = metering.record(tx, _check_own(read_event(given), own))
     except Conflict as conflict:
         rejected = _rejected(0, given, conflict)
         setattr(conflict, MORE, {"accepted": 0, "duplicates": 0, "rejected": [rejected]})
         raise
     return Metered(int(new), int(not new), [])
+
+
+def _record_list(call: Call, given: list[Any], own: str | None) -> Metered:
+    """Bill a list, a transaction for some of them at a time, those of one account together and in their order."""
+    result = Metered(0, 0, [])
+    read: list[_Read] = []
+    for index, each in enumerate(given):
+        try:
+            read.append((index, each, _check_own(read_event(each), own)))
+        except PurserError as error:
+            result.rejected.append(_rejected(index, each, error))
+    read.sort(key=lambda one: one[2].account)
+    for start in range(0, len(read), _AT_ONCE):
+        some = read[start : start + _AT_ONCE]
+        part = call.desk.write(lambda tx, some=some: record_all(tx, some))  # type: ignore[misc]
+        result.accepted += part.accepted
+        result.duplicates += part.duplicates
+        result.rejected += part.rejected
+    result.rejected.sort(key=lambda rejected: rejected.index)
+    return result
 
 
 @post("/v1/usage", METERING, refuses=(404,))
@@ -254,12 +246,7 @@ def report_usage(request: Call, data: JSONBody[dict[str, Any] | list[Any] | None
     def report(_: str | None) -> Metered:
         if isinstance(given, dict):
             return request.desk.write(lambda tx: _record_lone(tx, given, own))
-        result = Metered(0, 0, [])
-        for start, some in _chunks(given, _AT_ONCE):
-            part = request.desk.write(lambda tx, start=start, some=some: record_all(tx, start, some, own))  # type: ignore[misc]
-            result.accepted += part.accepted
-            result.duplicates += part.duplicates
-            result.rejected += part.rejected
+        result = _record_list(request, given, own)
         conflicts = [one for one in result.rejected if one.error.code == Conflict.code]
         if len(given) == 1 and conflicts:
             conflict = Conflict(conflicts[0].error.message, field="id")
