@@ -192,7 +192,9 @@ def purser(
     try:
         with (
             log.open("wb") as said,
-            running(command, None if all_cores else measured_core(), cwd=folder, env=environment, stderr=said) as process,
+            running(
+                command, None if all_cores else measured_core(), cwd=folder, env=environment, stderr=said
+            ) as process,
         ):
             _wait_until_open(process, port)
             url = f"http://127.0.0.1:{port}"
