@@ -26,6 +26,7 @@ VIEWS = [
     "invoices:preview",
     "invoices/{invoice}",
     "invoices/{invoice}/lines/1/usage",
+    "charges:explain?id={event}",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
 VIEWS += ["serverlessRateLimits", "serverlessTokenUsage", "creditRedemptions"]
@@ -141,6 +142,7 @@ def ids(house: House, account: str) -> dict[str, str]:
         "{increase}": get(f"{hooks.rpartition('/')[0]}/usageLimitIncreaseRequests").json["usageLimitIncreaseRequests"][
             -1
         ]["id"],
+        "{event}": f"secret-event-of-{account}",
         "{delivery}": get(f"{hooks}/{endpoint}/deliveries").json["deliveries"][-1]["id"],
     }
 
@@ -296,6 +298,7 @@ UNCOUNTED_PATHS = {
     "balance",
     "billingProfile",
     "explain",
+    "charges",
     "paymentMethods",
     "credits",
     "creditRedemptions",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from purser.core import credits, journal, lease
-from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant
+from purser.core.credits import PROMOTIONAL, PURCHASED, CreditGrant, Draw
 from purser.core.errors import Broken, Invalid, NotFound
 from purser.core.invoice import PAID, PREPAID_CREDITS, invoice_number
 from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
@@ -121,18 +121,18 @@ def _note_expiry(tx: Tx, account: str) -> None:
     accounts.update_account(tx.conn, account, next_expiry_at=min(expiries, default=None))
 
 
-def _project(conn: Connection, account: str) -> tuple[list[CreditGrant], dict[str, int]]:
-    """The grants after all settled usage, and by month what usage not yet drawn no grant covers."""
+def project(conn: Connection, account: str) -> tuple[list[CreditGrant], dict[str, tuple[list[Draw], int]]]:
+    """The grants after all settled usage, and by month what is to be drawn for usage not yet drawn, and beyond them."""
     left = {grant.id: grant for grant in rows.list_grants(conn, account)}
-    beyond = {}
+    due = {}
     for name, pending in ledger.get_balances(conn, account, journal.usage_account("")).items():
         if pending > 0:
             draws, rest = credits.burn_down(left.values(), pending)
             for part in draws:
                 grant = left[part.grant]
                 left[part.grant] = replace(grant, remaining_nanos=grant.remaining_nanos - part.amount_nanos)
-            beyond[name.partition(":")[2]] = rest
-    return [grant for grant in left.values() if grant.remaining_nanos], beyond
+            due[name.partition(":")[2]] = (draws, rest)
+    return [grant for grant in left.values() if grant.remaining_nanos], due
 
 
 def get_owed(conn: Connection, account: str) -> Owed:
@@ -141,7 +141,7 @@ def get_owed(conn: Connection, account: str) -> Owed:
     Usage not yet drawn is counted as far as no grant covers it.
     """
     unpaid = tuple((str(row.id), row.amount_due - row.paid) for row in invoices.list_unpaid(conn, account))
-    _, unbilled = _project(conn, account)
+    unbilled = {month: beyond for month, (_, beyond) in project(conn, account)[1].items()}
     for name, owed in ledger.get_balances(conn, account, journal.unbilled_account("")).items():
         month = name.partition(":")[2]
         unbilled[month] = unbilled.get(month, 0) + owed
@@ -151,12 +151,13 @@ def get_owed(conn: Connection, account: str) -> Owed:
 def beyond_credit(conn: Connection, account: str, month: str) -> int:
     """How much of a month's usage no credit covers, paid or not, nano-dollars."""
     drawn, _ = ledger.get_turnover(conn, account, journal.unbilled_account(month))
-    return drawn + _project(conn, account)[1].get(month, 0)
+    _, beyond = project(conn, account)[1].get(month, ([], 0))
+    return drawn + beyond
 
 
 def remaining_grants(conn: Connection, account: str) -> list[CreditGrant]:
     """The grants with what remains of each after all settled usage, in burn-down order."""
-    return credits.order(_project(conn, account)[0])
+    return credits.order(project(conn, account)[0])
 
 
 def receive_money(

@@ -146,6 +146,69 @@ def _billed_to(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("billed to" if not n else "", line) for n, line in enumerate(lines)]
 
 
+_PARTS = (
+    Column("UNIT", "unit", TEXT),
+    Column("QUANTITY", "quantity", NUMBER),
+    Column("UNIT PRICE", "price", ID),
+    Column("AMOUNT", "amountUsd", MONEY),
+)
+_PARTS_EXACT = tuple(Column("", name) for name in "unit quantity unitPriceUsd amountUsd".split())
+
+
+@app.command(name="explain-charge")
+def explain_charge(
+    request: Annotated[str, Parameter(help="The x-request-id of an answer, or the id of a reported event.")],
+    /,
+    *,
+    source: Annotated[str | None, Parameter(help="Where a reported event came from, if it was a CloudEvent.")] = None,
+    reach: Reach = UNSAID,
+) -> None:
+    """Explain what one request cost: usage × rate, price version, and which credit or balance paid it.
+
+    Example: purser billing explain-charge req_01K5
+    """
+    caller = reach.call()
+    found = caller.get(f"{reach.within(caller, 'charges')}:explain", {"id": request, "source": source})
+    if reach.output != "table":
+        show_list(reach.output, found, found["parts"], _PARTS_EXACT, "")
+        return
+    facts = [
+        ("request", f"{found['id']}  {found['model']}"),
+        ("used (UTC)", figures.when(found["occurredAt"])),
+        ("by", " ".join(filter(None, (found["user"], found["key"]))) or "–"),
+        ("price version", f"{found['priceVersion']}, since {figures.when(found['priceSince'])} UTC"),
+    ]
+    if found["estimated"]:
+        facts.append(("estimated", "the engine reported no usage"))
+    if found["state"] != "settled":
+        facts.append(("state", found["state"]))
+    print_facts(facts)
+    if found["parts"]:
+        print()
+        rows = [{**part, "price": figures.unit_price(part["unitPriceUsd"], part["unit"])} for part in found["parts"]]
+        print_table(rows, _PARTS)
+    print()
+    print_facts([("charge", figures.usd(found["chargeUsd"])), *_how_paid(found)])
+
+
+def _how_paid(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who paid a charge, on which invoice it is, and the ledger's entry."""
+    said = []
+    if figures.nanos_of(found["notChargedUsd"]):
+        said.append(("not charged", f"{figures.usd(found['notChargedUsd'])}: no more was held"))
+    for paid in found["paidBy"]:
+        who = f"credit {paid['grant']}" if paid["by"] == "credit" else "the balance"
+        said.append(("paid by", f"{who}  {figures.usd(paid['amountUsd'])}{'' if paid['drawn'] else ', to be drawn'}"))
+    if found["invoice"]:
+        on, lines = found["invoice"], found["invoice"]["lines"]
+        what = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+        said.append(("invoice", f"{on['number']} ({on['state']}), {what}"))
+    if found["entry"]:
+        entry = found["entry"]
+        said.append(("ledger entry", f"{entry['transaction']}, {entry['events']:,} event{'s'[: entry['events'] != 1]}"))
+    return said
+
+
 @app.command(name="pay")
 def pay(
     invoice: Annotated[str, Parameter(help="Its id, as list-invoices shows it.")],
