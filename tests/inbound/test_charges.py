@@ -12,7 +12,7 @@ from tests.inbound.terminal import Terminal
 
 
 def explain(client: Client, id_: str, more: str = "") -> Any:
-    answer = client.get(f"/v1/accounts/ada/charges:explain?id={id_}{more}")
+    answer = client.get(f"/v1/accounts/ada/charges:explain?request={id_}{more}")
     assert answer.status == 200, answer.text
     return answer.json
 
@@ -103,7 +103,10 @@ def test_an_event_is_looked_for_where_it_came_from(house: House) -> None:
     answer = house.operator.post("/v1/usage", {**event, "data": data}, {"content-type": "application/cloudevents+json"})
     assert answer.json["accepted"] == 1, answer.text
     assert explain(ada, "e1", "&source=ce:%2F%2Fengine%2F7")["source"] == "ce://engine/7"
-    for query, words in (("id=e1", "has no usage 'e1'"), ("id=e1&source=api", "has no usage 'e1' from 'api'")):
+    for query, words in (
+        ("request=e1", "has no usage 'e1'"),
+        ("request=e1&source=api", "has no usage 'e1' from 'api'"),
+    ):
         answer = ada.get(f"/v1/accounts/ada/charges:explain?{query}")
         assert (answer.status, answer.json["code"]) == (404, "NOT_FOUND")
         assert words in answer.json["detail"]
@@ -114,8 +117,8 @@ def test_the_events_of_others_are_nobodys(house: House) -> None:
     """X3."""
     ada, _ = house.open("ada"), house.open("bob")
     house.spend("bob", 1, "secret")
-    assert ada.get("/v1/accounts/ada/charges:explain?id=secret").status == 404
-    assert ada.get("/v1/accounts/bob/charges:explain?id=secret").status in (403, 404)
+    assert ada.get("/v1/accounts/ada/charges:explain?request=secret").status == 404
+    assert ada.get("/v1/accounts/bob/charges:explain?request=secret").status in (403, 404)
 
 
 @pytest.mark.once

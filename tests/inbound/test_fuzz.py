@@ -193,8 +193,9 @@ def plausible(document: Json, names: dict[str, str]) -> Json:
             given = [one for one in operation.get("parameters", []) if one["name"] != "Idempotency-Key"]
             operation["parameters"] = given
             for one in given:
-                if one["in"] == "path":
-                    name = names.get(f"{label} {one['name']}", names[one["name"]])
+                own = f"{label} {one['name']}"
+                if one["in"] == "path" or own in names:
+                    name = names[own if own in names else one["name"]]
                     one["schema"] = {"type": "string", "enum": [name]}
             narrow(operation)
             ended = names.get(f"{label} key")
@@ -251,6 +252,8 @@ def furnish(house: House) -> dict[str, str]:
         "post /v1/accounts/{account}:reopen account": "moe",
         "rule": made("/operator/v1/abuseRules", {**odd, "target": "zoe"}),
         "post /operator/v1/accounts/{account}:clearFlags account": "zoe",
+        "get /v1/accounts/{account}/charges:explain request": "e9",
+        "get /v1/accounts/{account}/charges:explain source": "api",
         "code": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}),
         "post /v1/creditCodes:redeem spelt": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}, "code"),
         "delivery": "msg_none",

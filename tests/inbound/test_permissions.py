@@ -26,7 +26,7 @@ VIEWS = [
     "invoices:preview",
     "invoices/{invoice}",
     "invoices/{invoice}/lines/1/usage",
-    "charges:explain?id={event}",
+    "charges:explain?request={event}",
 ]
 VIEWS += ["paymentMethods", "paymentMethods/{method}", "quotas", "quotas/monthly-spend-usd", "receipts", "statement"]
 VIEWS += ["serverlessRateLimits", "serverlessTokenUsage", "creditRedemptions"]

@@ -42,7 +42,7 @@ def explain_charge(conn: Connection, account: str, id_: str, source: str | None 
     event = next((each for each in found if each is not None), None)
     if event is None:
         where = "" if source is None else f" from {source!r:.60}"
-        raise NotFound(f"account {account} has no usage {id_!r:.80}{where}", field="id", code="NOT_FOUND")
+        raise NotFound(f"account {account} has no usage {id_!r:.80}{where}", field="request", code="NOT_FOUND")
     book = next((each for each in prices.list_books(conn) if each.version == event.version), None)
     if book is None:
         raise Broken(f"usage event {event.source}/{event.id} of {account} was rated by no price book")

@@ -16,10 +16,10 @@ from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
 from purser.inbound.api.wire import Name, View, unit_price
 
-Id = Annotated[
+Asked = Annotated[
     str,
     QueryParameter(
-        name="id",
+        name="request",
         min_length=1,
         max_length=200,
         description="The `x-request-id` of the answer, or the id of an event reported to /v1/usage.",
@@ -165,10 +165,10 @@ def view(found: Explained) -> ChargeView:
 
 
 @get("/v1/accounts/{account:str}/charges/:explain", MEMBER, counted=False)
-def explain_charge(request: Call, account: Name, id_: Id, source: Source = None) -> ChargeView:
+def explain_charge(request: Call, account: Name, asked: Asked, source: Source = None) -> ChargeView:
     """Explain what a request cost: usage times rate, price version, who paid it, ledger entry and invoice."""
     with request.desk.read() as conn:
-        return view(charges.explain_charge(conn, account, id_, source))
+        return view(charges.explain_charge(conn, account, asked, source))
 
 
 ROUTES = [explain_charge]

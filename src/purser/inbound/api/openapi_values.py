@@ -58,6 +58,7 @@ FORMS: dict[str, Json] = {
     "question": _one_of(*QUESTIONS),
     "quota": _such_as("monthly-spend-usd"),
     "reason": _such_as("fraud"),
+    "request": _such_as("req_01k5x8m2q7v4n9t3b6c0d1e2f3-0000002a"),
     "role": _one_of(*ROLES),
     "signupCreditUsd": _such_as("1.00"),
     "start": _instant(),

@@ -168,7 +168,7 @@ def explain_charge(
     Example: purser billing explain-charge req_01K5
     """
     caller = reach.call()
-    found = caller.get(f"{reach.within(caller, 'charges')}:explain", {"id": request, "source": source})
+    found = caller.get(f"{reach.within(caller, 'charges')}:explain", {"request": request, "source": source})
     if reach.output != "table":
         show_list(reach.output, found, found["parts"], _PARTS_EXACT, "")
         return
