@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
-from purser.core.usage import Inconsistent
+from purser.core.usage import INPUT_DETAILS, OUTPUT_DETAILS, TOKENS, Inconsistent
 from purser.gateway import bodies, splicing, streams
 from purser.gateway.bodies import CHAT, Terms
 from purser.gateway.usual import read_answer, read_chat
@@ -135,7 +135,12 @@ USAGES: st.SearchStrategy[Any] = st.one_of(
             "prompt_tokens_details": st.one_of(
                 st.none(),
                 st.just([]),
-                st.fixed_dictionaries({}, optional={"cached_tokens": COUNTS, "audio_tokens": COUNTS}),
+                st.fixed_dictionaries({}, optional=dict.fromkeys([*INPUT_DETAILS, "text_tokens"], COUNTS)),
+            ),
+            "completion_tokens_details": st.one_of(
+                st.none(),
+                st.just([]),
+                st.fixed_dictionaries({}, optional=dict.fromkeys([*OUTPUT_DETAILS, "reasoning_tokens"], COUNTS)),
             ),
         },
     ),
@@ -153,6 +158,7 @@ def test_a_usual_answer_is_what_any_answer_is(model: Any, usage: Any, words: str
     name, prompt, cached, output = said
     measured = streams.answer_usage(usage, raw, 1)
     assert not measured.estimated
+    assert set(measured.quantities) <= {*TOKENS}, "what has kinds of its own is not usual"
     assert (name, prompt, cached, output) == (
         model,
         measured.prompt_tokens,

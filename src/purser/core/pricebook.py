@@ -1,19 +1,69 @@
-"""Price books: immutable dated versions of every model's rates, read from dollars per million (P1–P3)."""
+"""Price books: immutable dated versions of every model's rates, in dollars per stated number of units (P1–P3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import gcd
+from typing import NamedTuple
 
 from purser.core.errors import Invalid
 from purser.core.money import LARGEST_NANOS, NANOS_PER_USD, Rate, format_usd, parse_usd
-from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, PRIORITY, TOKENS
+from purser.core.usage import (
+    AUDIO_INPUT,
+    AUDIO_MILLISECONDS,
+    AUDIO_OUTPUT,
+    BATCH,
+    CACHE_WRITE_1H,
+    CACHE_WRITE_5M,
+    CACHED,
+    GPU_SECONDS,
+    IMAGE_INPUT,
+    IMAGE_OUTPUT,
+    IMAGE_STEPS,
+    IMAGES,
+    INPUT,
+    OUTPUT,
+    PRIORITY,
+    SEARCH_UNITS,
+    TOKEN_KINDS,
+    TRAINING_TOKENS,
+)
 
 MILLION = 1_000_000
-PRICE_FIELDS = {"input": INPUT, "cached_input": CACHED, "output": OUTPUT}
-MULTIPLIER = "priority"  # what service_tier "priority" multiplies every rate by, such as "1.25"
-PRICE_NAMES = (*PRICE_FIELDS, MULTIPLIER)
+
+
+class Price(NamedTuple):
+    """A field of a model's price: dollars for `per` units, in words."""
+
+    unit: str
+    per: int
+    words: str
+
+
+_TOKENS = "per million tokens"
+PRICES = {
+    "input": Price(INPUT, MILLION, _TOKENS),
+    "cached_input": Price(CACHED, MILLION, _TOKENS),
+    "output": Price(OUTPUT, MILLION, _TOKENS),
+    "cache_write_5m": Price(CACHE_WRITE_5M, MILLION, _TOKENS),
+    "cache_write_1h": Price(CACHE_WRITE_1H, MILLION, _TOKENS),
+    "audio_input": Price(AUDIO_INPUT, MILLION, _TOKENS),
+    "audio_output": Price(AUDIO_OUTPUT, MILLION, _TOKENS),
+    "image_input": Price(IMAGE_INPUT, MILLION, _TOKENS),
+    "image_output": Price(IMAGE_OUTPUT, MILLION, _TOKENS),
+    "image": Price(IMAGES, 1, "per image"),
+    "step": Price(IMAGE_STEPS, 1, "per step"),
+    "audio_minute": Price(AUDIO_MILLISECONDS, 60_000, "per minute"),
+    "search": Price(SEARCH_UNITS, 1, "per search unit"),
+    "training": Price(TRAINING_TOKENS, MILLION, "per million training tokens"),
+    "gpu_hour": Price(GPU_SECONDS, 3_600, "per GPU-hour"),
+}
+PRICE_FIELDS = {field: price.unit for field, price in PRICES.items()}
+MULTIPLIER = "priority"  # what service_tier "priority" multiplies every token's rate by, such as "1.25"
+PRICE_NAMES = (*PRICES, MULTIPLIER)
+_OF_TOKENS = frozenset((*(field for field, price in PRICES.items() if price.unit in TOKEN_KINDS), MULTIPLIER))
+_CACHING = (CACHED, CACHE_WRITE_5M, CACHE_WRITE_1H)
 _STEP = NANOS_PER_USD // 10_000
 _LARGEST_RATE = 1_000_000 * NANOS_PER_USD
 
@@ -32,11 +82,12 @@ class PriceBook:
 
 
 def read_price(model: str, given: object, *, cached_is_input: bool = False) -> dict[str, Rate]:
-    """Read {"input": "0.95", "cached_input"?: "0.16", "output": "4.00"} in dollars per million tokens.
+    """Read {"input": "0.95", "cached_input"?: "0.16", "output": "4.00"} in dollars per million tokens; see PRICES.
 
-    Without `cached_input` it is half the input rate (P3). Where `cached_is_input` (the regime in which caching is
-    billing-neutral, S45) it is the input rate, whatever the price lists. Raises Invalid naming the field, such as
-    prices.tiny.output.
+    A model that is priced in tokens has a price for input and output; one may be priced without tokens, such as by
+    the image. Without `cached_input` it is half the input rate (P3). Where `cached_is_input` (the regime in which
+    caching is billing-neutral, S45) it is the input rate, whatever the price lists, and so is writing to a cache.
+    Raises Invalid naming the field, such as prices.tiny.output.
 
     In a batch every token costs half (P4): 1,000,000 in and out at 0.15/0.60 cost $0.375. With `priority` (P4), a
     multiplier from 1 to 100, tokens served with priority have rates of their own.
@@ -47,25 +98,27 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
     unknown = [name for name in given if name not in PRICE_NAMES]
     if unknown:
         raise Invalid(f"{where}.{unknown[0]!s:.40} is not a price; known: {', '.join(PRICE_NAMES)}", field=where)
+    in_tokens = not given or not _OF_TOKENS.isdisjoint(given)
     rates: dict[str, Rate] = {}
-    for name, unit in PRICE_FIELDS.items():
+    for name, (unit, per, words) in PRICES.items():
         field = f"{where}.{name}"
         if name in given:
             nanos = parse_usd(given[name], field)
             if nanos > _LARGEST_RATE:
-                raise Invalid(f"{field} is over $1,000,000 per million tokens", field=field)
-            rates[unit] = rates[INPUT] if name == "cached_input" and cached_is_input else Rate(nanos, MILLION)
-        elif name == "cached_input" and INPUT in rates:
+                raise Invalid(f"{field} is over $1,000,000 {words}", field=field)
+            rates[unit] = rates[INPUT] if cached_is_input and unit in _CACHING else Rate(nanos, per)
+        elif name == "cached_input" and in_tokens:
             rates[unit] = rates[INPUT] if cached_is_input else Rate(rates[INPUT].nanos, 2 * MILLION)
-        else:
-            raise Invalid(f'{field} is missing: dollars per million tokens, such as "0.20"', field=field)
-    tiers = {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in rates.items()}
+        elif name in ("input", "output") and in_tokens:
+            raise Invalid(f'{field} is missing: dollars {words}, such as "0.20"', field=field)
+    tokens = {unit: rate for unit, rate in rates.items() if unit in BATCH}
+    tiers = {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in tokens.items()}
     if MULTIPLIER in given:
         field = f"{where}.{MULTIPLIER}"
         times = parse_usd(given[MULTIPLIER], field)
         if not NANOS_PER_USD <= times <= 100 * NANOS_PER_USD or times % _STEP:
             raise Invalid(f'{field} must be from 1 to 100 with at most 4 decimals, such as "1.25"', field=field)
-        tiers |= {PRIORITY[unit]: _multiplied(rate, times // _STEP, field) for unit, rate in rates.items()}
+        tiers |= {PRIORITY[unit]: _multiplied(rate, times // _STEP, field) for unit, rate in tokens.items()}
     return rates | tiers
 
 
@@ -78,18 +131,32 @@ def _multiplied(rate: Rate, ten_thousandths: int, field: str) -> Rate:
     return product
 
 
+def show_price(rates: Mapping[str, Rate]) -> dict[str, str]:
+    """A model's rates as a price, in dollars as `read_price` takes them; an odd half of a nano-dollar is rounded down.
+
+    So read again they are the same, but for that half.
+    """
+    shown = {
+        field: format_usd(rates[price.unit].nanos * price.per // rates[price.unit].per)
+        for field, price in PRICES.items()
+        if price.unit in rates
+    }
+    times = multiplier_of(rates)
+    return shown if times is None else {**shown, MULTIPLIER: times}
+
+
 def priority_rates(rates: Mapping[str, Rate]) -> Mapping[str, Rate] | None:
     """What to hold a request at that asks for priority: the dearer rates under the plain units; None without any."""
     if PRIORITY[INPUT] not in rates:
         return None
-    return {**rates, **{unit: rates[PRIORITY[unit]] for unit in TOKENS}}
+    return {**rates, **{unit: rates[dearer] for unit, dearer in PRIORITY.items() if dearer in rates}}
 
 
 def multiplier_of(rates: Mapping[str, Rate]) -> str | None:
     """The priority multiplier of a model's rates as it was published, None where it has none."""
-    for unit in TOKENS:
-        plain, dearer = rates[unit], rates.get(PRIORITY[unit])
-        if dearer is not None and plain.nanos:
+    for unit, tier in PRIORITY.items():
+        plain, dearer = rates.get(unit), rates.get(tier)
+        if plain is not None and dearer is not None and plain.nanos:
             return format_usd(dearer.nanos * plain.per * NANOS_PER_USD // (plain.nanos * dearer.per))
     return None
 
@@ -131,8 +198,3 @@ def in_force(books: Iterable[PriceBook], at: int) -> PriceBook | None:
     first = min((book.effective_at for book in known), default=at)
     due = [book for book in known if book.effective_at <= max(at, first)]
     return max(due, key=lambda book: (book.effective_at, book.version)) if due else None
-
-
-def per_million(price: Rate) -> int:
-    """The rate as nano-dollars per million units, for people (an odd half is rounded down)."""
-    return price.nanos * MILLION // price.per

@@ -13,7 +13,7 @@ from purser.core.money import LARGEST_NANOS, format_usd
 from purser.core.period import DAY, month_of, next_month
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import rate
-from purser.core.usage import Quantities
+from purser.core.usage import Quantities, folded
 from purser.flows import standing
 from purser.store import accounts, headroom, ledger, prices, usage
 from purser.store.db import Connection
@@ -74,10 +74,12 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
         raise Invalid("occurredAt lies more than a day in the future", field="occurredAt")
     billed_on = bill_month(tx, event.account, month_of(occurred_at))
     known = usage.get_known(tx.conn, event.account, event.source, event.id)
-    book = in_force(books if books is not None else prices.list_books(tx.conn), occurred_at)
+    books = prices.list_books(tx.conn) if books is None else books
+    book = in_force(books, occurred_at)
     if book is None or event.model not in book.models:
         raise NotFound(f"model {event.model!r:.80} has no price in force at that time", field="model", code="NOT_FOUND")
-    charge = rate(event.quantities, book.models[event.model])
+    quantities = folded(event.quantities, book.models[event.model])
+    charge = rate(quantities, book.models[event.model])
     month = month_of(occurred_at)
     row = Event(
         account=event.account,
@@ -90,13 +92,13 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
         month=month,
         bill_month=billed_on,
         version=book.version,
-        quantities=event.quantities,
+        quantities=quantities,
         parts=charge.parts,
         cost_nanos=charge.amount_nanos,
         held_nanos=charge.amount_nanos,
     )
     if known is not None:
-        if not _same(tx, known[0], row, event):
+        if not _same(tx, known[0], row, event, books):
             raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
         return False
     closing_at = standing.lock(tx, event.account).closing_at
@@ -108,9 +110,14 @@ def record(tx: Tx, event: Reported, books: list[PriceBook] | None = None, *, jud
     return True
 
 
-def _same(tx: Tx, body: Body, row: Event, event: Reported) -> bool:
-    """Whether a known event had this body; one reported without a time is compared under the time it was given."""
-    first_at, user = usage.get_circumstances(tx.conn, event.account, event.source, event.id)
+def _same(tx: Tx, body: Body, row: Event, event: Reported, books: list[PriceBook]) -> bool:
+    """Whether a known event had this body, under the prices it was rated by: they say what kinds of tokens are apart.
+
+    One reported without a time is compared under the time it was given.
+    """
+    first_at, user, version = usage.get_circumstances(tx.conn, event.account, event.source, event.id)
+    rates = next((book.models.get(event.model, {}) for book in books if book.version == version), {})
+    row = replace(row, quantities=folded(event.quantities, rates))
     if event.occurred_at is None:
         row = replace(row, occurred_at=first_at)
     return body == row.body() and user == event.user

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from purser.core.errors import Invalid, NotFound
 from purser.core.pricebook import PriceBook, in_force, read_price, reschedule, revise
-from purser.core.usage import Quantities
+from purser.core.usage import Quantities, folded
 from purser.store import prices
 from purser.store.presence import SHARED, lock_one
 from purser.store.writers import Tx
@@ -55,7 +55,7 @@ def require_rates(books: Iterable[PriceBook], model: str, quantities: Quantities
     """Raises NotFound where the book in force at that time prices a model, but not each of these units."""
     book = in_force(books, at)
     rates = {} if book is None else book.models.get(model, {})
-    missing = [unit for unit in quantities if unit not in rates]
+    missing = [unit for unit in folded(quantities, rates) if unit not in rates]
     if rates and missing:
         raise NotFound(
             f"model {model!r:.80} has no price for {', '.join(missing)} in force at that time", field="quantities"

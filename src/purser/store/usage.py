@@ -102,12 +102,12 @@ def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[Bo
     return ((str(row[0]), int(row[1]), decode_quantities(row[2])), int(row[3])) if row else None
 
 
-def get_circumstances(conn: Connection, account: str, source: str, id_: str) -> tuple[int, str | None]:
-    """When a known event occurred, and whose usage it is."""
+def get_circumstances(conn: Connection, account: str, source: str, id_: str) -> tuple[int, str | None, int]:
+    """When a known event occurred, whose usage it is, and under which prices it was rated."""
     c = t.usage_events.c
-    known = sa.select(c.occurred_at, c.user).where(c.account == account, c.source == source, c.id == id_)
-    occurred_at, user = conn.execute(known).one()
-    return int(occurred_at), user
+    known = sa.select(c.occurred_at, c.user, c.version).where(c.account == account, c.source == source, c.id == id_)
+    occurred_at, user, version = conn.execute(known).one()
+    return int(occurred_at), user, int(version)
 
 
 def insert_events(tx: Tx, events: Sequence[tuple[Event, str | None]]) -> None:
