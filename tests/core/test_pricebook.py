@@ -12,6 +12,7 @@ from purser.core.pricebook import (
     PRICE_FIELDS,
     PRICES,
     PriceBook,
+    check_price,
     in_force,
     multiplier_of,
     priority_rates,
@@ -244,6 +245,15 @@ def test_the_book_in_force_is_found_by_looking_at_each(instants: list[int], at: 
 )
 def test_a_rate_is_shown_per_million(price: Rate, shown: str) -> None:
     assert show_price({INPUT: price}) == {"input": shown}
+
+
+def test_all_that_is_wrong_with_a_price_is_told_at_once() -> None:
+    price = {"ouput": "1", "input": 0.2, "image": "-1", "priority": "0.5", "step": "x"}
+    found = [mistake.field for mistake in check_price("omni", price)]
+    wrong = ("prices.omni", "prices.omni.input", "prices.omni.output", "prices.omni.image", "prices.omni.step")
+    assert found == [*wrong, "prices.omni.priority"]
+    assert [mistake.field for mistake in check_price("omni", None)] == ["prices.omni"]
+    assert check_price("omni", EVERYTHING) == []
 
 
 EVERYTHING = {

@@ -34,32 +34,36 @@ MILLION = 1_000_000
 
 
 class Price(NamedTuple):
-    """A field of a model's price: dollars for `per` units, in words."""
+    """A field of a model's price: dollars for `per` units, in words and in short."""
 
     unit: str
     per: int
     words: str
+    short: str
 
 
-_TOKENS = "per million tokens"
+_TOKENS = ("per million tokens", "1M")
 PRICES = {
-    "input": Price(INPUT, MILLION, _TOKENS),
-    "cached_input": Price(CACHED, MILLION, _TOKENS),
-    "output": Price(OUTPUT, MILLION, _TOKENS),
-    "cache_write_5m": Price(CACHE_WRITE_5M, MILLION, _TOKENS),
-    "cache_write_1h": Price(CACHE_WRITE_1H, MILLION, _TOKENS),
-    "audio_input": Price(AUDIO_INPUT, MILLION, _TOKENS),
-    "audio_output": Price(AUDIO_OUTPUT, MILLION, _TOKENS),
-    "image_input": Price(IMAGE_INPUT, MILLION, _TOKENS),
-    "image_output": Price(IMAGE_OUTPUT, MILLION, _TOKENS),
-    "image": Price(IMAGES, 1, "per image"),
-    "step": Price(IMAGE_STEPS, 1, "per step"),
-    "audio_minute": Price(AUDIO_MILLISECONDS, 60_000, "per minute"),
-    "search": Price(SEARCH_UNITS, 1, "per search unit"),
-    "training": Price(TRAINING_TOKENS, MILLION, "per million training tokens"),
-    "gpu_hour": Price(GPU_SECONDS, 3_600, "per GPU-hour"),
+    "input": Price(INPUT, MILLION, *_TOKENS),
+    "cached_input": Price(CACHED, MILLION, *_TOKENS),
+    "output": Price(OUTPUT, MILLION, *_TOKENS),
+    "cache_write_5m": Price(CACHE_WRITE_5M, MILLION, *_TOKENS),
+    "cache_write_1h": Price(CACHE_WRITE_1H, MILLION, *_TOKENS),
+    "audio_input": Price(AUDIO_INPUT, MILLION, *_TOKENS),
+    "audio_output": Price(AUDIO_OUTPUT, MILLION, *_TOKENS),
+    "image_input": Price(IMAGE_INPUT, MILLION, *_TOKENS),
+    "image_output": Price(IMAGE_OUTPUT, MILLION, *_TOKENS),
+    "image": Price(IMAGES, 1, "per image", "image"),
+    "step": Price(IMAGE_STEPS, 1, "per step", "step"),
+    "audio_minute": Price(AUDIO_MILLISECONDS, 60_000, "per minute", "minute"),
+    "search": Price(SEARCH_UNITS, 1, "per search unit", "search unit"),
+    "training": Price(TRAINING_TOKENS, MILLION, "per million training tokens", "1M"),
+    "gpu_hour": Price(GPU_SECONDS, 3_600, "per GPU-hour", "GPU-hour"),
 }
 PRICE_FIELDS = {field: price.unit for field, price in PRICES.items()}
+_PRICE_OF = {
+    tier.get(price.unit, price.unit): price for tier in (BATCH, PRIORITY, {}) for price in PRICES.values()
+}  # by unit, at whatever tier
 MULTIPLIER = "priority"  # what service_tier "priority" multiplies every token's rate by, such as "1.25"
 PRICE_NAMES = (*PRICES, MULTIPLIER)
 _OF_TOKENS = frozenset((*(field for field, price in PRICES.items() if price.unit in TOKEN_KINDS), MULTIPLIER))
@@ -92,43 +96,86 @@ def read_price(model: str, given: object, *, cached_is_input: bool = False) -> d
     In a batch every token costs half (P4): 1,000,000 in and out at 0.15/0.60 cost $0.375. With `priority` (P4), a
     multiplier from 1 to 100, tokens served with priority have rates of their own.
     """
+    rates, mistakes = _read(model, given, cached_is_input)
+    if mistakes:
+        raise mistakes[0]
+    return rates
+
+
+def check_price(model: str, given: object) -> list[Invalid]:
+    """All that is wrong with a price, each naming its field, where `read_price` raises the first."""
+    return _read(model, given, cached_is_input=False)[1]
+
+
+def _read(model: str, given: object, cached_is_input: bool) -> tuple[dict[str, Rate], list[Invalid]]:
     where = f"prices.{model}"
     if not isinstance(given, dict):
-        raise Invalid(f'{where} must be an object such as {{"input": "0.20", "output": "0.80"}}', field=where)
-    unknown = [name for name in given if name not in PRICE_NAMES]
-    if unknown:
-        raise Invalid(f"{where}.{unknown[0]!s:.40} is not a price; known: {', '.join(PRICE_NAMES)}", field=where)
+        says = f'{where} must be an object such as {{"input": "0.20", "output": "0.80"}}'
+        return {}, [Invalid(says, field=where)]
+    known = ", ".join(PRICE_NAMES)
+    mistakes = [
+        Invalid(f"{where}.{name!s:.40} is not a price; known: {known}", field=where)
+        for name in given
+        if name not in PRICE_NAMES
+    ]
     in_tokens = not given or not _OF_TOKENS.isdisjoint(given)
     rates: dict[str, Rate] = {}
-    for name, (unit, per, words) in PRICES.items():
+    for name, (unit, per, words, _) in PRICES.items():
         field = f"{where}.{name}"
-        if name in given:
-            nanos = parse_usd(given[name], field)
-            if nanos > _LARGEST_RATE:
-                raise Invalid(f"{field} is over $1,000,000 {words}", field=field)
-            rates[unit] = rates[INPUT] if cached_is_input and unit in _CACHING else Rate(nanos, per)
-        elif name == "cached_input" and in_tokens:
-            rates[unit] = rates[INPUT] if cached_is_input else Rate(rates[INPUT].nanos, 2 * MILLION)
-        elif name in ("input", "output") and in_tokens:
-            raise Invalid(f'{field} is missing: dollars {words}, such as "0.20"', field=field)
-    tokens = {unit: rate for unit, rate in rates.items() if unit in BATCH}
-    tiers = {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in tokens.items()}
+        try:
+            if name in given:
+                rates[unit] = _dollars(given[name], field, per, words)
+            elif name in ("input", "output") and in_tokens:
+                raise Invalid(f'{field} is missing: dollars {words}, such as "0.20"', field=field)
+        except Invalid as mistake:
+            mistakes.append(mistake)
+    times = NANOS_PER_USD
     if MULTIPLIER in given:
-        field = f"{where}.{MULTIPLIER}"
-        times = parse_usd(given[MULTIPLIER], field)
-        if not NANOS_PER_USD <= times <= 100 * NANOS_PER_USD or times % _STEP:
-            raise Invalid(f'{field} must be from 1 to 100 with at most 4 decimals, such as "1.25"', field=field)
-        tiers |= {PRIORITY[unit]: _multiplied(rate, times // _STEP, field) for unit, rate in tokens.items()}
-    return rates | tiers
+        try:
+            times = _multiplier(given[MULTIPLIER], f"{where}.{MULTIPLIER}")
+        except Invalid as mistake:
+            mistakes.append(mistake)
+    if mistakes:
+        return {}, mistakes
+    if in_tokens:
+        half = Rate(rates[INPUT].nanos, 2 * MILLION)
+        rates.setdefault(CACHED, half)
+        if cached_is_input:
+            rates |= {unit: rates[INPUT] for unit in _CACHING if unit in rates}
+    tokens = {unit: rate for unit, rate in rates.items() if unit in BATCH}
+    rates |= {BATCH[unit]: Rate(rate.nanos, 2 * rate.per) for unit, rate in tokens.items()}
+    if MULTIPLIER in given:
+        dearer = {PRIORITY[unit]: _multiplied(rate, times // _STEP) for unit, rate in tokens.items()}
+        if any(rate.nanos > LARGEST_NANOS for rate in dearer.values()):
+            field = f"{where}.{MULTIPLIER}"
+            return {}, [Invalid(f"{field} makes a rate too large", field=field)]
+        rates |= dearer
+    return rates, []
 
 
-def _multiplied(rate: Rate, ten_thousandths: int, field: str) -> Rate:
+def _dollars(given: object, field: str, per: int, words: str) -> Rate:
+    nanos = parse_usd(given, field)
+    if nanos > _LARGEST_RATE:
+        raise Invalid(f"{field} is over $1,000,000 {words}", field=field)
+    return Rate(nanos, per)
+
+
+def _multiplier(given: object, field: str) -> int:
+    times = parse_usd(given, field)
+    if not NANOS_PER_USD <= times <= 100 * NANOS_PER_USD or times % _STEP:
+        raise Invalid(f'{field} must be from 1 to 100 with at most 4 decimals, such as "1.25"', field=field)
+    return times
+
+
+def _multiplied(rate: Rate, ten_thousandths: int) -> Rate:
     numerator, denominator = rate.nanos * ten_thousandths, 10_000
     shared = gcd(numerator, denominator)
-    product = Rate(numerator // shared, rate.per * (denominator // shared))
-    if product.nanos > LARGEST_NANOS:
-        raise Invalid(f"{field} makes a rate too large", field=field)
-    return product
+    return Rate(numerator // shared, rate.per * (denominator // shared))
+
+
+def price_of(unit: str) -> Price | None:
+    """How a unit is priced, whatever its tier: dollars per how many of it; None for a sum of money."""
+    return _PRICE_OF.get(unit)
 
 
 def show_price(rates: Mapping[str, Rate]) -> dict[str, str]:
