@@ -15,6 +15,7 @@ from purser.core.pricebook import (
     check_price,
     in_force,
     multiplier_of,
+    price_of,
     priority_rates,
     read_price,
     reschedule,
@@ -37,6 +38,7 @@ from purser.core.usage import (
     IMAGES,
     INPUT,
     OUTPUT,
+    PRIORITY,
     SEARCH_UNITS,
     TOKEN_KINDS,
     TOKENS,
@@ -295,6 +297,15 @@ def test_every_unit_has_its_price_per_so_many() -> None:
     for unit, (quantity, nanos) in expected.items():
         assert rate({unit: quantity}, rates).amount_nanos == nanos, f"M2, S56: {unit}"
     assert show_price(rates) == {field: format_usd(parse_usd(dollars)) for field, dollars in EVERYTHING.items()}
+
+
+def test_a_unit_is_priced_per_as_many_at_every_tier() -> None:
+    assert [price_of(unit) is None for unit in UNITS] == [unit == "nano_usd" for unit in UNITS]
+    for tier in (BATCH, PRIORITY):
+        assert all(price_of(tier[unit]) == price_of(unit) for unit in TOKEN_KINDS)
+    gpu = price_of(GPU_SECONDS)
+    assert gpu is not None
+    assert (gpu.per, gpu.words, gpu.short) == (3_600, "per GPU-hour", "GPU-hour")
 
 
 def test_tokens_of_every_kind_cost_half_in_a_batch_and_more_with_priority() -> None:

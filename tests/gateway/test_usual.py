@@ -179,6 +179,16 @@ def test_a_plain_answer_is_usual_and_a_contradiction_is_not() -> None:
     assert read_answer(b'{"model":"\xff","usage":{"prompt_tokens":9,"completion_tokens":3}}') is None
 
 
+@pytest.mark.parametrize("field", ["audio_tokens", "image_tokens", "cache_write_tokens", "cache_creation_tokens"])
+def test_an_answer_with_kinds_of_tokens_is_not_usual(field: str) -> None:
+    said = b'{"model":"tiny","usage":{"prompt_tokens":9,"completion_tokens":3,"%b":{"%b":%d}}}'
+    assert read_answer(said % (b"prompt_tokens_details", field.encode(), 0)) == ("tiny", 9, 0, 3)
+    assert read_answer(said % (b"prompt_tokens_details", field.encode(), 1)) is None
+    assert read_answer(said % (b"completion_tokens_details", field.encode(), 0)) == ("tiny", 9, 0, 3)
+    read = read_answer(said % (b"completion_tokens_details", field.encode(), 1))
+    assert (read is None) == (field in OUTPUT_DETAILS)
+
+
 NAMES = st.sampled_from(["model", "max_tokens", "n", "a"])
 VALUES = st.sampled_from([1, 20, "tiny", "model", '"model":"tiny"', None, {"model": "tiny"}, ["max_tokens"], "\u00e9"])
 

@@ -361,6 +361,33 @@ def test_prices_that_depend_on_more_than_we_price_by_are_left_out_with_the_reaso
     assert (price["cache_write_5m"], price["cache_write_1h"]) == ("3.75", "6.00")
 
 
+def test_prices_in_a_batch_and_with_priority_are_taken_over_where_they_are_ours() -> None:
+    from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, PriceVariant, Provider
+
+    def imported(when: dict[str, str], **prices: str) -> price_sources.Found:
+        variant = PriceVariant(when=when, prices=ModelPrice(**{key: Decimal(value) for key, value in prices.items()}))
+        standard = ModelPrice(input_mtok=Decimal("1.25"), output_mtok=Decimal(10), web_searches_kcount=Decimal(0))
+        model = ModelInfo(id="m", match=ClauseEquals(equals="m"), prices=standard, price_variants=[variant])
+        found = price_sources.Found()
+        price_sources._take_genai(found, "m", Provider(id="p", name="P", api_pattern="", models=[model]).models[0], NOW)
+        return found
+
+    batch, priority = {"processing": "batch"}, {"service_tier": "priority"}
+    assert imported(batch, input_mtok="0.625", output_mtok="5").left_out == []
+    assert imported({"service_tier": "default"}, input_mtok="1.25", output_mtok="10").left_out == []
+    assert imported(priority, input_mtok="2.5", output_mtok="20").models["m"]["priority"] == "2.00"
+    for when, prices in (
+        (batch, {"input_mtok": "0.625"}),
+        (batch, {"input_mtok": "0.625", "output_mtok": "6"}),
+        (priority, {"input_mtok": "2.5", "output_mtok": "30"}),
+        (priority, {"input_mtok": "2.5", "output_mtok": "20", "web_searches_kcount": "1"}),
+        ({"service_tier": "flex"}, {"input_mtok": "0.625", "output_mtok": "5"}),
+    ):
+        found = imported(when, **prices)
+        assert [one.model for one in found.left_out] == ["m"], (when, prices)
+        assert found.models["m"] == {"input": "1.25", "output": "10.00"}
+
+
 def test_without_the_package_the_command_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices.data", None)
     with pytest.raises(Failure, match="not installed") as failed:

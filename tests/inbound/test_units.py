@@ -103,16 +103,19 @@ def test_a_unit_without_a_price_is_refused(
 
 
 def test_a_retry_after_another_price_is_what_it_was(house: House, ada: Client) -> None:
-    """What kinds of tokens are apart is for the prices of the time that the event was given."""
+    """What kinds of tokens are apart is for the prices that the event was rated by."""
     spoken = {"input_tokens": 100, "audio_input_tokens": 60}
     assert use(house, "e1", "tiny", spoken).json["accepted"] == 1
-    apart = {"models": {"tiny": {"input": "0.20", "output": "0.80", "audio_input": "3.20"}}}
+    ahead = {"occurredAt": "2026-03-02T08:59:00Z"}
+    assert use(house, "e0", "tiny", spoken, **ahead).json["accepted"] == 1
+    omni = {"models": {"tiny": {"input": "0.20", "output": "0.80", "audio_input": "3.20"}}}
+    assert house.operator.post("/operator/v1/prices", omni | {"effectiveAt": "2026-03-01T10:00:00Z"}).status == 200
+    assert use(house, "e0", "tiny", spoken, **ahead).json["duplicates"] == 1
     house.advance("2026-03-02T09:00:00Z")
-    assert house.operator.post("/operator/v1/prices", apart).status == 200
     assert use(house, "e1", "tiny", spoken).json["duplicates"] == 1
     assert use(house, "e1", "tiny", {"input_tokens": 101, "audio_input_tokens": 60}).status == 409
     assert use(house, "e2", "tiny", spoken).json["accepted"] == 1
-    assert spent(house) == "0.000220000", "100 plain ones, then 40 plain and 60 spoken"
+    assert spent(house) == "0.000240000", "twice 100 plain ones, then 40 plain and 60 spoken"
     assert house.audit() == []
 
 

@@ -116,10 +116,11 @@ def from_genai(provider: str, models: Iterable[str], now: int) -> Found:
 
 
 def _take_genai(found: Found, name: str, model: Any, now: int) -> None:
-    prices = _in_force(found, name, model, now)
+    at = datetime.fromtimestamp(now // 1_000_000, UTC)
+    prices = _in_force(found, name, model, at)
     if prices is None:
         return
-    listed = {key: value for key, value in vars(prices).items() if value is not None}
+    listed = _listed(prices)
     if any(not isinstance(value, Decimal) for value in listed.values()):
         found.leave(name, None, "its price depends on how long the prompt is")
         return
@@ -127,36 +128,51 @@ def _take_genai(found: Found, name: str, model: Any, now: int) -> None:
     for key, value in listed.items():
         _add(found, name, given, key, _GENAI.get(key), Fraction(value))
     for variant in model.price_variants or ():
-        if not _is_half(vars(variant.prices), listed, variant.when):
-            when = ", ".join(f"{key} {value}" for key, value in variant.when.items())
-            found.leave(
-                name, when, "in a batch all tokens cost half here" if "batch" in when else "it is no price here"
-            )
+        if variant.constraint is None or variant.constraint.active(at):
+            _take_variant(found, name, given, listed, variant)
     found.take(name, given)
 
 
-def _in_force(found: Found, name: str, model: Any, now: int) -> Any:
-    """A model's prices as of now; None, and it is left out, where they depend on the time of day."""
+def _listed(prices: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(prices).items() if value is not None}
+
+
+def _take_variant(
+    found: Found, name: str, given: dict[str, Fraction], standard: Mapping[str, Any], variant: Any
+) -> None:
+    """What a model costs in a batch or with priority, where that is so many times what it costs otherwise."""
+    other = {key: value for key, value in _listed(variant.prices).items() if value != standard.get(key)}
+    times = _times(standard, other, {key for key in standard if key.endswith("_mtok")})
+    if not other or (variant.when == {"processing": "batch"} and times == _HALF):
+        return
+    if variant.when == {"service_tier": "priority"} and times is not None:
+        given["priority"] = times
+        return
+    when = ", ".join(f"{key} {value}" for key, value in variant.when.items())
+    batch = variant.when == {"processing": "batch"}
+    found.leave(name, when, "in a batch all tokens cost half here" if batch else "it multiplies no price alike here")
+
+
+def _times(plain: Mapping[str, Any], other: Mapping[str, Any], tokens: set[str]) -> Fraction | None:
+    """How many times the plain prices others are, where they are that of each kind of token and of nothing else."""
+    if other.keys() != tokens or not all(isinstance(each[key], Decimal) for key in tokens for each in (plain, other)):
+        return None
+    times = {Fraction(other[key]) / Fraction(plain[key]) if plain[key] else None for key in tokens}
+    return times.pop() if len(times) == 1 else None
+
+
+def _in_force(found: Found, name: str, model: Any, at: datetime) -> Any:
+    """A model's prices at a time; None, and it is left out, where they depend on the time of day."""
     if not isinstance(model.prices, list):
         return model.prices
     constraints = [each.constraint for each in model.prices if each.constraint is not None]
     if not all(hasattr(constraint, "start_date") for constraint in constraints):
         found.leave(name, None, "its price depends on the time of day")
         return None
-    at = datetime.fromtimestamp(now // 1_000_000, UTC)
     later = sorted(constraint.start_date for constraint in constraints if not constraint.active(at))
     if later:
         found.leave(name, f"from {later[0].isoformat()}", "a price to come: import it again then")
     return model.get_prices(at)
-
-
-def _is_half(prices: Mapping[str, Any], standard: Mapping[str, Any], when: Mapping[str, str]) -> bool:
-    """Whether a variant is what a batch costs here anyway."""
-    listed = {key: value for key, value in prices.items() if value is not None}
-    return when == {"processing": "batch"} and all(
-        isinstance(value, Decimal) and key in standard and 2 * Fraction(value) == Fraction(standard[key])
-        for key, value in listed.items()
-    )
 
 
 def _add(
@@ -235,14 +251,14 @@ def _take_litellm(found: Found, name: str, entry: Mapping[str, Any]) -> None:
         found.leave(name, None, f"its price depends on how long the prompt is ({tiers[0]})")
         return
     given: dict[str, Fraction] = {}
-    dearer: dict[str, Fraction] = {}
+    dearer: dict[str, Decimal] = {}
     for key, value in costs.items():
         if not isinstance(value, Decimal) or not value.is_finite():
             found.leave(name, key, "it is no number")
             continue
         plain, exact = key.removesuffix(_PRIORITY).removesuffix(_BATCHES), Fraction(value)
         if key.endswith(_PRIORITY):
-            dearer[plain] = exact
+            dearer[plain] = value
         elif key.endswith(_BATCHES):
             standard = costs.get(plain)
             if not isinstance(standard, Decimal) or exact != Fraction(standard) * _HALF:
@@ -256,14 +272,12 @@ def _take_litellm(found: Found, name: str, entry: Mapping[str, Any]) -> None:
 
 
 def _take_priority(
-    found: Found, name: str, given: dict[str, Fraction], dearer: Mapping[str, Fraction], costs: Mapping[str, Any]
+    found: Found, name: str, given: dict[str, Fraction], dearer: Mapping[str, Decimal], costs: Mapping[str, Any]
 ) -> None:
     """Priority multiplies every price here: it is taken over where theirs are all so many times the plain ones."""
-    if not dearer:
-        return
     tokens = {key for key in costs if key in _LITELLM and _LITELLM[key][1] == _PER_TOKEN}
-    plain = {key: Fraction(costs[key]) for key in tokens if isinstance(costs[key], Decimal) and costs[key]}
-    if plain.keys() == tokens == dearer.keys() and len({dearer[key] / plain[key] for key in tokens}) == 1:
-        given["priority"] = dearer["input_cost_per_token"] / plain["input_cost_per_token"]
-    else:
+    times = _times(costs, dearer, tokens)
+    if times is not None and dearer:
+        given["priority"] = times
+    elif dearer:
         found.leave(name, "priority", "it does not multiply every price alike")
