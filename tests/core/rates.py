@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 
 from purser.core.money import Rate
-from purser.core.usage import CACHED, INPUT, OUTPUT
+from purser.core.usage import CACHED, INPUT, MORE_TOKENS, OUTPUT
 
 MILLION = 1_000_000
 
@@ -22,6 +22,9 @@ RATES = st.one_of(
     st.fixed_dictionaries({INPUT: RATE, OUTPUT: RATE}),
     st.fixed_dictionaries({INPUT: RATE, CACHED: RATE}),
 )
+
+#: Rates of a model that prices kinds of tokens apart, any of them cheaper or dearer than plain ones.
+MORE_RATES = st.fixed_dictionaries({INPUT: RATE, CACHED: RATE, OUTPUT: RATE}, optional=dict.fromkeys(MORE_TOKENS, RATE))
 
 
 def per_million(input_: int, cached: int, output: int) -> dict[str, Rate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 
 import pytest
@@ -24,11 +25,26 @@ from purser.core.admission import (
     hold_nanos,
     least_nanos,
     most_input_rate,
+    most_output_rate,
     wanted_nanos,
 )
 from purser.core.money import Rate
-from purser.core.usage import CACHED, INPUT, OUTPUT
-from tests.core.rates import MILLION, RATES, per_million
+from purser.core.pricebook import priority_rates
+from purser.core.rating import rate
+from purser.core.usage import (
+    BATCH,
+    INPUT,
+    INPUT_KINDS,
+    OUTPUT,
+    OUTPUT_KINDS,
+    PRIORITY,
+    TOKEN_KINDS,
+    Measured,
+    as_priced,
+    in_batch,
+    with_priority,
+)
+from tests.core.rates import MILLION, MORE_RATES, RATES, per_million
 
 TINY = per_million(200_000_000, 100_000_000, 800_000_000)  # 200 nano-dollars a token in, 800 out
 PLENTY = 2**62
@@ -85,16 +101,45 @@ def test_a_hold_is_the_most_the_bounds_can_cost(
 
 def exact_hold(rates: dict[str, Rate], input_tokens: int, output_tokens: int) -> Fraction:
     """Input at its dearest and output, as a fraction."""
-    dearest = max(Fraction(rates[unit].nanos, rates[unit].per) for unit in (INPUT, CACHED) if unit in rates)
-    out = Fraction(rates[OUTPUT].nanos, rates[OUTPUT].per) if OUTPUT in rates else Fraction(0)
-    return input_tokens * dearest + output_tokens * out
+    dearest = max(Fraction(rates[unit].nanos, rates[unit].per) for unit in INPUT_KINDS if unit in rates)
+    outs = [Fraction(rates[unit].nanos, rates[unit].per) for unit in OUTPUT_KINDS if unit in rates]
+    return input_tokens * dearest + output_tokens * max(outs, default=Fraction(0))
 
 
-@given(RATES, st.integers(0, 10**6), st.integers(0, 10**6))
+@given(st.one_of(RATES, MORE_RATES), st.integers(0, 10**6), st.integers(0, 10**6))
 def test_a_hold_is_the_exact_bound_rounded_up(rates: dict[str, Rate], input_tokens: int, output_tokens: int) -> None:
     assert hold_nanos(rates, input_tokens, output_tokens) == math.ceil(exact_hold(rates, input_tokens, output_tokens))
     most = most_input_rate(rates)
     assert Fraction(most.nanos, most.per) == exact_hold(rates, 1, 0)
+    out = most_output_rate(rates)
+    assert (Fraction(0) if out is None else Fraction(out.nanos, out.per)) == exact_hold(rates, 0, 1)
+
+
+PARTS = st.lists(st.integers(0, 10**6), min_size=len(TOKEN_KINDS), max_size=len(TOKEN_KINDS))
+
+
+@given(MORE_RATES, PARTS, st.sampled_from(["plain", "batch", "priority"]), st.integers(1, 40))
+def test_no_mix_of_kinds_of_tokens_costs_more_than_its_hold(
+    rates: dict[str, Rate], counts: list[int], tier: str, times: int
+) -> None:
+    """Whatever kinds an engine's usage turns out to be of, and whichever of them the model prices."""
+    told = {unit: count for unit, count in zip(TOKEN_KINDS, counts, strict=True) if count}
+    measured = Measured(told, estimated=False)
+    used = as_priced(told, rates)
+    held_at: Mapping[str, Rate] | None = rates
+    if tier == "batch":
+        rates |= {BATCH[unit]: Rate(rates[unit].nanos, 2 * rates[unit].per) for unit in TOKEN_KINDS if unit in rates}
+        used = in_batch(used)
+    elif tier == "priority":
+        rates |= {
+            PRIORITY[unit]: Rate(times * rates[unit].nanos, rates[unit].per) for unit in TOKEN_KINDS if unit in rates
+        }
+        held_at, used = priority_rates(rates), with_priority(used)
+    assert held_at is not None
+    hold = hold_nanos(held_at, measured.prompt_tokens, measured.output_tokens)
+    assert rate(used, rates).amount_nanos <= hold, "H1, A5"
+    one = ask(measured.prompt_tokens, max(1, measured.output_tokens))
+    assert affordable_tokens(held_at, one, hold) >= measured.output_tokens or not measured.output_tokens, "H3"
 
 
 def test_what_a_chat_template_may_add_to_a_request_and_to_each_of_its_messages() -> None:

@@ -7,19 +7,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
-from purser.core.money import Rate
+from purser.core.money import Rate, format_usd, parse_usd
 from purser.core.pricebook import (
+    PRICE_FIELDS,
+    PRICES,
     PriceBook,
+    check_price,
     in_force,
     multiplier_of,
-    per_million,
+    price_of,
     priority_rates,
     read_price,
     reschedule,
     revise,
+    show_price,
 )
 from purser.core.rating import rate
-from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, TOKENS, in_batch, with_priority
+from purser.core.usage import (
+    AUDIO_INPUT,
+    AUDIO_MILLISECONDS,
+    AUDIO_OUTPUT,
+    BATCH,
+    CACHE_WRITE_1H,
+    CACHE_WRITE_5M,
+    CACHED,
+    GPU_SECONDS,
+    IMAGE_INPUT,
+    IMAGE_OUTPUT,
+    IMAGE_STEPS,
+    IMAGES,
+    INPUT,
+    OUTPUT,
+    PRIORITY,
+    SEARCH_UNITS,
+    TOKEN_KINDS,
+    TOKENS,
+    TRAINING_TOKENS,
+    UNITS,
+    in_batch,
+    with_priority,
+)
 from tests.core.rates import MILLION
 
 TINY = read_price("tiny", {"input": "0.20", "output": "0.80"})
@@ -104,7 +131,10 @@ def test_a_listed_cached_price_stands_unless_caching_is_billing_neutral() -> Non
         ({"input": "0.20", "output": None}, "prices.tiny.output"),
         ({"input": "-0.20", "output": "0.80"}, "prices.tiny.input"),
         ({"input": "0.20", "output": "1000000.01"}, "prices.tiny.output"),
-        ({"input": "0.20", "output": "0.80", "image": "1"}, "prices.tiny"),
+        ({"input": "0.20", "output": "0.80", "page": "1"}, "prices.tiny"),
+        ({"image": "1", "page": "1"}, "prices.tiny"),
+        ({"image": 1}, "prices.tiny.image"),
+        ({"gpu_hour": "1000000.01"}, "prices.tiny.gpu_hour"),
     ],
 )
 def test_a_price_that_is_wrong_or_missing_is_refused_when_published(given_: object, field: str) -> None:
@@ -208,8 +238,119 @@ def test_the_book_in_force_is_found_by_looking_at_each(instants: list[int], at: 
 
 
 @pytest.mark.parametrize(
-    "price, nanos",
-    [(Rate(900, MILLION), 900), (Rate(901, 2 * MILLION), 450), (Rate(7_000_000_000, 3_600), 1944444444444)],
+    "price, shown",
+    [
+        (Rate(900, MILLION), "0.0000009"),
+        (Rate(901, 2 * MILLION), "0.00000045"),
+        (Rate(7_000_000_000, 3_600), "1944.444444444"),
+    ],
 )
-def test_a_rate_is_shown_per_million(price: Rate, nanos: int) -> None:
-    assert per_million(price) == nanos
+def test_a_rate_is_shown_per_million(price: Rate, shown: str) -> None:
+    assert show_price({INPUT: price}) == {"input": shown}
+
+
+def test_all_that_is_wrong_with_a_price_is_told_at_once() -> None:
+    price = {"ouput": "1", "input": 0.2, "image": "-1", "priority": "0.5", "step": "x"}
+    found = [mistake.field for mistake in check_price("omni", price)]
+    wrong = ("prices.omni", "prices.omni.input", "prices.omni.output", "prices.omni.image", "prices.omni.step")
+    assert found == [*wrong, "prices.omni.priority"]
+    assert [mistake.field for mistake in check_price("omni", None)] == ["prices.omni"]
+    assert check_price("omni", EVERYTHING) == []
+
+
+EVERYTHING = {
+    "input": "5",
+    "cached_input": "0.5",
+    "output": "25",
+    "cache_write_5m": "6.25",
+    "cache_write_1h": "10",
+    "audio_input": "32",
+    "audio_output": "64",
+    "image_input": "8",
+    "image_output": "40",
+    "image": "0.04",
+    "step": "0.00013",
+    "audio_minute": "0.006",
+    "search": "0.002",
+    "training": "3",
+    "gpu_hour": "3.89",
+}
+
+
+def test_every_unit_has_its_price_per_so_many() -> None:
+    rates = read_price("omni", EVERYTHING)
+    # (unit, how much of it, what that costs)
+    expected = {
+        CACHE_WRITE_5M: (MILLION, 6_250_000_000),
+        CACHE_WRITE_1H: (MILLION, 10_000_000_000),
+        AUDIO_INPUT: (MILLION, 32_000_000_000),
+        AUDIO_OUTPUT: (MILLION, 64_000_000_000),
+        IMAGE_INPUT: (MILLION, 8_000_000_000),
+        IMAGE_OUTPUT: (MILLION, 40_000_000_000),
+        IMAGES: (1, 40_000_000),
+        IMAGE_STEPS: (30, 3_900_000),
+        AUDIO_MILLISECONDS: (60_000, 6_000_000),
+        SEARCH_UNITS: (1, 2_000_000),
+        TRAINING_TOKENS: (MILLION, 3_000_000_000),
+        GPU_SECONDS: (86_400, 93_360_000_000),
+    }
+    for unit, (quantity, nanos) in expected.items():
+        assert rate({unit: quantity}, rates).amount_nanos == nanos, f"M2, S56: {unit}"
+    assert show_price(rates) == {field: format_usd(parse_usd(dollars)) for field, dollars in EVERYTHING.items()}
+
+
+def test_a_unit_is_priced_per_as_many_at_every_tier() -> None:
+    assert [price_of(unit) is None for unit in UNITS] == [unit == "nano_usd" for unit in UNITS]
+    for tier in (BATCH, PRIORITY):
+        assert all(price_of(tier[unit]) == price_of(unit) for unit in TOKEN_KINDS)
+    gpu = price_of(GPU_SECONDS)
+    assert gpu is not None
+    assert (gpu.per, gpu.words, gpu.short) == (3_600, "per GPU-hour", "GPU-hour")
+
+
+def test_tokens_of_every_kind_cost_half_in_a_batch_and_more_with_priority() -> None:
+    rates = read_price("omni", EVERYTHING | {"priority": "2"})
+    dearer = priority_rates(rates)
+    assert dearer is not None
+    for unit in TOKEN_KINDS:
+        plain = rate({unit: MILLION}, rates).amount_nanos
+        assert rate(in_batch({unit: MILLION}), rates).amount_nanos * 2 == plain, f"P4: {unit}"
+        assert rate(with_priority({unit: MILLION}), rates).amount_nanos == 2 * plain, f"P4: {unit}"
+        assert rate({unit: MILLION}, dearer).amount_nanos == 2 * plain, f"held so: {unit}"
+    assert set(rates) == {unit for unit in UNITS if unit != "nano_usd"}
+    assert show_price(rates)["priority"] == "2.00"
+
+
+@pytest.mark.parametrize("field", ["image", "step", "audio_minute", "search", "training", "gpu_hour"])
+def test_a_model_may_be_priced_without_tokens(field: str) -> None:
+    rates = read_price("flux", {field: "0.04"})
+    assert set(rates) == {PRICE_FIELDS[field]}
+    assert show_price(rates) == {field: "0.04"}
+    assert multiplier_of(rates) is None
+    assert priority_rates(rates) is None
+
+
+@pytest.mark.parametrize("name", [name for name in PRICES if PRICES[name].unit in TOKEN_KINDS] + ["priority"])
+def test_one_price_of_tokens_asks_for_those_of_input_and_output(name: str) -> None:
+    missing = "output" if name == "input" else "input"
+    with pytest.raises(Invalid, match=rf"prices\.omni\.{missing} is missing") as refused:
+        read_price("omni", {"image": "1", name: "1"})
+    assert refused.value.field == f"prices.omni.{missing}", "P1"
+
+
+def test_where_caching_is_billing_neutral_so_is_writing_to_a_cache() -> None:
+    rates = read_price("omni", EVERYTHING, cached_is_input=True)
+    used = {INPUT: 1, CACHED: 1, CACHE_WRITE_5M: 1, CACHE_WRITE_1H: 1}
+    assert rate(used, rates).amount_nanos == 4 * 5_000, "S45"
+    assert rate({AUDIO_INPUT: 1}, rates).amount_nanos == 32_000
+
+
+PRICE = st.integers(0, 10**12).map(format_usd)
+
+
+@given(st.fixed_dictionaries({"input": PRICE, "output": PRICE}, optional=dict.fromkeys([*PRICES][3:], PRICE)))
+def test_what_is_shown_of_a_price_is_what_was_published(price: dict[str, str]) -> None:
+    shown = show_price(read_price("omni", price))
+    cached = shown.pop("cached_input")
+    assert shown == price
+    assert parse_usd(cached) == parse_usd(price["input"]) // 2, "P3"

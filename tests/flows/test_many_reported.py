@@ -38,7 +38,7 @@ def test_each_event_stands_for_itself() -> None:
             replace(ADA, account="nobody"),
             replace(ADA, id="a2", model="unpriced"),
             ADA,
-            replace(ADA, id="a3", quantities={"unheard_of": 1}),
+            replace(ADA, id="a3", quantities={"gpu_seconds": 1}),
             replace(ADA, quantities={"input_tokens": 2}),
             replace(ADA, id="a4", occurred_at=world.at + 2 * DAY),
             replace(ADA, id="a5", quantities={"output_tokens": 10**10}),

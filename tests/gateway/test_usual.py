@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
-from purser.core.usage import Inconsistent
+from purser.core.usage import INPUT_DETAILS, OUTPUT_DETAILS, TOKENS, Inconsistent
 from purser.gateway import bodies, splicing, streams
 from purser.gateway.bodies import CHAT, Terms
 from purser.gateway.usual import read_answer, read_chat
@@ -135,7 +135,12 @@ USAGES: st.SearchStrategy[Any] = st.one_of(
             "prompt_tokens_details": st.one_of(
                 st.none(),
                 st.just([]),
-                st.fixed_dictionaries({}, optional={"cached_tokens": COUNTS, "audio_tokens": COUNTS}),
+                st.fixed_dictionaries({}, optional=dict.fromkeys([*INPUT_DETAILS, "text_tokens"], COUNTS)),
+            ),
+            "completion_tokens_details": st.one_of(
+                st.none(),
+                st.just([]),
+                st.fixed_dictionaries({}, optional=dict.fromkeys([*OUTPUT_DETAILS, "reasoning_tokens"], COUNTS)),
             ),
         },
     ),
@@ -153,6 +158,7 @@ def test_a_usual_answer_is_what_any_answer_is(model: Any, usage: Any, words: str
     name, prompt, cached, output = said
     measured = streams.answer_usage(usage, raw, 1)
     assert not measured.estimated
+    assert set(measured.quantities) <= {*TOKENS}, "what has kinds of its own is not usual"
     assert (name, prompt, cached, output) == (
         model,
         measured.prompt_tokens,
@@ -171,6 +177,16 @@ def test_a_plain_answer_is_usual_and_a_contradiction_is_not() -> None:
     assert read_answer(b'{"model":"tiny","usage":{"prompt_tokens":9,"completion_tokens":3}}') == ("tiny", 9, 0, 3)
     assert read_answer(b'{"model":"tiny"}') is None
     assert read_answer(b'{"model":"\xff","usage":{"prompt_tokens":9,"completion_tokens":3}}') is None
+
+
+@pytest.mark.parametrize("field", ["audio_tokens", "image_tokens", "cache_write_tokens", "cache_creation_tokens"])
+def test_an_answer_with_kinds_of_tokens_is_not_usual(field: str) -> None:
+    said = b'{"model":"tiny","usage":{"prompt_tokens":9,"completion_tokens":3,"%b":{"%b":%d}}}'
+    assert read_answer(said % (b"prompt_tokens_details", field.encode(), 0)) == ("tiny", 9, 0, 3)
+    assert read_answer(said % (b"prompt_tokens_details", field.encode(), 1)) is None
+    assert read_answer(said % (b"completion_tokens_details", field.encode(), 0)) == ("tiny", 9, 0, 3)
+    read = read_answer(said % (b"completion_tokens_details", field.encode(), 1))
+    assert (read is None) == (field in OUTPUT_DETAILS)
 
 
 NAMES = st.sampled_from(["model", "max_tokens", "n", "a"])

@@ -23,7 +23,10 @@ from tests.receiver import receiver
 
 _SENDING = {"post", "patch", "delete"}
 _ELSEWHERE = {"limits approve", "limits ask", "limits reject"}  # by users' own keys: test_limit_requests.py
-_READING = {"audit": "it checks what is there, by a POST because that takes its time"}
+_READING = {
+    "audit": "it checks what is there, by a POST because that takes its time",
+    "prices diff": "it asks what a file would make of the prices, by a dry run",
+}
 _BY_ITSELF = {"changes", "commits", "writers", "idempotency"}
 _ANEW = {"id", "name", "key", "keyId", "code", "begins", "prefix", "secret", "receipt", "credit"}
 _ANEW |= {"createTime", "expireTime", "nextAttemptAt"}  # by wall-clock time
@@ -70,6 +73,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("abuse-rule clear ada", ""),
     ("abuse-rule remove {rule} --yes", ""),
     ("prices publish --model new --input 1 --output 2", ""),
+    ("prices import --from genai-prices --provider fireworks --model deepseek-v3p2 --publish", ""),
     ("clock advance 2026-03-02", ""),
     ("month close 2026-03", ""),
     ("billing pay {invoice}", ""),

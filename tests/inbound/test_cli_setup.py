@@ -47,7 +47,7 @@ COMMANDS = (
     *(f"user {verb}" for verb in ("list", "create", "update")),
     *(f"billing {verb}" for verb in ("list-invoices", "invoice", "pay", "receipts", "usage")),
     *(f"payment-method {verb}" for verb in ("list", "add", "remove")),
-    *(f"prices {verb}" for verb in ("show", "publish")),
+    *(f"prices {verb}" for verb in ("show", "check", "diff", "publish", "import")),
     *(f"month {verb}" for verb in ("close", "preview")),
     "audit",
     *(f"operator {verb}" for verb in ("suspend", "reinstate", "leases")),

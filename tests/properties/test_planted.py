@@ -86,7 +86,7 @@ def a_reported_event_counts_against_the_month_of_its_bill(patch: pytest.MonkeyPa
 
 @fault(3)
 def any_body_passes_for_a_known_event(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(metering, "_same", lambda known, event, reported: True)
+    patch.setattr(metering._Intake, "_same", lambda self, known, event, reported: True)
 
 
 @fault(4)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from purser.core.money import Rate
-from purser.core.usage import CACHED, INPUT, OUTPUT
+from purser.core.usage import CACHED, INPUT, MORE_INPUT, MORE_OUTPUT, OUTPUT
 
 TOKENS_PER_REQUEST = 64
 TOKENS_PER_MESSAGE = 16
@@ -15,6 +15,7 @@ SLICE_TOKENS = 1024
 FEWEST_TOKENS = 16  # fitting never goes below this, or below what was asked where that is less
 GOOD_TOKENS = 256  # an answer is not fitted below this while waiting may bring more
 FIT, REFUSE = "fit", "refuse"
+_OTHER_INPUT = (CACHED, *MORE_INPUT)
 
 
 class Ask(Struct, frozen=True, gc=False):
@@ -43,14 +44,28 @@ class Held(Struct, frozen=True, gc=False):
 
 
 def most_input_rate(rates: Mapping[str, Rate]) -> Rate:
-    """The dearest rate an input token may get."""
-    rate, cached = rates[INPUT], rates.get(CACHED)
-    return cached if cached is not None and cached.nanos * rate.per > rate.nanos * cached.per else rate
+    """The dearest rate an input token may get: fresh, cached, written to a cache, of audio or of an image."""
+    most = rates[INPUT]
+    for unit in _OTHER_INPUT:
+        rate = rates.get(unit)
+        if rate is not None and rate.nanos * most.per > most.nanos * rate.per:
+            most = rate
+    return most
+
+
+def most_output_rate(rates: Mapping[str, Rate]) -> Rate | None:
+    """The dearest rate an output token may get; None where there is none, as of embeddings."""
+    most = rates.get(OUTPUT)
+    for unit in MORE_OUTPUT:
+        rate = rates.get(unit)
+        if rate is not None and (most is None or rate.nanos * most.per > most.nanos * rate.per):
+            most = rate
+    return most
 
 
 def hold_nanos(rates: Mapping[str, Rate], input_tokens: int, output_tokens: int) -> int:
     """The most these bounds can cost, rounded up: 580 input and 1,000 output tokens at 0.20/0.80 hold $0.000916."""
-    most, out = most_input_rate(rates), rates.get(OUTPUT)
+    most, out = most_input_rate(rates), most_output_rate(rates)
     numerator, denominator = input_tokens * most.nanos, most.per
     if out is not None and out.per == denominator:
         numerator += output_tokens * out.nanos
@@ -64,7 +79,7 @@ def affordable_tokens(rates: Mapping[str, Rate], ask: Ask, left_nanos: int) -> i
     """The output tokens per choice that `left_nanos` pays for after the input, at most the cap; −1 if not the input."""
     if hold_nanos(rates, ask.input_tokens, 0) > left_nanos:
         return -1
-    out = rates.get(OUTPUT)
+    out = most_output_rate(rates)
     if out is None or not out.nanos:
         return ask.cap
     most = most_input_rate(rates)

@@ -225,7 +225,7 @@ def _dearest(lines: Sequence[InvoiceLine]) -> str:
     most = max(lines, key=lambda line: line.amount_nanos)
     count = "one line" if len(lines) == 1 else f"{len(lines)} lines"
     share = "" if len(lines) == 1 else "the most is "
-    what = f"{most.quantity:,} {most.unit.replace('_', ' ')} of {most.model}"
+    what = f"{most.quantity:,} {most.unit.replace('_', ' ').replace('gpu', 'GPU')} of {most.model}"
     return f" on {count}: {share}{what} for {_usd(most.amount_nanos)}"
 
 

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from purser.core.money import Rate
 from purser.core.rating import Charge, Part
-from purser.core.usage import CACHED, INPUT, OUTPUT, TOKENS, Quantities, quantities
+from purser.core.usage import CACHED, INPUT, MORE_TOKENS, NO_TOKENS, OUTPUT, TOKENS, Quantities, quantities
+
+_MORE = (*MORE_TOKENS, *NO_TOKENS)
 
 
 class Tariff(Struct, frozen=True, gc=False):
@@ -35,8 +37,18 @@ class Tariff(Struct, frozen=True, gc=False):
         return used, Charge(amount, tuple([Part(unit, count, by_unit[unit]) for unit, count in used.items()]))
 
 
+def is_plain(rates: Mapping[str, Rate]) -> bool:
+    """Whether a model is priced by tokens of input, cached input and output, and by nothing else."""
+    return INPUT in rates and rates.keys().isdisjoint(_MORE)
+
+
 def tariff_of(rates: Mapping[str, Rate]) -> Tariff | None:
-    """The tariff of a model's rates; None where one of them is missing or no whole number a token."""
+    """The tariff of a model's rates; None where one of them is missing or no whole number a token.
+
+    None, too, for a model that prices more kinds of tokens, of which a tariff knows nothing.
+    """
+    if not is_plain(rates):
+        return None
     nanos = []
     for unit in TOKENS:
         rate = rates.get(unit)

@@ -16,7 +16,7 @@ from purser.core.money import format_usd
 from purser.core.period import SECOND, month_of
 from purser.core.pricebook import PriceBook, in_force
 from purser.core.rating import Charge, rate, rate_of
-from purser.core.usage import AMOUNT, Quantities
+from purser.core.usage import AMOUNT, Quantities, folded
 from purser.flows import requests, standing
 from purser.flows.metering import bill_month, post_after, transaction_key
 from purser.flows.requests import Need, Taken
@@ -104,6 +104,7 @@ def settle(tx: Tx, id_: str, used: Quantities, own: str | None = None) -> Held:
     if held.state == VOID:
         raise Conflict(f"hold {id_} was given back; report what was used to /v1/usage", code="FAILED_PRECONDITION")
     books = {book.version: book for book in prices.list_books(tx.conn)}
+    used = folded(used, books[held.version].models[held.model])
     charge = _charge(books[held.version], held.model, used)
     if held.state == SETTLED:
         known = usage.get_known(tx.conn, held.account, SOURCE, held.id)
@@ -166,6 +167,7 @@ def _lock(tx: Tx, id_: str, own: str | None) -> Held:
 
 def _charge(book: PriceBook, model: str, used: Quantities) -> Charge:
     rates = book.models[model]
+    used = folded(used, rates)
     missing = [unit for unit in used if rate_of(unit, rates) is None]
     if missing:
         raise NotFound(f"model {model!r:.80} has no price for {', '.join(missing)}", field="quantities")

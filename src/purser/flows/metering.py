@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from purser.core import journal, lease
 from purser.core.errors import Conflict, Invalid, NotFound, PurserError
 from purser.core.lease import MONTH, Headroom
@@ -15,13 +13,13 @@ from purser.core.period import DAY, month_of, next_month
 from purser.core.pricebook import Timeline
 from purser.core.rating import rate
 from purser.core.standing import DUST_NANOS
-from purser.core.usage import Quantities
+from purser.core.usage import Quantities, folded
 from purser.flows import standing
 from purser.store import accounts, headroom, ledger, prices, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import RowKey, credit_key, month_key
 from purser.store.presence import SHARED, lock_one
-from purser.store.usage import Body, Event
+from purser.store.usage import Event, Known
 from purser.store.writers import Tx
 
 CLOSED_THROUGH = "closed_through"
@@ -100,7 +98,8 @@ class _Intake:
         self.rooms = headroom.lock_rows(tx.conn, rows)
         self._taken = {account: self._taken_of(account) for account in self._accounts}
         self._closed = accounts.get_meta(tx.conn, CLOSED_THROUGH) or ""
-        self._prices = Timeline(prices.list_books(tx.conn))
+        books = prices.list_books(tx.conn)
+        self._prices, self._books = Timeline(books), {book.version: book for book in books}
 
     def _when(self, event: Reported) -> int:
         return self._tx.now if event.occurred_at is None else event.occurred_at
@@ -118,19 +117,19 @@ class _Intake:
         known = self._known.get(key)
         event = self._rated(reported, account)
         if known is not None:
-            if not _same(known, event, reported):
+            if not self._same(known, event, reported):
                 raise Conflict(f"usage event {event.id} is known with another body; the first one stands", field="id")
             return False
         if account.closing_at is not None and event.occurred_at >= account.closing_at:
             standing.check_open(account)
         _check_countable(self._taken[event.account], event)
         self._taken[event.account] += event.cost_nanos
-        self._known[key] = (event.body(), event.user)
+        self._known[key] = (event.body(), event.user, event.version)
         self.fresh.append(event)
         return True
 
     def _rated(self, reported: Reported, account: Row) -> Event:
-        at, used = self._when(reported), reported.quantities
+        at = self._when(reported)
         if at > self._tx.now + DAY:
             raise Invalid("occurredAt lies more than a day in the future", field="occurredAt")
         book = self._prices.at(at)
@@ -139,6 +138,7 @@ class _Intake:
             raise NotFound(
                 f"model {reported.model!r:.80} has no price in force at that time", field="model", code="NOT_FOUND"
             )
+        used = folded(reported.quantities, rates)
         missing = [unit for unit in used if unit not in rates]
         if missing:
             raise NotFound(
@@ -163,13 +163,16 @@ class _Intake:
             held_nanos=charge.amount_nanos,
         )
 
+    def _same(self, known: Known, event: Event, reported: Reported) -> bool:
+        """Whether a known event had this body, under the prices it was rated by: they say which tokens are kinds apart.
 
-def _same(known: tuple[Body, str | None], event: Event, reported: Reported) -> bool:
-    """Whether a known event had this body; one reported without a time is compared under the time it was given."""
-    body, user = known
-    if reported.occurred_at is None:
-        event = replace(event, occurred_at=body[1])
-    return (event.body(), event.user) == (body, user)
+        One reported without a time is compared under the time it was given.
+        """
+        body, user, version = known
+        at = body[1] if reported.occurred_at is None else event.occurred_at
+        book = self._books.get(version)
+        rates = {} if book is None else book.models.get(event.model, {})
+        return (event.model, at, folded(reported.quantities, rates), event.user) == (*body, user)
 
 
 def _check_countable(taken: int, event: Event) -> None:

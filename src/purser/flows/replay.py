@@ -96,6 +96,8 @@ def prepare(tx: Tx, plan: Plan) -> None:
     books = prices.list_books(tx.conn)
     book = in_force(books, tx.now)
     known = book.models.get(plan.model) if book is not None else None
+    if known is not None and INPUT not in known:
+        raise Conflict(f"this database does not price {plan.model} in tokens: name another model", field="model")
     if known is not None:
         if plan.rates is not None and not _same_rates(known, plan.rates):
             raise Conflict(
@@ -115,7 +117,7 @@ def prepare(tx: Tx, plan: Plan) -> None:
 
 def newest_rates(books: Iterable[PriceBook], model: str) -> Mapping[str, Rate] | None:
     """A model's rates by the newest book that has any."""
-    having = [book for book in books if model in book.models]
+    having = [book for book in books if INPUT in book.models.get(model, {})]
     return max(having, key=lambda book: (book.effective_at, book.version)).models[model] if having else None
 
 

@@ -18,6 +18,7 @@ from purser.core.key_checks import KeyChecks
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
+from purser.core.usage import INPUT
 from purser.flows import requests, token_limits
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
@@ -174,6 +175,8 @@ class Gateway:
         rates = book.models.get(body.model) if book is not None else None
         if served is None or rates is None or book is None:
             raise refusals.no_model(body.model)
+        if INPUT not in rates:
+            raise refusals.not_by_tokens(body.model)
         policy = request.header(b"x-purser-fit")
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
         claim, tokens = None, None

@@ -9,20 +9,27 @@ from collections.abc import Mapping
 
 from purser.core.money import Rate
 from purser.core.rating import Charge, rate
-from purser.core.usage import CACHED, INPUT, OUTPUT, Quantities, with_priority
+from purser.core.usage import CACHED, INPUT, MORE_INPUT, MORE_OUTPUT, OUTPUT, Measured, Quantities, with_priority
+
+_INPUT_KEPT, _OUTPUT_KEPT = (CACHED, *MORE_INPUT, INPUT), (*MORE_OUTPUT, OUTPUT)  # the last is cut first
 
 
 def within_bounds(used: Quantities, input_tokens: int, output_tokens: int) -> Quantities:
-    """Quantities of at most these tokens; what is cut of the input is cut from what was not cached first.
+    """Quantities of at most these tokens; what is cut of the input is cut from what is plain first, cached last.
 
-    120 of 100 input tokens, 30 of them cached, are 70 and 30; 50 of them are billed for 20 and 30.
+    120 of 100 input tokens, 30 of them cached, are 70 and 30; 50 of them are billed for 20 and 30. What is no token
+    stays as it is.
     """
-    if used.get(INPUT, 0) + used.get(CACHED, 0) <= input_tokens and used.get(OUTPUT, 0) <= output_tokens:
+    measured = Measured(used, estimated=False)
+    if measured.prompt_tokens <= input_tokens and measured.output_tokens <= output_tokens:
         return used
-    cached = min(used.get(CACHED, 0), input_tokens)
-    fresh = min(used.get(INPUT, 0), input_tokens - cached)
-    counts = ((INPUT, fresh), (CACHED, cached), (OUTPUT, min(used.get(OUTPUT, 0), output_tokens)))
-    return {unit: count for unit, count in counts if count}
+    counts = dict(used)
+    for kinds, left in ((_INPUT_KEPT, input_tokens), (_OUTPUT_KEPT, output_tokens)):
+        for unit in kinds:
+            if unit in counts:
+                counts[unit] = min(counts[unit], left)
+                left -= counts[unit]
+    return {unit: count for unit, count in counts.items() if count}
 
 
 def within_hold(
@@ -36,12 +43,17 @@ def within_hold(
     def charge(quantities: Quantities) -> Charge:
         return rate(with_priority(quantities) if priority else quantities, rates, most_nanos)
 
-    fits, over = 0, used.get(OUTPUT, 0)  # so many fit, if any; so many are too many
-    while over - fits > 1:
-        middle = (fits + over) // 2
-        if charge({**used, OUTPUT: middle}).clamped_nanos:
-            over = middle
-        else:
-            fits = middle
-    cut = {unit: count for unit, count in {**used, OUTPUT: fits}.items() if count}
-    return cut, charge(cut)
+    cut = used
+    for unit in (OUTPUT, *MORE_OUTPUT):
+        fits, over = 0, cut.get(unit, 0)  # so many fit, if any; so many are too many
+        while over - fits > 1:
+            middle = (fits + over) // 2
+            if charge({**cut, unit: middle}).clamped_nanos:
+                over = middle
+            else:
+                fits = middle
+        cut = {name: count for name, count in {**cut, unit: fits}.items() if count}
+        charged = charge(cut)
+        if not charged.clamped_nanos:
+            break
+    return cut, charged

@@ -20,6 +20,7 @@ from purser.core.errors import PurserError
 from purser.core.money import format_usd
 from purser.core.period import month_of
 from purser.core.pricebook import PriceBook
+from purser.core.tariff import is_plain
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
@@ -176,7 +177,7 @@ class Express:
 
     def _offer(self, model: str, book: PriceBook) -> Offer | None:
         served = self._gateway.served.get(model)
-        if served is None or model not in book.models:
+        if served is None or model not in book.models or not is_plain(book.models[model]):
             return None
         offer = self._offers[model] = Offer(served, book)
         return offer

@@ -14,7 +14,7 @@ from purser.core.admission import Ask, Held, affordable_tokens, hold_nanos
 from purser.core.errors import Broken
 from purser.core.money import Rate, format_usd
 from purser.core.rating import Charge, rate
-from purser.core.usage import OUTPUT, Inconsistent, Measured, Quantities, with_priority
+from purser.core.usage import OUTPUT, Inconsistent, Measured, Quantities, as_priced, with_priority
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import splicing
@@ -140,7 +140,10 @@ class Passage(msgspec.Struct, eq=False):
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────
     def bill(self, measured: Measured, tier: str | None = None) -> Bill:
         """Settle what was used at the service tier that the answer names, within what was held for it (H4)."""
-        used = measured.quantities
+        try:
+            used = as_priced(measured.quantities, self.book_rates)
+        except Inconsistent as why:
+            return Bill(Measured({}, estimated=False), Charge(0, ()), self.quarantine(why))
         if self.body.kind == EMBEDDINGS and OUTPUT in used:
             used = {unit: count for unit, count in used.items() if unit != OUTPUT}
         priority = self.rates is not self.book_rates and tier in (None, PRIORITY_TIER)

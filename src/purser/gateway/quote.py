@@ -16,6 +16,7 @@ from purser.core.money import format_usd
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
 from purser.core.standing import strictest
+from purser.core.usage import INPUT
 from purser.flows import budgets, reports
 from purser.flows.access import Principal
 from purser.gateway import bodies, refusals
@@ -65,6 +66,8 @@ async def quote(
     rates = book.models.get(body.model) if book is not None else None
     if model is None or rates is None or book is None:
         raise refusals.no_model(body.model)
+    if INPUT not in rates:
+        raise refusals.not_by_tokens(body.model)
     ask = bodies.ask(body, model.terms)
     rates = (priority_rates(rates) if body.priority else None) or rates
     constraint, left = await how_much()

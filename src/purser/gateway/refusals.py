@@ -120,6 +120,12 @@ def no_model(model: str) -> Refusal:
     return Refusal(404, "model_not_found", message, param="model")
 
 
+def not_by_tokens(model: str) -> Refusal:
+    """404: the model is sold by something else, such as the image."""
+    message = f"The model {model[:200]!r} has no price in tokens, and does not take such requests."
+    return Refusal(404, "model_not_found", message, param="model")
+
+
 def insufficient(short: Shortfall, resolve_url: str) -> Refusal:
     """402: which constraint, what is left, the hold it would need, the output tokens affordable (H3)."""
     return Refusal(

@@ -71,9 +71,20 @@ def read_chat(raw: bytes) -> Chat | None:
 
 
 class Details(msgspec.Struct, gc=False):
-    """Of the prompt's tokens those that were read from a cache."""
+    """Of the prompt's tokens those that were read from a cache; and others, which usual answers have none of."""
 
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct, gc=False):
+    """Of the answer's tokens those that are no text, which usual answers have none of."""
+
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -82,6 +93,7 @@ class Usage(msgspec.Struct, gc=False):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: Details | None = None
+    completion_tokens_details: OutputDetails | None = None
 
 
 class Said(msgspec.Struct, gc=False):
@@ -107,7 +119,14 @@ def read_answer(raw: bytes) -> tuple[str, int, int, int] | None:
         return None
     usage = said.usage
     prompt, output, details = usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details
-    cached = 0 if details is None else details.cached_tokens or 0
+    cached = 0
+    if details is not None:
+        cached = details.cached_tokens or 0
+        if details.audio_tokens or details.image_tokens or details.cache_write_tokens or details.cache_creation_tokens:
+            return None
+    others = usage.completion_tokens_details
+    if others is not None and (others.audio_tokens or others.image_tokens):
+        return None
     if 0 <= cached <= prompt <= LARGEST_QUANTITY and 0 <= output <= LARGEST_QUANTITY:
         return said.model, prompt, cached, output
     return None

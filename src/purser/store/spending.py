@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from purser.core.period import DAY, HOUR, MINUTE
-from purser.core.usage import BATCH, PRIORITY, TOKENS, UNITS, Quantities
+from purser.core.usage import BATCH, CACHED, INPUT, MORE_INPUT, OUTPUT_KINDS, PRIORITY, UNITS, Quantities
 from purser.store import schema as t
 from purser.store.db import Connection
 from purser.store.usage import SETTLED
@@ -18,6 +18,8 @@ QUARTER = HOUR // 4  # every time zone's days begin at one
 MODEL, USER, API_KEY = "MODEL", "USER", "API_KEY"
 _C = t.usage_events.c
 _COLUMNS: dict[str, Any] = {MODEL: _C.model, USER: _C.user, API_KEY: _C.key}
+# What counts as input that was not read from a cache, as cached input, and as output.
+_GROUPS = ((INPUT, *MORE_INPUT), (CACHED,), OUTPUT_KINDS)
 SPANS = {"MINUTE": MINUTE, "QUARTER": QUARTER, "HOUR": HOUR, "DAY": DAY}
 
 
@@ -32,7 +34,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens used: input without the cached ones, cached input, output, at whatever tier."""
+    """Tokens used: input without the cached ones, cached input, output, of whatever kinds and at whatever tier."""
 
     dimensions: tuple[Any, ...]
     input: int
@@ -83,7 +85,8 @@ def sum_costs(
 def sum_tokens(conn: Connection, account: str, start_at: int, end_at: int, by: Sequence[str]) -> list[Tokens]:
     """The tokens of a span of time, grouped as in `sum_costs`."""
     columns = _columns(by)
-    counts = [sa.func.sum(_tokens(conn, unit)) for unit in TOKENS]
+    units = _used_units(conn, account, start_at, end_at)
+    counts = [sa.func.sum(_tokens(conn, kinds, units)) for kinds in _GROUPS]
     query = sa.select(*columns, *counts).where(*_where(account, start_at, end_at, {}))
     found = conn.execute(query.group_by(*columns).order_by(*columns))
     return [Tokens(tuple(row[:-3]), *(int(count or 0) for count in row[-3:])) for row in found]
@@ -92,21 +95,32 @@ def sum_tokens(conn: Connection, account: str, start_at: int, end_at: int, by: S
 def sum_used(conn: Connection, account: str, start_at: int, end_at: int, by: Sequence[str]) -> list[Used]:
     """What was used in a span of time, grouped as in `sum_costs`; usage that cost nothing is in."""
     columns = _columns(by)
-    counts = [sa.func.sum(_count(conn, unit)) for unit in UNITS]
+    units = _used_units(conn, account, start_at, end_at)
+    counts = [sa.func.sum(_count(conn, unit)) for unit in units]
     query = sa.select(*columns, sa.func.sum(_C.cost), *counts).where(*_where(account, start_at, end_at, {}))
     ordered = [column.asc().nulls_last() for column in columns]
     found, place = [], len(columns)
     for row in conn.execute(query.group_by(*columns).order_by(*ordered)):
-        used = {unit: int(count) for unit, count in zip(UNITS, row[place + 1 :], strict=True) if count}
+        used = {unit: int(count) for unit, count in zip(units, row[place + 1 :], strict=True) if count}
         found.append(Used(tuple(row[:place]), used, int(row[place])))
     return found
 
 
-def _tokens(conn: Connection, plain: str) -> Any:
-    """How many tokens of a plain unit an event has, at whatever tier."""
+def _used_units(conn: Connection, account: str, start_at: int, end_at: int) -> list[str]:
+    """The units that were used at all, by the roll-ups: few of many, and each costs a look at every event."""
+    c = t.rollups.c
+    within = (c.account == account, c.hour_at > start_at - HOUR, c.hour_at < end_at)
+    found = {row.unit for row in conn.execute(sa.select(c.unit).where(*within).distinct())}
+    return [unit for unit in UNITS if unit in found]
+
+
+def _tokens(conn: Connection, kinds: Sequence[str], units: Sequence[str]) -> Any:
+    """How many tokens of these kinds an event has, at whatever tier."""
     total: Any = sa.literal(0)
-    for unit in (plain, BATCH[plain], PRIORITY[plain]):
-        total += sa.func.coalesce(_count(conn, unit), 0)
+    for kind in kinds:
+        for unit in (kind, BATCH[kind], PRIORITY[kind]):
+            if unit in units:
+                total += sa.func.coalesce(_count(conn, unit), 0)
     return total
 
 

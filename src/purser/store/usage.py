@@ -27,6 +27,8 @@ _encode = msgspec.json.Encoder().encode
 EventKey = tuple[str, str, str]  # account, source and id
 Body = tuple[str, int, Quantities]  # an event's model, when it occurred, and what it used
 
+Known = tuple[Body, str | None, int]  # its body, whose usage it is, and the price version that it was rated under
+
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One request's usage as rated: what it used, under which price version, and what it cost."""
@@ -105,17 +107,17 @@ def get_known(conn: Connection, account: str, source: str, id_: str) -> tuple[Bo
 
 _ALL_KNOWN = ForEach(
     (TEXT, TEXT, TEXT),
-    sqlite='SELECT account, source, id, model, occurred_at, quantities, "user" FROM usage_events '
+    sqlite='SELECT account, source, id, model, occurred_at, quantities, "user", version FROM usage_events '
     "WHERE account = ? AND source = ? AND id = ?",
-    postgresql='SELECT e.account, e.source, e.id, e.model, e.occurred_at, e.quantities, e."user" FROM usage_events e, '
-    "{v} WHERE e.account = v.c1 AND e.source = v.c2 AND e.id = v.c3",
+    postgresql='SELECT e.account, e.source, e.id, e.model, e.occurred_at, e.quantities, e."user", e.version '
+    "FROM usage_events e, {v} WHERE e.account = v.c1 AND e.source = v.c2 AND e.id = v.c3",
 )
 
 
-def list_known(conn: Connection, keys: Collection[EventKey]) -> dict[EventKey, tuple[Body, str | None]]:
-    """Of the events with these keys those that are known: their body, and whose usage it is."""
+def list_known(conn: Connection, keys: Collection[EventKey]) -> dict[EventKey, Known]:
+    """Of the events with these keys those that are known."""
     return {
-        (row[0], row[1], row[2]): ((row[3], int(row[4]), decode_quantities(row[5])), row[6])
+        (row[0], row[1], row[2]): ((row[3], int(row[4]), decode_quantities(row[5])), row[6], int(row[7]))
         for row in _ALL_KNOWN.fetch(conn, list(keys))
     }
 

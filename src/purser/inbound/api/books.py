@@ -8,9 +8,9 @@ from litestar import Response
 from litestar.params import JSONBody
 
 from purser.core.errors import Invalid
-from purser.core.money import Rate, format_usd
+from purser.core.money import format_usd
 from purser.core.period import DAY, format_instant, parse_instant, parse_month
-from purser.core.pricebook import MULTIPLIER, PRICE_FIELDS, PriceBook, in_force, multiplier_of, per_million
+from purser.core.pricebook import PriceBook, in_force, show_price
 from purser.flows import audit, pricing
 from purser.inbound.api.auth import OPERATOR
 from purser.inbound.api.call import Call
@@ -26,7 +26,6 @@ from purser.store.writers import Tx
 _PATH = "/operator/v1"
 _FARTHEST_DAYS = 3_660
 _MOST_LEASES = 1_000
-_FIELD_OF = {unit: field for field, unit in PRICE_FIELDS.items()}
 
 
 class NewPrices(Body):
@@ -37,7 +36,7 @@ class NewPrices(Body):
 
 
 class PricesView(View):
-    """One version of the price book, in dollars per million tokens."""
+    """One version of the price book: each model's prices, dollars per million tokens, image, minute and the like."""
 
     version: int
     effective_at: str
@@ -142,14 +141,8 @@ class LeaseList(View):
     unbilled_usd: str
 
 
-def _price(rates: dict[str, Rate]) -> dict[str, str]:
-    shown = {_FIELD_OF[unit]: format_usd(per_million(rate)) for unit, rate in rates.items() if unit in _FIELD_OF}
-    times = multiplier_of(rates)
-    return shown if times is None else {**shown, MULTIPLIER: times}
-
-
 def _view(book: PriceBook) -> PricesView:
-    models = {name: _price(dict(rates)) for name, rates in sorted(book.models.items())}
+    models = {name: show_price(rates) for name, rates in sorted(book.models.items())}
     return PricesView(book.version, format_instant(book.effective_at), models)
 
 

@@ -10,6 +10,8 @@ from purser.core.budget import PERIODS
 from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import TOPICS
 from purser.core.plain_text import FORMATS
+from purser.core.pricebook import PRICE_NAMES
+from purser.core.usage import REPORTED
 from purser.inbound.api.permissions import OPERATORS, ROLES
 from purser.inbound.api.token_usage import METRICS
 
@@ -87,7 +89,7 @@ FORMS: dict[str, Json] = {
     "NewPrices.models": _such_as(
         {"tiny": {"input": "0.20", "output": "0.80"}},
         type="object",
-        description="The prices of each model in dollars per million, as decimal strings.",
+        description=f"The prices of each model in dollars, as decimal strings: {', '.join(PRICE_NAMES)}.",
     ),
     "MoneyFields.currencyCode": {"type": "string", "enum": ["USD"]},
     "MoneyFields.nanos": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
@@ -99,7 +101,8 @@ FORMS: dict[str, Json] = {
 _WORD: Json = {"type": "string", "minLength": 1, "maxLength": 200}
 _QUANTITIES: Json = {
     "type": "object",
-    "description": "How much was used of each unit; input_tokens counts the cached ones, too.",
+    "description": f"How much was used of each unit; input_tokens counts those of every kind of input, output_tokens "
+    f"those of every kind of output. Units: {', '.join(REPORTED)}.",
     "additionalProperties": {"type": "integer", "minimum": 0},
     "examples": [{"input_tokens": 120, "output_tokens": 40}],
 }

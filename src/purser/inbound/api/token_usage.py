@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 
 from purser.core.errors import Invalid
 from purser.core.period import HOUR, format_instant
-from purser.core.usage import BATCH, CACHED, INPUT, OUTPUT, PRIORITY, TOKENS
+from purser.core.usage import BATCH, CACHED, INPUT, MORE_INPUT, OUTPUT, OUTPUT_KINDS, PRIORITY, TOKENS
 from purser.inbound.api.auth import MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
@@ -27,7 +27,9 @@ METRICS = {
     "TOKENS_GENERATED": (OUTPUT,),
 }
 MOST_VALUES = 20_000  # in one answer, which has fewer series where they are long
-_PLAIN = {tier[unit]: unit for tier in (BATCH, PRIORITY) for unit in TOKENS} | {unit: unit for unit in TOKENS}
+# What every unit counts as: tokens of whatever kind, at whatever tier.
+_KINDS = {CACHED: CACHED, **dict.fromkeys((INPUT, *MORE_INPUT), INPUT), **dict.fromkeys(OUTPUT_KINDS, OUTPUT)}
+_PLAIN = _KINDS | {tier[unit]: plain for tier in (BATCH, PRIORITY) for unit, plain in _KINDS.items()}
 Interval = Annotated[str, QueryParameter(description='"1m", "1h" or "1d"; intervals begin at whole ones, UTC.')]
 Model = Annotated[str | None, QueryParameter(max_length=200, description="Of this model alone.")]
 Metric = Annotated[str | None, QueryParameter(description=f"Of this alone: {', '.join(METRICS)}.")]
@@ -63,7 +65,7 @@ class TokenUsage(View):
 class _Part(NamedTuple):
     at: int
     model: str
-    unit: str  # plain, whatever tier it was used at
+    unit: str  # plain, whatever kind it was of and tier it was used at
     tokens: int
 
 

@@ -274,6 +274,7 @@ def usage(
 
 
 def _order(unit: str) -> tuple[int, str]:
-    """Input before cached input before output, whatever else behind."""
-    known = ("input_tokens", "cached_input_tokens", "output_tokens")
-    return (known.index(unit) if unit in known else len(known), unit)
+    """Input before cached input before output, then the others in the order of the books."""
+    from purser.core.usage import UNITS
+
+    return (UNITS.index(unit) if unit in UNITS else len(UNITS), unit)

@@ -10,6 +10,7 @@ from purser.core.money import format_usd, from_wire, parse_usd
 from purser.inbound.cli.failure import clean
 
 _FEWEST, _USUAL, _ALL = 2, 6, 9
+_LAST_DIGIT = Decimal("1e-12")  # of a price per million: half of half a nano-dollar has eleven
 
 
 def nanos_of(value: Any) -> int | None:
@@ -82,8 +83,11 @@ def day(value: Any) -> str:
 
 
 def unit_price(value: Any, unit: str) -> str:
-    """The price of a unit, for tokens that of a million: "$0.20 / 1M"."""
-    price = Decimal(str(value))
-    many = Decimal(1_000_000) if unit.endswith("tokens") else Decimal(1)
-    whole, _, fraction = f"{price * many:f}".partition(".")
-    return f"${int(whole):,}.{fraction.rstrip('0').ljust(2, '0')}{' / 1M' if many > 1 else ''}"
+    """The price of a unit, of as many as prices are per: "$0.20 / 1M" tokens, "$3.89 / GPU-hour"."""
+    from purser.core.pricebook import price_of
+
+    known = price_of(unit)
+    per, of = (1, "") if known is None else (known.per, f" / {known.short}")
+    exact = (Decimal(str(value)) * per).quantize(_LAST_DIGIT)  # a second's share of an hour's price goes on for ever
+    whole, _, fraction = f"{exact:f}".partition(".")
+    return f"${int(whole):,}.{fraction.rstrip('0').ljust(2, '0')}{of}"

@@ -110,13 +110,15 @@ def _plan(model: str, account: str, accounts: int, credit: str | None, limit: st
 def _rates(model: str, text: str) -> Mapping[str, Rate]:
     from purser.core.errors import Invalid
     from purser.core.pricebook import PRICE_FIELDS, read_price
+    from purser.core.usage import TOKENS
 
+    known = [name for name, unit in PRICE_FIELDS.items() if unit in TOKENS]  # a trace has no others
     given: dict[str, str] = {}
     for part in text.split(","):
         name, equals, dollars = (word.strip() for word in part.partition("="))
-        if not equals or name not in PRICE_FIELDS or name in given:
+        if not equals or name not in known or name in given:
             raise Invalid(
-                f"--price: {part!r:.60} is not one of {', '.join(PRICE_FIELDS)} with its dollars, each once, as in "
+                f"--price: {part!r:.60} is not one of {', '.join(known)} with its dollars, each once, as in "
                 f"{PRICE_EXAMPLE}",
                 field="--price",
             )
