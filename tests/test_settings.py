@@ -374,6 +374,8 @@ WRONG: list[tuple[str, int, str]] = [
     (TINY + "price = { input = 0.95, output = '4' }", 5, 'write "0.95" in quotes'),
     (TINY + "price = { outptu = '1' }", 5, 'has no "outptu"; did you mean output?'),
     (TINY + "price = { input = '1' }", 5, "price.output is missing"),
+    (TINY + "price = { image = '0.04', audio_input = '1', output = '2' }", 5, "price.input is missing"),
+    (TINY + "[models.price]\nimage = '0.04'\ngpu_hour = '-1'", 7, "price.gpu_hour must not be negative"),
     (TINY + "[models.price]\ninput = '1'\noutput = '-4'", 7, "price.output must not be negative"),
     (TINY + "[models.price]\n\ninput = 1.5\noutput = '4'", 5, 'write "1.5" in quotes'),
 ]

@@ -12,7 +12,7 @@ from purser import setting_kinds
 from purser.core.errors import Invalid
 from purser.core.limits import DEFAULT_TIERS, Tier
 from purser.core.policy import Policy
-from purser.core.pricebook import read_price
+from purser.core.pricebook import check_price
 from purser.setting_keys import (
     KEYS,
     MANUAL,
@@ -303,7 +303,7 @@ class _Reading:
             line = self.lines.get(at)
             first_lines.setdefault(got.get("name", ""), f" in line {line}" if line else "")
             self._bounds(got, at)
-            self._price(got, at, bool(settings.get("cached_is_input")))
+            self._price(got, at)
             key = self._upstream_key(got, at)
             if len(self.mistakes) == before:
                 upstreams = got.pop("upstream")
@@ -323,12 +323,10 @@ class _Reading:
             text = f"max_output_tokens{whose} must be at most context_tokens, {context}, not {most}"
             self.wrong((*at, "max_output_tokens"), text)
 
-    def _price(self, got: Mapping[str, Any], at: Place, cached_is_input: bool) -> None:
+    def _price(self, got: Mapping[str, Any], at: Place) -> None:
         if got.get("price") is None or "name" not in got:
             return
-        try:
-            read_price(got["name"], got["price"], cached_is_input=cached_is_input)
-        except Invalid as error:
+        for error in check_price(got["name"], got["price"]):
             spot = error.message.removeprefix(f"prices.{got['name']}.").split()[0]
             text = error.message.replace(f"prices.{got['name']}", "price", 1)
             self.wrong((*at, "price", spot), f"{text} (model {shown(got['name'])})")

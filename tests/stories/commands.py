@@ -11,8 +11,9 @@ from purser.core.limits import Tier
 from purser.core.money import NANOS_PER_USD
 from purser.core.period import parse_month
 from purser.core.policy import Policy
+from purser.core.pricebook import PRICE_NAMES
 from purser.core.standing import BLOCKED
-from purser.core.usage import Quantities, in_batch, quantities
+from purser.core.usage import CACHED, INPUT, OUTPUT, REPORTED, Quantities, check_reported, in_batch, quantities
 from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
@@ -21,6 +22,8 @@ from tests.stories.guards import clear, rule, sign_up, unrule
 from tests.stories.language import Wrong, count, number, options, span, usd, when
 from tests.stories.scene import EXACT, OWNER, Outcome, Scene
 
+_SHORT = {"input": "in", "cached_input": "cached", "output": "out"}  # fields of a price, as stories call them
+_SHORT_UNIT = {INPUT: "in", CACHED: "cached", OUTPUT: "out"}
 Words = tuple[str, ...]
 Command = Callable[[Scene, Words], Outcome]
 
@@ -83,9 +86,9 @@ def advance(scene: Scene, words: Words) -> Outcome:
 
 
 def prices(scene: Scene, words: Words) -> Outcome:
-    """`prices MODEL in A out B [cached C] [from TIME] [most N] [context N]`, dollars per million tokens."""
-    given = options(words[1:], ("in", "out", "cached", "from", "most", "context"))
-    fields = {"input": given.get("in"), "cached_input": given.get("cached"), "output": given.get("out")}
+    """`prices MODEL in A out B [cached C] [FIELD D] … [from TIME] [most N] [context N]`, in dollars."""
+    given = options(words[1:], ("in", "out", "cached", "from", "most", "context", *PRICE_NAMES))
+    fields = {name: given.get(_SHORT.get(name, name)) for name in PRICE_NAMES}
     price = {name: value for name, value in fields.items() if value is not None}
     from_at = when([given["from"]]) if "from" in given else None
     scene.set_prices(words[0], price, from_at, count(given, "most"), count(given, "context"))
@@ -210,10 +213,15 @@ def slice_(scene: Scene, words: Words) -> Outcome:
 
 
 def done(scene: Scene, words: Words) -> Outcome:
-    """`done ID in N out N [cached N]`: a request ends; its upstream counted these tokens, cached within in."""
-    given = options(words[1:], ("in", "out", "cached"))
+    """`done ID in N out N [cached N] [written N] [heard N] [spoken N]`: a request ends, its upstream counted these.
+
+    Cached, written to the cache and heard ones are within in, spoken ones within out.
+    """
+    given = options(words[1:], ("in", "out", "cached", "written", "heard", "spoken"))
     request = scene.take(words[0])
-    charge, state = request.gateway.settle(request, count(given, "in"), count(given, "cached"), count(given, "out"))
+    kinds = {name: count(given, name) for name in ("written", "heard", "spoken")}
+    counts = (count(given, "in"), count(given, "cached"), count(given, "out"))
+    charge, state = request.gateway.settle(request, *counts, **kinds)
     return Outcome(request.hold.account, charge=charge, state=state)
 
 
@@ -232,14 +240,14 @@ def spend(scene: Scene, words: Words) -> Outcome:
 
 
 def usage(scene: Scene, words: Words) -> Outcome:
-    """`usage NAME AMOUNT` or `usage NAME MODEL in N out N [cached N] [batch] … [id ID] [on TIME]`: after the fact."""
+    """`usage NAME AMOUNT` or `usage NAME MODEL in N out N [cached N] [UNIT N] … [batch] … [id ID] [on TIME]`."""
     name, what = words[:2]
-    given = options(words[2:], ("in", "out", "cached", "id", "on"), ("batch",))
+    given = options(words[2:], ("in", "out", "cached", "id", "on", *REPORTED), ("batch",))
     exact = what[0].isdigit()
     used: Quantities = (
         quantities(0, 0, usd(what))
         if exact
-        else quantities(count(given, "in"), count(given, "cached"), count(given, "out"))
+        else check_reported({unit: count(given, _SHORT_UNIT.get(unit, unit)) for unit in REPORTED})
     )
     if "batch" in given:
         used = in_batch(used)

@@ -14,7 +14,7 @@ from purser.core.money import Rate
 from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.rating import Charge, rate
-from purser.core.usage import Inconsistent, Measured, normalise
+from purser.core.usage import Inconsistent, Measured, as_priced, normalise
 from purser.flows import rates as request_rates
 from purser.flows import requests, standing
 from purser.flows.lessee import Hold, Lessee
@@ -158,9 +158,9 @@ class Gateway:
         request.held_tokens = min(tokens, affordable_tokens(rates, ask, hold.amount))
         return True
 
-    def settle(self, request: Request, prompt: int, cached: int, output: int) -> tuple[Charge, str]:
+    def settle(self, request: Request, prompt: int, cached: int, output: int, **kinds: int) -> tuple[Charge, str]:
         """Post what a request used, as its upstream counted it; answers the charge and the event's state (H4, H5)."""
-        charge, event = measure(request, prompt, cached, output)
+        charge, event = measure(request, prompt, cached, output, **kinds)
         self.run(lambda tx: requests.settle(tx, [event]))
         self.lessee.settled(request.hold, charge.amount_nanos, self.world.now())
         return charge, event.state
@@ -190,19 +190,26 @@ class Gateway:
             self.run(lambda tx: request_rates.give_back(tx, returns))
 
 
-def measure(request: Request, prompt: int, cached: int, output: int) -> tuple[Charge, Event]:
-    """What a request costs that used so much as its upstream counted it, and the event to post."""
+def measure(
+    request: Request, prompt: int, cached: int, output: int, *, written: int = 0, heard: int = 0, spoken: int = 0
+) -> tuple[Charge, Event]:
+    """What a request costs that used so much as its upstream counted it, and the event to post.
+
+    Tokens written to a cache and heard are of the prompt, spoken ones of the output.
+    """
     reported = {
         "prompt_tokens": prompt,
         "completion_tokens": output,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written, "audio_tokens": heard},
+        "completion_tokens_details": {"audio_tokens": spoken},
     }
     try:
         measured, state = normalise(reported) or Measured({}, estimated=True), SETTLED
     except Inconsistent:
         measured, state = Measured({}, estimated=False), QUARANTINED
     hold = request.hold
-    charge = rate(measured.quantities, request.rates, hold.amount)
+    used = as_priced(measured.quantities, request.rates)
+    charge = rate(used, request.rates, hold.amount)
     event = Event(
         account=hold.account,
         source="gateway",
@@ -214,7 +221,7 @@ def measure(request: Request, prompt: int, cached: int, output: int) -> tuple[Ch
         month=hold.month,
         bill_month=hold.month,
         version=hold.version,
-        quantities=measured.quantities,
+        quantities=used,
         parts=charge.parts,
         cost_nanos=charge.amount_nanos,
         held_nanos=hold.amount,
