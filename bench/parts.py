@@ -21,6 +21,7 @@ _PARTS = {
     "bench.writers": ["--quick"],
     "bench.settlements": ["--quick"],
     "bench.metering": ["--quick"],
+    "bench.backtest": ["--quick"],
 }
 
 

@@ -11,11 +11,15 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from purser.inbound.cli import figures
+from purser.inbound.cli.backtest import backtest
 from purser.inbound.cli.failure import ERROR, NOT_FOUND, Failure, usage
 from purser.inbound.cli.reach import UNSAID, DryRun, Printing, Reach
 from purser.inbound.cli.show import ID, MONEY, NUMBER, TEXT, Column, print_json, show_list, tell, tell_dry_run
 
-app = App(name="prices", help="The price book: show, check, diff, publish, import. Most need the operator key.")
+app = App(
+    name="prices", help="The price book: show, check, diff, publish, import, backtest. Most need the operator key."
+)
+app.command(backtest, name="backtest")
 
 _PATH = "/operator/v1/prices"
 _USUAL = ("input", "cached_input", "output")
