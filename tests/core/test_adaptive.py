@@ -8,7 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purser.core.adaptive import LARGE, MEDIUM, SMALL, Limit, begin, ceiling, current, note
+from purser.core.adaptive import (
+    ALL_MODELS,
+    GENERATED,
+    LARGE,
+    MEDIUM,
+    MOST_TOKENS,
+    PROMPT,
+    SMALL,
+    UNCACHED,
+    Custom,
+    Limit,
+    begin,
+    ceiling,
+    check_custom,
+    current,
+    custom_of,
+    note,
+)
+from purser.core.errors import Invalid
 from purser.core.period import DAY, HOUR, MINUTE
 
 T0 = 1_772_355_600_000_000  # 2026-03-01 09:00
@@ -122,3 +140,28 @@ def test_a_limit_stays_in_its_bounds_and_moves_by_its_steps(minutes: list[tuple[
         steps = (before.tokens, min(5_000, before.tokens * 5 // 4), max(1_000, before.tokens * 4 // 5), 1_000)
         assert limit.tokens in (*steps, 1_250)
         assert len(limit.samples) <= 3 * 96 + 2
+
+
+# ── what an operator sets ────────────────────────────────────────────────────────────────────────────────────────
+def test_a_limit_that_another_stands_for_stays_and_goes_on_counting() -> None:
+    limit = begin(1_000, 0)
+    for minute in range(30):
+        limit = note(limit, 900, minute * MINUTE, 1_000, 9_000, moves=False)
+    assert (limit.tokens, limit.peak, limit.changed_at) == (1_000, 900, 0)
+    assert note(limit, 900, 30 * MINUTE, 1_000, 9_000).tokens == 1_250, "as before, from where it was"
+
+
+def test_a_models_own_goes_before_that_of_all() -> None:
+    customs = {("tiny", PROMPT): Custom(5), (ALL_MODELS, PROMPT): Custom(7), (ALL_MODELS, GENERATED): Custom(None)}
+    assert custom_of(customs, "tiny", PROMPT) == Custom(5)
+    assert custom_of(customs, "other", PROMPT) == Custom(7)
+    assert custom_of(customs, "tiny", GENERATED) == Custom(None), "none at all, which is something set"
+    assert custom_of(customs, "tiny", UNCACHED) is None
+
+
+def test_what_can_be_set() -> None:
+    assert check_custom(1, "limit") == Custom(1)
+    assert check_custom(MOST_TOKENS, "limit") == Custom(MOST_TOKENS)
+    for tokens in (0, -1, MOST_TOKENS + 1):
+        with pytest.raises(Invalid, match="limit must be from 1 to"):
+            check_custom(tokens, "limit")

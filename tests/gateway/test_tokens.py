@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from purser.core.adaptive import ALL_MODELS, GENERATED, PROMPT, Custom
 from purser.flows import token_limits
 from purser.http.head import header_lines
 from purser.store.db import Database
@@ -131,10 +134,10 @@ def test_cached_tokens_count_as_prompt_alone(tmp_path: Path) -> None:
         meter: Any = rig.gateway.meter
         rig.run_on_loop(meter.report())
         with rig.db.read() as conn:
-            used = {each.key.metric: each.limit.used for each in token_limits.list_in_force(conn, "ada", policy, 0)}
-        assert used["uncached"] == sum(each["input_tokens"] for each in quantities(rig))
-        assert used["prompt"] == used["uncached"] + sum(each.get("cached_input_tokens", 0) for each in quantities(rig))
-        assert used["prompt"] > used["uncached"], "the engine read some of the second from its cache"
+            told = {each.key.metric: each.limit.used for each in token_limits.list_in_force(conn, "ada", policy, 0)}
+        assert told["uncached"] == sum(each["input_tokens"] for each in quantities(rig))
+        assert told["prompt"] == told["uncached"] + sum(each.get("cached_input_tokens", 0) for each in quantities(rig))
+        assert told["prompt"] > told["uncached"], "the engine read some of the second from its cache"
 
 
 def test_an_upstream_that_fails_uses_nothing(tmp_path: Path) -> None:
@@ -176,3 +179,121 @@ def test_what_was_used_is_told_of_all_models_at_once_and_behind_what_is_asked_fo
         assert rig.writer.seq == before + 1, "in one commit"
         tokens = [order for order in asked if order[1] != "requests"]
         assert all(ask < tell for ask, tell in zip(sorted(tokens), sorted(told), strict=True))
+
+
+# ── what an operator sets ────────────────────────────────────────────────────────────────────────────────────────
+LIMIT = "x-ratelimit-limit-tokens-generated"
+
+
+def set_generated(rig: Rig, tokens: int | None, model: str = "tiny") -> None:
+    rig.write(lambda tx: token_limits.set_custom(tx, "ada", model, {GENERATED: Custom(tokens)}))
+
+
+def used(rig: Rig) -> int:
+    return sum(each["output_tokens"] for each in quantities(rig))
+
+
+def fits(rig: Any, tokens: int) -> bool:
+    return say(rig, tokens, tokens).status == 200
+
+
+def tells(rig: Any, limit: int | None) -> bool:
+    """Whether the answer to a small request tells of this limit."""
+    answered = say(rig, 1, 1)
+    return answered.status == 200 and answered.headers.get(LIMIT) == (None if limit is None else str(limit))
+
+
+def test_a_limit_that_is_set_holds_over_two_gateways(tmp_path: Path) -> None:
+    """One account's, where no tokens are limited else: in force within a second, to the token."""
+    with running(tmp_path) as rig, beside(rig) as other:
+        assert tells(rig, None)
+        assert tells(other, None)
+        set_generated(rig, 100)
+        assert rig.eventually(lambda: tells(other, 100), 1)
+        assert tells(rig, 100)
+        before = used(rig)
+        for n in range(9):
+            assert rig.eventually(partial(fits, (rig, other)[n % 2], 10), 2)
+        while rig.eventually(lambda: fits(other, 1) or fits(rig, 1), 1):
+            pass
+        assert used(rig) - before == 98, "two were told before"
+        assert taken(rig.db) == 100
+        assert say(rig, 500, 500, model="dear").status == 200, "another model of hers"
+
+
+def test_a_lower_limit_counts_what_was_used_and_a_higher_one_lets_on(tmp_path: Path) -> None:
+    with running(tmp_path, replace(POLICY, generated_tokens_per_minute=10_000)) as rig, beside(rig) as other:
+        assert say(rig, 100, 200).status == 200
+        assert say(other, 100, 200).status == 200
+        set_generated(rig, 150)
+        assert say(rig, 1, 1).status == 429, "though it has more than that of its share"
+        assert rig.eventually(lambda: say(other, 1, 1).status == 429, 1)
+        assert rig.eventually(lambda: taken(rig.db) < 220, 2), "what was not used is given back"
+        assert say(rig, 1, 1).status == say(other, 1, 1).status == 429
+        before = used(rig)
+        set_generated(rig, before + 200)
+        assert rig.eventually(lambda: fits(other, 50), 1)
+        while rig.eventually(lambda: fits(rig, 50) or fits(other, 50), 1):
+            pass
+        assert used(rig) == before + 200
+
+
+def test_unlimited_and_what_moves_again_after_it(tmp_path: Path) -> None:
+    with running(tmp_path, FEW) as rig:
+        assert say(rig, 60, 90).status == 200
+        assert taken(rig.db) == 90
+        assert say(rig, 60, 60).status == 429
+        set_generated(rig, None)
+        for _ in range(3):
+            assert rig.eventually(lambda: say(rig, 200, 200).status == 200, 1)
+        assert tells(rig, None)
+        assert rig.eventually(lambda: taken(rig.db) == 60, 2), "nothing is kept of it that was not used"
+        assert say(rig, 200, 200, model="dear").status == 200, "served alone, for nothing else was"
+        assert say(rig, 1, 1, model="dear").status == 429, "its limit moves as ever"
+        rig.write(lambda tx: token_limits.set_custom(tx, "ada", "tiny", {GENERATED: None}))
+        assert rig.eventually(lambda: say(rig, 41, 41).status == 429, 1), "what was used of it counts"
+        assert say(rig, 40, 40).status == 200
+
+
+def test_what_is_set_for_all_models_holds_for_each_by_itself(tmp_path: Path) -> None:
+    with running(tmp_path) as rig:
+        set_generated(rig, 100, ALL_MODELS)
+        set_generated(rig, 50, "dear")
+        assert rig.eventually(lambda: tells(rig, 100), 1)
+        assert say(rig, 90, 90).status == 200
+        assert say(rig, 30, 30).status == 429
+        assert say(rig, 50, 50, model="dear").status == 200
+        assert say(rig, 1, 1, model="dear").status == 429
+
+
+def test_a_limit_of_one_metric_leaves_the_others(tmp_path: Path) -> None:
+    with running(tmp_path) as rig:
+        rig.write(lambda tx: token_limits.set_custom(tx, "ada", "tiny", {PROMPT: Custom(100_000)}))
+        assert rig.eventually(lambda: "x-ratelimit-limit-tokens-prompt" in say(rig, 1, 1).headers, 1)
+        for _ in range(3):
+            told = say(rig, 100, 100)
+            assert (told.status, LIMIT in told.headers) == (200, False)
+        assert taken(rig.db, PROMPT) > 0
+
+
+def test_an_account_that_changes_all_the_time_is_served(tmp_path: Path) -> None:
+    """Each change makes the store be asked again: once for a request, and not for ever."""
+    with running(tmp_path, FEW) as rig:
+        meter: Any = rig.gateway.meter
+
+        async def change() -> None:
+            while True:
+                meter.forget({"ada"})
+                await asyncio.sleep(0)
+
+        async def hold() -> int:
+            changing = asyncio.ensure_future(change())
+            try:
+                held = await asyncio.wait_for(asyncio.gather(*(meter.hold("ada", "tiny", 1, 10) for _ in range(5))), 5)
+            finally:
+                changing.cancel()
+            for each in held:
+                meter.release(each)
+            return len(held)
+
+        assert rig.run_on_loop(hold()) == 5

@@ -36,6 +36,8 @@ def furnish(house: House) -> Any:
         house.operator.post(f"/v1/accounts/{account}/credits:purchase", {"amountUsd": "7.00"})
     house.operator.post("/operator/v1/accounts/ada:setBillingMode", {"billingMode": "prepaid"})
     house.operator.patch("/v1/accounts/ada/usageLimits", {"defaultUserLimit": dollars(10)})
+    tokens = {"model": "tiny", "promptTokensPerMinute": "9000", "generatedTokensPerMinute": "unlimited"}
+    assert house.operator.patch("/operator/v1/accounts/ada/tokenLimits", tokens).status == 200
     wanted = {"requestedLimit": dollars(40), "reason": "the evaluation"}
     assert house.operator.post("/v1/accounts/ada/usageLimitIncreaseRequests", wanted).status == 200
     house.operator.post("/operator/v1/accounts/ada:suspend", {"reason": "a test"}, {"user-agent": "Nora's browser"})
@@ -76,6 +78,8 @@ def test_everything_is_in_it(house: House) -> None:
     asked = files["limit_requests"][0]
     assert (asked["user"], asked["requestedUsd"], asked["approvedUsd"]) == ("owner", "40.000000000", None)
     assert asked["reason"] == "the evaluation"
+    limits = {row["metric"]: (row["model"], row["kind"], row["tokens"]) for row in files["token_limits"]}
+    assert limits == {"prompt": ("tiny", "fixed", 9000), "generated": ("tiny", "unlimited", None)}
     assert files["account"][0]["state"] == "READY"
     assert files["suspensions"][0]["cause"] == "BLOCKED_BY_ABUSE_RULE"
     assert {row["ledger"] for row in files["ledger"]} > {"cash", "revenue:2026-03"}

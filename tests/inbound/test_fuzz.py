@@ -42,6 +42,7 @@ LAST = ("delete ", *(f"post {path}:delete" for path in KEYS))
 VERY_LAST = ("{account}:suspend", "{account}:reinstate", "{account}:close", "{account}:reopen")
 # Bodies with which something is done or refused for a reason of its own, where the document alone does not lead there.
 BODIES: dict[str, list[Json]] = {
+    "patch /operator/v1/accounts/{account}/tokenLimits": [{"model": "tiny", "generatedTokensPerMinute": "unlimited"}],
     "patch /operator/v1/users/{operator}": [{"role": "finance"}],
     "patch /v1/accounts/{account}/notificationSettings": [{"forecastAlert": True}],
     "patch /v1/accounts/{account}/quotas/{quota}": [{"value": "40"}],

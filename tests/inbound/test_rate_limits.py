@@ -54,6 +54,7 @@ def test_tokens_per_minute_by_model_and_metric(house: House) -> None:
     assert told["serverlessRateLimits"][0] == {
         "model": "tiny",
         "metric": "TOKENS_PROMPT",
+        "source": "ADAPTIVE",
         "limit": "1250000",
         "start": "1000000",
         "ceiling": "15000000",

@@ -77,6 +77,10 @@ WRITES = (
     Write("POST", f"{_A}:reopen", f"{_A}:reopen", make=f"{_A}:close", made_of={}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00"}, {"amountUsd": "6.00"}),
     Write("POST", f"{_O}/grants", f"{_O}/grants", {"amountUsd": "5.00", "kind": "purchased"}, {"amountUsd": "5.00"}),
+    Write(
+        *("PATCH", f"{_O}/tokenLimits", f"{_O}/tokenLimits"),
+        *({"model": "tiny", "promptTokensPerMinute": "9"}, {"model": "*", "promptTokensPerMinute": "9"}),
+    ),
     Write("POST", f"{_O}:suspend", f"{_O}:suspend", {"reason": "one"}, {"reason": "two"}),
     Write("POST", f"{_O}:reinstate", f"{_O}:reinstate", make=f"{_O}:suspend", made_of={"reason": "one"}),
     Write("POST", _USERS, f"{_USERS}?userId=bot", {"role": "user"}, {"role": "admin"}),

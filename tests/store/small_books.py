@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from purser.core import rating
+from purser.core.adaptive import GENERATED, PROMPT, Custom
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
 from purser.core.lease import GROUP
@@ -46,6 +47,7 @@ from purser.flows import (
     profiles,
     requests,
     setup,
+    token_limits,
     usage_limits,
     webhooks,
 )
@@ -331,6 +333,7 @@ def _spend_under_a_cap(books: Books, key: str) -> None:
     run(lambda tx: usage_limits.create_tier(tx, "ada", "few", parse_usd("7.00")))
     run(lambda tx: usage_limits.assign(tx, "ada", "research", "few"))
     run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
+    run(lambda tx: token_limits.set_custom(tx, "ada", "tiny", {PROMPT: Custom(90_000), GENERATED: Custom(None)}))
     asked = run(lambda tx: limit_requests.ask(tx, "ada", "owner", parse_usd("9.00"), "until Friday"))
     run(lambda tx: limit_requests.reject(tx, "ada", asked, "not now", ""))
     row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")

@@ -1,11 +1,12 @@
-"""The commands of the story language about limits: an account's own, its users' and groups', and asking for more."""
+"""The commands of the story language about limits: an account's own, of its tokens, its users and groups, and more."""
 
 from __future__ import annotations
 
-from purser.flows import access, accounts, limit_requests, usage_limits
+from purser.core.adaptive import ALL_MODELS, GENERATED, PROMPT, UNCACHED, Custom
+from purser.flows import access, accounts, limit_requests, token_limits, usage_limits
 from purser.store import accounts as rows
 from purser.store import limit_requests as requests
-from tests.stories.language import Wrong, options, usd
+from tests.stories.language import Wrong, number, options, usd
 from tests.stories.scene import OWNER, Outcome, Scene
 
 Words = tuple[str, ...]
@@ -61,6 +62,21 @@ def usage_limit(scene: Scene, words: Words) -> Outcome:
         )
     else:
         scene.write(lambda tx: usage_limits.set_default(tx, name, amount))
+    return Outcome(name)
+
+
+def token_limit(scene: Scene, words: Words) -> Outcome:
+    """`token-limit NAME MODEL|all [prompt N] [uncached N] [generated N]`: what the operator sets of tokens a minute.
+
+    N may be `unlimited`, or `none` to take away what is set.
+    """
+    name, model = words[0], ALL_MODELS if words[1] == "all" else words[1]
+    given = options(words[2:], (PROMPT, UNCACHED, GENERATED))
+    customs = {
+        metric: None if text == "none" else Custom(None if text == "unlimited" else number(text))
+        for metric, text in given.items()
+    }
+    scene.write(lambda tx: token_limits.set_custom(tx, name, model, customs))
     return Outcome(name)
 
 

@@ -17,7 +17,7 @@ from purser.core.usage import CACHED, INPUT, OUTPUT, REPORTED, Quantities, check
 from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
-from tests.stories.caps import approve, limit, reject, unlimited, usage_limit, user, want
+from tests.stories.caps import approve, limit, reject, token_limit, unlimited, usage_limit, user, want
 from tests.stories.guards import clear, rule, sign_up, unrule
 from tests.stories.language import Wrong, count, number, options, span, usd, when
 from tests.stories.scene import EXACT, OWNER, Outcome, Scene
@@ -363,6 +363,7 @@ COMMANDS: Mapping[str, Command] = {
     "open": open_,
     "limit": limit,
     "unlimited": unlimited,
+    "token-limit": token_limit,
     "user": user,
     "usage-limit": usage_limit,
     "want": want,

@@ -152,9 +152,9 @@ def _alerts(seen: Seen) -> str:
 
 def _tokens(seen: Seen) -> list[str]:
     """The limits of tokens a minute by model, in the order of the metrics."""
-    limits: dict[str, list[int]] = {}
+    limits: dict[str, list[int | str]] = {}
     for each in token_limits.list_in_force(seen.conn, seen.account, seen.scene.policy, seen.scene.world.now()):
-        limits.setdefault(each.key.model, []).append(each.limit.tokens)
+        limits.setdefault(each.key.model, []).append("unlimited" if each.tokens is None else each.tokens)
     return [" ".join(map(str, (model, *tokens))) for model, tokens in limits.items()]
 
 

@@ -1,19 +1,24 @@
 """Adaptive token limits: how many tokens a minute an account may use of a model, growing and shrinking with use (Q2).
 
 Each metric of each model moves by itself, by what its busiest minutes used: up a quarter at most every 15 minutes, down
-a fifth at most every day, back to where it started after three days without traffic. Instants are microseconds.
+a fifth at most every day, back to where it started after three days without traffic. An operator may set a limit of an
+account in its place, which does not move, or none. Instants are microseconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from purser.core.errors import Invalid
 from purser.core.period import DAY, HOUR, MINUTE
 
 PROMPT, UNCACHED, GENERATED = "prompt", "uncached", "generated"
 METRICS = (PROMPT, UNCACHED, GENERATED)
 SMALL, MEDIUM, LARGE = "small", "medium", "large"
 GROWTH = {SMALL: 60, MEDIUM: 12, LARGE: 6}  # a model of that size: its ceiling in multiples of where it starts
+ALL_MODELS = "*"  # what is set for every model that has nothing of its own
+MOST_TOKENS = 10**12  # the largest limit that can be set
 _FULL_TIER, _HALF_TIER = 3, 2  # the full ceiling from the one on, half of it in the other, a quarter below
 _RAISED_AFTER, _LOWERED_AFTER, _FORGOTTEN_AFTER = 15 * MINUTE, DAY, 72 * HOUR
 _SPAN, _SAMPLE = 3 * DAY, 15 * MINUTE
@@ -55,8 +60,8 @@ def begin(start: int, now: int) -> Limit:
     return Limit(start, now, now, now)
 
 
-def note(limit: Limit, tokens: int, now: int, start: int, most: int) -> Limit:
-    """What was used comes to the minute under way, and the limit moves where that is due.
+def note(limit: Limit, tokens: int, now: int, start: int, most: int, *, moves: bool = True) -> Limit:
+    """What was used comes to the minute under way, and the limit moves where that is due, unless another is in force.
 
     It stays between `start` and `most`.
     """
@@ -66,7 +71,7 @@ def note(limit: Limit, tokens: int, now: int, start: int, most: int) -> Limit:
     limit = replace(limit, minute_at=minute, used=used, samples=_with_sample(limit, used, now))
     if tokens:
         limit = replace(limit, traffic_at=now)
-    return _moved(limit, now, start, most)
+    return _moved(limit, now, start, most) if moves else limit
 
 
 def current(limit: Limit, now: int, start: int, most: int) -> Limit:
@@ -93,3 +98,31 @@ def _moved(limit: Limit, now: int, start: int, most: int) -> Limit:
         # What is left is more than twice the busiest minute, as the rule wants: that is below 66 % of the limit.
         return replace(limit, tokens=max(start, limit.tokens * 4 // 5), changed_at=now)
     return limit
+
+
+# ── what an operator sets ────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """What is in force instead of a limit that moves: so many tokens a minute, or none at all (None). Set at `set_at`.
+
+    Where `set_at` is None it is only asked for.
+    """
+
+    tokens: int | None
+    set_at: int | None = None
+
+
+def custom_of(customs: Mapping[tuple[str, str], Custom], model: str, metric: str) -> Custom | None:
+    """What is set for a metric of a model: its own before that of all models; None where nothing is.
+
+    `customs` are by model and metric.
+    """
+    own = customs.get((model, metric))
+    return customs.get((ALL_MODELS, metric)) if own is None else own
+
+
+def check_custom(tokens: int, field: str) -> Custom:
+    """A limit to set, tokens a minute; raises Invalid."""
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise Invalid(f"{field} must be from 1 to {MOST_TOKENS} tokens a minute, not {tokens}", field=field)
+    return Custom(tokens)

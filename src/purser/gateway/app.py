@@ -19,7 +19,7 @@ from purser.core.period import SECOND, month_of
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, priority_rates
 from purser.core.usage import INPUT
-from purser.flows import requests, token_limits
+from purser.flows import requests
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
@@ -74,7 +74,7 @@ class Gateway:
         self.remaining = Remaining(db, self.cashier.lessee, queue.writer, self._monotonic)
         self.claims = Claims(self.cashier)
         self.limiter = Limiter(self.cashier)
-        self.meter = Meter(self.cashier, policy) if token_limits.starts(policy) else None
+        self.meter = Meter(self.cashier)
         self._room = Room(MOST_WAITING_BYTES)
         self.directory = Directory(db, policy, world.now)
         self.key_checks = KeyChecks(policy.wrong_keys_per_minute)
@@ -181,7 +181,7 @@ class Gateway:
         ask = bodies.ask(body, served.terms, None if policy is None else policy.decode("latin-1"))
         claim, tokens = None, None
         try:
-            if self.meter is not None:
+            if standing.limits_tokens:
                 most = ask.cap * ask.choices
                 tokens = await self.meter.hold(principal.account, body.model, ask.input_tokens, most)
                 headers += tokens.headers()
@@ -193,8 +193,7 @@ class Gateway:
                 self.passage(exchange, principal, served, body, ask, admitted, request_id, headers, claim, tokens)
             )
         finally:
-            if self.meter is not None:
-                self.meter.release(tokens)
+            self.meter.release(tokens)
             if claim is not None:
                 await self._end_claim(claim, exchange)
 
@@ -285,7 +284,7 @@ class Gateway:
             room=self._room,
             slice_tokens=self.policy.slice_tokens,
         )
-        if self.meter is not None and tokens is not None:
+        if tokens is not None:
             passage.meter, passage.tokens = self.meter, tokens
         if claim is not None:
             passage.free = partial(self.claims.free, claim)
@@ -377,6 +376,7 @@ class Gateway:
     def _forget(self, touched: set[str] | None) -> None:
         self.directory.forget(touched)
         self.limiter.forget(touched)
+        self.meter.forget(touched)
         for account in self.cashier.lessee.accounts() if touched is None else touched:
             self.cashier.lessee.forget_left(account)
 

@@ -12,7 +12,7 @@ from purser.core.errors import Unauthenticated
 from purser.core.period import NEVER
 from purser.core.policy import Policy
 from purser.core.pricebook import PriceBook, in_force
-from purser.flows import access, rates, reports
+from purser.flows import access, rates, reports, token_limits
 from purser.flows.access import Principal
 from purser.gateway.cashier import out_of_touch
 from purser.store import prices
@@ -26,12 +26,13 @@ _UNKNOWN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What admission needs of an account: the open causes, and its requests per minute."""
+    """What admission needs of an account: the open causes, its requests per minute, whether its tokens are limited."""
 
     account: str
     causes: dict[str, str]
     prepaid: bool
     requests_per_minute: int
+    limits_tokens: bool
 
 
 def _drop(reading: asyncio.Future[Any]) -> None:
@@ -137,7 +138,8 @@ class Directory:
         with self._db.read() as conn:
             view = reports.view_account(conn, account, self._policy)
             most = rates.requests_per_minute(conn, account, self._policy, self._now())
-        return Standing(account, {cause.cause: cause.why for cause in view.causes}, view.prepaid, most)
+            limits_tokens = token_limits.is_limited(conn, account, self._policy)
+        return Standing(account, {cause.cause: cause.why for cause in view.causes}, view.prepaid, most, limits_tokens)
 
     def known_standing(self, account: str) -> Standing | None:
         """How an account stands, where that is in memory."""

@@ -130,7 +130,7 @@ class Express:
             return None
         journey, tokens, meter = None, None, gateway.meter
         try:
-            if meter is not None:
+            if caller.standing.limits_tokens:
                 tokens = meter.hold_at_once(account, offer.served.name, input_tokens, cap)
                 if tokens is None:
                     return None
@@ -159,8 +159,7 @@ class Express:
         finally:
             if journey is None:
                 cashier.void(hold)
-                if meter is not None:
-                    meter.release(tokens)
+                meter.release(tokens)
         return journey
 
     def _know(self, caller: Caller) -> bool:
@@ -276,7 +275,7 @@ class Journey(Struct, eq=False):
         self.answer, self.settling = None, True
         gateway, principal = self.gateway, self.principal
         gateway.counters.settled += 1
-        if self.tokens is not None and gateway.meter is not None:
+        if self.tokens is not None:
             gateway.meter.settle(self.tokens, prompt, prompt - cached, output)
             self.lines += self.tokens.lines()
         event = Event(
@@ -341,8 +340,7 @@ class Journey(Struct, eq=False):
         """A fault of our own: end as an answerer that raises it."""
         if not self.settling:
             self.gateway.cashier.void(self.hold)
-        if self.gateway.meter is not None:
-            self.gateway.meter.release(self.tokens)
+        self.gateway.meter.release(self.tokens)
         answer, self.answer = self.answer, None
         if answer is not None:
             answer.when_whole(None)

@@ -55,7 +55,7 @@ class Heartbeat:
         cashier: Cashier,
         claims: Claims,
         limiter: Limiter,
-        meter: Meter | None,
+        meter: Meter,
         remaining: Remaining,
         *,
         on_changes: Callable[[set[str] | None], None],
@@ -114,8 +114,7 @@ class Heartbeat:
         quiet_before = int(self._loop.time() * SECOND) - _QUIET_MICROSECONDS
         await self._cashier.give_back(month_of(self._world.now()), quiet_before, heard.wanted)
         await self._limiter.give_back(heard.wanted_rates)
-        if self._meter is not None:
-            await self._meter.beat(heard.wanted_rates)
+        await self._meter.beat(heard.wanted_rates)
         await self._claims.free_ended()
         if self._ended_writers:
             await self._claims.tidy()

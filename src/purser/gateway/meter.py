@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from purser.core.adaptive import GENERATED, METRICS, PROMPT, UNCACHED
-from purser.core.policy import Policy
-from purser.core.ratelimit import WINDOW_SECONDS, Given, Tokens, too_much_spare
+from purser.core.ratelimit import WINDOW_SECONDS, Tokens, too_much_spare
 from purser.flows import rates, token_limits
+from purser.flows.token_limits import Heard
 from purser.gateway.cashier import Cashier
 from purser.gateway.refusals import Headers, too_many_tokens
 from purser.store.rates import Bucket
@@ -28,7 +29,10 @@ _TOLD = {PROMPT: b"tokens-prompt", UNCACHED: b"tokens-cache-adjusted-prompt", GE
 
 @dataclass(slots=True, eq=False)
 class _Metric(Tokens):
-    """This process's share of one limit; `left` is what the store still had to give when last heard."""
+    """This process's share of one limit, 0 where there is none and nothing of a share is needed.
+
+    `left` is what the store still had to give when last heard.
+    """
 
     limit: int = 0
     left: int = 0
@@ -38,20 +42,28 @@ class _Metric(Tokens):
 
 @dataclass(slots=True, eq=False)
 class _Own:
-    """What this process has of one account's tokens with one model, None for metrics that are not limited."""
+    """What this process has of one account's tokens with one model.
+
+    Of `metrics`, `limited` are those that are limited when last heard, None in the place of others. It is not `fresh`
+    at first, and when anything about the account has changed since the store was asked: then it is asked again.
+    """
 
     account: str
     model: str
-    metrics: tuple[_Metric | None, ...]
+    metrics: tuple[_Metric, ...] = field(default_factory=lambda: tuple(_Metric() for _ in METRICS))
+    limited: tuple[_Metric | None, ...] = (None,) * len(METRICS)
+    fresh: bool = False
+    changed: int = 0  # how often
+    heard_at: float = -1.0  # when the store answered last
     noted: list[int] = field(default_factory=lambda: [0] * len(METRICS))  # used, and not yet told the store
     asking: int = 0
     question: asyncio.Future[Any] | None = None  # to the store, for others to wait for
     used_at: float = 0.0
     lines: bytes | None = None  # of the limits as answers tell them, once they are known
 
-    def limited(self) -> list[tuple[str, _Metric]]:
-        """The metrics that are limited."""
-        return [(name, metric) for name, metric in zip(METRICS, self.metrics, strict=True) if metric is not None]
+    def named(self) -> list[tuple[str, _Metric]]:
+        """The metrics that are limited, with their names."""
+        return [(name, metric) for name, metric in zip(METRICS, self.limited, strict=True) if metric is not None]
 
 
 class Reserved(Struct, eq=False):
@@ -63,7 +75,7 @@ class Reserved(Struct, eq=False):
     def headers(self) -> Headers:
         """The limits, and what is left of them, as answers tell them."""
         told: Headers = []
-        for name, metric in self.own.limited():
+        for name, metric in self.own.named():
             left, short = max(0, metric.left + metric.spare), _TOLD[name]
             told.append((b"x-ratelimit-limit-" + short, b"%d" % metric.limit))
             told.append((b"x-ratelimit-remaining-" + short, b"%d" % left))
@@ -75,9 +87,9 @@ class Reserved(Struct, eq=False):
         """The same as lines, for the express way."""
         own = self.own
         if own.lines is None:
-            own.lines = b"".join(map(_line, own.limited()))
+            own.lines = b"".join(map(_line, own.named()))
         lefts: list[int] = []
-        for metric in own.metrics:
+        for metric in own.limited:
             if metric is not None:
                 left = metric.left + metric.usable - metric.held - metric.used
                 left = left if left > 0 else 0
@@ -98,23 +110,29 @@ def _line(limited: tuple[str, _Metric]) -> bytes:
 
 
 class Meter:
-    """Every method runs on the event loop. Where no tokens are limited, there is no meter."""
+    """Every method runs on the event loop. Requests of accounts whose tokens are not limited are not held here."""
 
-    def __init__(self, cashier: Cashier, policy: Policy) -> None:
+    def __init__(self, cashier: Cashier) -> None:
         self._cashier = cashier
-        self._limited = token_limits.starts(policy)
         self._loop = asyncio.get_running_loop()
         self._own: dict[tuple[str, str], _Own] = {}
+        self._models: dict[str, set[str]] = {}  # of each account
         self._reported_at = 0.0
         cashier.when_anew.append(self.drop)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
-    def hold_at_once(self, account: str, model: str, prompt: int, generated: int) -> Reserved | None:
-        """Hold so many tokens from the shares at hand; None, and nothing is held, where the store has to be asked."""
+    def hold_at_once(
+        self, account: str, model: str, prompt: int, generated: int, began: float = math.inf
+    ) -> Reserved | None:
+        """Hold so many tokens from the shares at hand; None, and nothing is held, where the store has to be asked.
+
+        What it answered after the request `began` need not be fresh any more: else a request would wait for as long as
+        the account changes.
+        """
         own = self._own.get((account, model))
-        if own is None:
+        if own is None or not (own.fresh or own.heard_at >= began):
             return None
-        one, two, three = own.metrics
+        one, two, three = own.limited
         first = second = third = 0
         if one is not None:
             first = prompt if prompt < one.limit else one.limit
@@ -137,29 +155,29 @@ class Meter:
 
     async def hold(self, account: str, model: str, prompt: int, generated: int) -> Reserved:
         """Hold as `hold_at_once` does, asking the store where needed; raises Refusal (429) where that does not help."""
-        until = self._loop.time() + _WAIT_SECONDS
+        began = self._loop.time()
         while True:
             own = self._own.get((account, model)) or self._begin(account, model)  # another writer's by now, perhaps
             self._forget_old(own)
-            held = self.hold_at_once(account, model, prompt, generated)
+            held = self.hold_at_once(account, model, prompt, generated, began)
             if held is not None:
                 return held
             now = self._loop.time()
             bounds = dict(zip(METRICS, (prompt, prompt, generated), strict=True))
-            for name, metric in own.limited():
+            for name, metric in own.named():
                 if now < metric.refused_until and min(bounds[name], metric.limit) >= metric.refused:
                     raise self._refusal(own, name, metric, bounds[name])
             if own.question is not None:  # one at a time: then look again at what there is
                 await asyncio.wait([own.question])
                 continue
             short = await self._ask(own, (prompt, prompt, generated))
-            held = self.hold_at_once(account, model, prompt, generated)
+            held = self.hold_at_once(account, model, prompt, generated, began)
             if held is not None:
                 return held
             if short is None:
                 continue  # others were quicker
             name, metric, others = short
-            if now >= until or not others:
+            if now >= began + _WAIT_SECONDS or not others:
                 raise self._refusal(own, name, metric, bounds[name])
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -173,11 +191,11 @@ class Meter:
         second, own.used_at = int(now), now
         noted = own.noted
         for n, used in enumerate((prompt, uncached, generated)):
-            metric = own.metrics[n]
-            if metric is not None:
+            noted[n] += used
+            if held[n] or own.limited[n] is not None:
+                metric = own.metrics[n]
                 metric.held -= held[n]
                 metric.use(second, used)
-                noted[n] += used
 
     def release(self, reserved: Reserved | None) -> None:
         """A request ended and used nothing; nothing where it has ended before, or none were held."""
@@ -186,8 +204,8 @@ class Meter:
 
     # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────
     def _begin(self, account: str, model: str) -> _Own:
-        metrics = tuple(_Metric(limit=self._limited[name]) if name in self._limited else None for name in METRICS)
-        own = self._own[account, model] = _Own(account, model, metrics, used_at=self._loop.time())
+        own = self._own[account, model] = _Own(account, model, used_at=self._loop.time())
+        self._models.setdefault(account, set()).add(model)
         return own
 
     async def _ask(self, own: _Own, bounds: tuple[int, ...]) -> tuple[str, _Metric, bool] | None:
@@ -195,19 +213,26 @@ class Meter:
 
         With it goes whether other writers have some of it, too.
         """
-        needed = [
-            0 if metric is None else min(bound, metric.limit) - metric.spare
-            for metric, bound in zip(own.metrics, bounds, strict=True)
-        ]
+        needed = {
+            name: (min(bound, metric.limit) if own.fresh else bound) - (metric.share - metric.held - metric.used)
+            for name, metric, bound in zip(METRICS, own.metrics, bounds, strict=True)
+        }
         own.asking += 1
+        changed = own.changed
         short: list[tuple[str, _Metric, bool]] = []
 
-        def done(found: dict[str, tuple[Given, int, bool]], error: BaseException | None) -> None:
+        def done(found: dict[str, Heard], error: BaseException | None) -> None:
             own.asking -= 1
             if error is None and self._own.get((own.account, own.model)) is own:
-                short.extend(self._take_in(own, found))
+                self._take_in(own, found)
+                own.fresh = own.changed == changed
+                short.extend(
+                    (name, metric, found[name].others)
+                    for name, metric in own.named()
+                    if found[name].given.over or needed[name] > 0 >= found[name].given.share
+                )
 
-        work: Any = partial(token_limits.ask, account=own.account, model=own.model, needed=needed)
+        work: Any = partial(token_limits.ask, account=own.account, model=own.model, needed=[*needed.values()])
         order = own.account, own.model, _ASKING
         own.question = asking = asyncio.ensure_future(self._cashier.share(order, work, done))
         try:
@@ -217,19 +242,18 @@ class Meter:
                 own.question = None
         return short[0] if short else None
 
-    def _take_in(self, own: _Own, found: dict[str, tuple[Given, int, bool]]) -> list[tuple[str, _Metric, bool]]:
-        short = []
-        own.used_at, own.lines = self._loop.time(), None
-        for name, metric in own.limited():
-            if name not in found:
-                continue
-            given, metric.limit, others = found[name]
+    def _take_in(self, own: _Own, found: dict[str, Heard]) -> None:
+        own.used_at = own.heard_at = self._loop.time()
+        own.lines = None
+        for name, metric in zip(METRICS, own.metrics, strict=True):
+            given, most, _ = found[name]
+            metric.limit = most or 0
             metric.share += given.share
             metric.left = given.left
             metric.usable = 0 if given.over else metric.share
-            if not given.share:
-                short.append((name, metric, others))
-        return short
+        own.limited = tuple(
+            None if found[name].most is None else metric for name, metric in zip(METRICS, own.metrics, strict=True)
+        )
 
     def _refusal(self, own: _Own, name: str, metric: _Metric, bound: int) -> Exception:
         now = self._loop.time()
@@ -240,12 +264,23 @@ class Meter:
 
     def _forget_old(self, own: _Own) -> None:
         second = int(self._loop.time())
-        for _, metric in own.limited():
+        for metric in own.metrics:
             metric.forget_old(second)
+
+    # ── what changes ─────────────────────────────────────────────────────────────────────────────────────────────
+    def forget(self, accounts: Collection[str] | None) -> None:
+        """Something about these accounts changed (None: about any), their limits perhaps: the store is asked again."""
+        for account in self._models if accounts is None else accounts:
+            for model in self._models.get(account, ()):
+                own = self._own[account, model]
+                own.fresh = False
+                own.changed += 1
+                for metric in own.metrics:
+                    metric.refused_until = 0.0
 
     def drop(self) -> None:
         """The writer was closed by another process: what it had counts there until it is a minute old."""
-        self._own = {}
+        self._own, self._models = {}, {}
 
     # ── every now and then ───────────────────────────────────────────────────────────────────────────────────────
     async def beat(self, wanted: Collection[Bucket]) -> None:
@@ -254,7 +289,7 @@ class Meter:
         for own in self._own.values():
             self._forget_old(own)
             quiet = own.used_at < now - _QUIET_SECONDS
-            for name, metric in own.limited():
+            for name, metric in zip(METRICS, own.metrics, strict=True):
                 bucket, spare = LimitKey(own.account, own.model, name).bucket, metric.share - metric.held - metric.used
                 back = quiet or bucket in wanted or metric.usable < metric.share
                 spare = spare if back else too_much_spare(spare, metric.limit)
@@ -270,10 +305,14 @@ class Meter:
         for at, own in list(self._own.items()):
             if own.used_at < now - _QUIET_SECONDS and not (own.asking or any(own.noted) or self._has_any(own)):
                 del self._own[at]
+                models = self._models[own.account]
+                models.discard(own.model)
+                if not models:
+                    del self._models[own.account]
 
     @staticmethod
     def _has_any(own: _Own) -> bool:
-        return any(metric.share or metric.held for _, metric in own.limited())
+        return any(metric.share or metric.held for metric in own.metrics)
 
     async def _return(self, returns: list[tuple[_Metric, Bucket, int]]) -> None:
         def ended(error: BaseException | None) -> None:

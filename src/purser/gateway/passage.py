@@ -116,7 +116,7 @@ class Passage(msgspec.Struct, eq=False):
     remaining: Remaining
     room: Room
     slice_tokens: int
-    meter: Meter | None = None  # where tokens per minute are limited
+    meter: Meter | None = None  # where the account's tokens per minute are limited
     tokens: Reserved | None = None  # what of them this request may use
     free: Callable[[], Awaitable[None]] = _nothing_to_free  # frees the request's id before a client hears of its end
     opening: bool = True

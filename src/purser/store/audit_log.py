@@ -34,6 +34,7 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
             "closing_at closed_at".split()
         ),
     ),
+    "custom_token_limits": ("tokenLimits", ("kind", "tokens")),
     "users": ("users", tuple("email display_name role service_account scopes limit_override member_of".split())),
     "keys": ("apiKeys", tuple("user display_name prefix expires_at revoked_at budget budget_period".split())),
     "billing_profiles": ("billingProfile", tuple("name line1 line2 city region postal_code country tax_id".split())),

@@ -129,12 +129,12 @@ class Rater:
         self._duck: duckdb.DuckDBPyConnection = duckdb.connect()
         self._duck.execute(f"SET threads = {threads}")
         prices = ", ".join(f"u{n} HUGEINT" for n in range(len(units)))
-        self._duck.execute(f"CREATE TABLE rates (version INTEGER, model VARCHAR, per HUGEINT{prices and ', '}{prices})")
+        self._duck.execute(f"CREATE TABLE tried (version INTEGER, model VARCHAR, per HUGEINT{prices and ', '}{prices})")
         places = ", ".join("?" * (3 + len(units)))
         for version, models in (*books.items(), (NEW, new)):
             rows = [[version, model, *_whole(rates, self._units)] for model, rates in models.items()]
             if rows:
-                self._duck.executemany(f"INSERT INTO rates VALUES ({places})", rows)
+                self._duck.executemany(f"INSERT INTO tried VALUES ({places})", rows)
 
     def rate(self, file: Path) -> list[Sum]:
         """The sums of the events in a file."""
@@ -164,8 +164,8 @@ sums AS (
     SELECT events.account, events.model, cost, held, {own} AS own_sum, own.per::{whole} AS own_per,
         {anew} AS anew_sum, anew.per::{whole} AS anew_per, {missing} AS unpriced
     FROM events
-    LEFT JOIN rates own ON own.version = events.version AND own.model = events.model
-    LEFT JOIN rates anew ON anew.version = {NEW} AND anew.model = events.model
+    LEFT JOIN tried own ON own.version = events.version AND own.model = events.model
+    LEFT JOIN tried anew ON anew.version = {NEW} AND anew.model = events.model
 ),
 rated AS (SELECT *, {_rounded("own_sum", "own_per")} AS own, {_rounded("anew_sum", "anew_per")} AS anew FROM sums),
 charged AS (

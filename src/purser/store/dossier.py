@@ -85,6 +85,7 @@ FILES = (
         order="id",
         money="requested approved",
     ),
+    _of(t.custom_token_limits, "token_limits", "model metric kind tokens set_at", order="model metric"),
     _of(
         *(t.usage_events, "usage_events"),
         "source id model user key occurred_at recorded_at month bill_month version quantities cost held clamped "

@@ -1,10 +1,10 @@
-"""The tables of rates: what the store counts itself, and what of each rate is shared out to which writer (Q1)."""
+"""The tables of rates: what the store counts itself, limits that move or are set, and what each writer has (Q1, Q2)."""
 
 from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Index
 
-from purser.store.columns import Int, few, integer, key, table, text
+from purser.store.columns import Int, few, integer, key, sealed, table, text
 
 # `bucket` is what is counted: the account's requests, or the tokens of one metric of one model. `seen` are the
 # instants of the last minute that are counted here, as JSON.
@@ -25,6 +25,20 @@ token_limits = table(
     key("metric"),
     *map(integer, ("tokens", "changed_at", "known_since", "traffic_at", "minute_at", "used")),
     text("samples", default="[]"),
+)
+
+# What an operator has set instead, of a model or of all ("*"): so many tokens, none, or ('adaptive') nothing any more.
+custom_token_limits = sealed(
+    "custom_token_limits",
+    key("account"),
+    key("model"),
+    key("metric"),
+    text("kind"),
+    integer("tokens", nullable=True),
+    integer("set_at"),
+    CheckConstraint("metric IN ('prompt', 'uncached', 'generated')", name="metric"),
+    CheckConstraint("kind IN ('fixed', 'unlimited', 'adaptive')", name="kind"),
+    CheckConstraint("(kind = 'fixed') = (tokens IS NOT NULL) AND (tokens IS NULL OR tokens > 0)", name="tokens"),
 )
 
 # What a writer may let through in any minute. `free_at` is when the share of a closed one counts no more.

@@ -27,7 +27,7 @@ from purser.store.columns import text as _text
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
 from purser.store.people_tables import ended_sessions, invitations, links, signups
 from purser.store.price_tables import price_books, price_changes, rates
-from purser.store.rate_tables import rate_shares, rate_windows, token_limits
+from purser.store.rate_tables import custom_token_limits, rate_shares, rate_windows, token_limits
 from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "code_redemptions",
     "credit_codes",
     "credited_cards",
+    "custom_token_limits",
     "ended_sessions",
     "invitations",
     "limit_requests",

@@ -1,4 +1,4 @@
-"""Token limits as rows: how many tokens a minute an account may use of a model, and what moves that (Q2)."""
+"""Token limits as rows: the tokens a minute that an account may use of a model, what moves them, what is set (Q2)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from purser.core.adaptive import Limit
+from purser.core.adaptive import Custom, Limit
 from purser.store import schema as t
+from purser.store import seals
 from purser.store.bulk import Statement, insert_new
 from purser.store.db import Connection
 from purser.store.prepared import Prepared
@@ -85,3 +86,30 @@ def _values(limit: Limit) -> dict[str, Any]:
         "used": limit.used,
         "samples": msgspec.json.encode(limit.samples).decode(),
     }
+
+
+# ── what an operator has set ─────────────────────────────────────────────────────────────────────────────────────
+FIXED, UNLIMITED, ADAPTIVE = "fixed", "unlimited", "adaptive"
+
+
+def _set(account: Any) -> sa.Select[Any]:
+    c = t.custom_token_limits.c
+    found = sa.select(c.model, c.metric, c.tokens, c.set_at).where(c.account == account, c.kind != ADAPTIVE)
+    return found.order_by(c.model, c.metric)
+
+
+_SET = Prepared(_set)
+
+
+def list_custom(conn: Connection, account: str) -> dict[tuple[str, str], Custom]:
+    """What is set of an account's limits, by model and metric."""
+    return {(row.model, row.metric): Custom(row.tokens, row.set_at) for row in _SET.run(conn, account)}
+
+
+def put_custom(conn: Connection, key: LimitKey, custom: Custom | None, at: int) -> None:
+    """Set a limit, or take away (None) what is set."""
+    kind = ADAPTIVE if custom is None else UNLIMITED if custom.tokens is None else FIXED
+    values = {"kind": kind, "tokens": None if custom is None else custom.tokens, "set_at": at}
+    table = t.custom_token_limits
+    if not seals.insert_once(conn, table, {**key._asdict(), **values}):
+        seals.change(conn, table, key._asdict(), **values)

@@ -74,6 +74,12 @@ FORMS: dict[str, Json] = {
     "userId": _such_as("bot"),
     "value": _such_as("200"),
     # ── more than the types of the program tell ──────────────────────────────────────────────────────────────────
+    **{
+        f"ChangedTokenLimits.{name}TokensPerMinute": _such_as(
+            "1000000", "unlimited", None, type=["string", "integer", "null"]
+        )
+        for name in ("prompt", "uncachedPrompt", "generated")
+    },
     "NewEndpoint.eventTypes": {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}},
     "CostQuery.scope": {"type": "string", **_one_of("SELF", "ACCOUNT")},
     "NewRule.type": {"type": "string", **_one_of(*TYPES)},

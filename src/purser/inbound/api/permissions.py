@@ -43,6 +43,7 @@ NEEDS: Mapping[str, str] = {
     f"POST {_A}/usageCosts:query": READ,
     f"POST {_O}/{{account}}:suspend": PEOPLE,
     f"POST {_O}/{{account}}:reinstate": PEOPLE,
+    f"PATCH {_O}/{{account}}/tokenLimits": PEOPLE,
     "POST /operator/v1/abuseRules": PEOPLE,
     "DELETE /operator/v1/abuseRules/{rule}": PEOPLE,
     f"POST {_A}/users": PEOPLE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET, UnsetType
+
 from purser.core.adaptive import GENERATED, PROMPT, UNCACHED
 from purser.core.period import SECOND, format_instant
 from purser.core.ratelimit import WINDOW_SECONDS, Rate
@@ -10,7 +12,7 @@ from purser.flows.token_limits import InForce
 from purser.inbound.api.auth import MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.routes import get
-from purser.inbound.api.wire import Name, PageSize, PageToken, View, page
+from purser.inbound.api.wire import Name, PageSize, PageToken, View, instant, page
 from purser.inbound.desk import Desk
 from purser.store import rates as rows
 from purser.store.db import Connection
@@ -35,20 +37,23 @@ class RequestRate(View):
 class TokenRate(View):
     """Tokens per minute with one model, of one metric.
 
-    `limit` moves between `start` and `ceiling` by what is used; `peak` are the tokens of the busiest minute of the last
-    three days, `used` those of the latest one that was reported.
+    `limit` moves between `start` and `ceiling` by what is used where its `source` is ADAPTIVE. Where that is CUSTOM the
+    operator has set it: it does not move, all three are the same, and absent where there is no limit; model "*" is
+    every one that has none of its own. `peak` are the tokens of the busiest minute of the last three days, `used` those
+    of the latest one that was reported.
     """
 
     model: str
     metric: str
-    limit: str
-    start: str
-    ceiling: str
+    source: str
     used: str
     peak: str
     shared_out: str
-    minute: str
+    minute: str | None
     change_time: str
+    limit: str | UnsetType = UNSET
+    start: str | UnsetType = UNSET
+    ceiling: str | UnsetType = UNSET
 
 
 class RateLimits(View):
@@ -77,18 +82,22 @@ def _shared_out(rate: Rate) -> int:
 
 
 def _tokens(conn: Connection, found: InForce, monotonic: int) -> TokenRate:
-    limit = found.limit
+    limit, custom = found.limit, found.custom
+    bounds = (limit.tokens, found.start, found.most) if custom is None else (custom.tokens,) * 3
+    told = [UNSET if tokens is None else str(tokens) for tokens in bounds]
+    changed_at = limit.changed_at if custom is None or custom.set_at is None else custom.set_at
     return TokenRate(
         model=found.key.model,
         metric=_NAMES[found.key.metric],
-        limit=str(limit.tokens),
-        start=str(found.start),
-        ceiling=str(found.most),
+        source="ADAPTIVE" if custom is None else "CUSTOM",
+        limit=told[0],
+        start=told[1],
+        ceiling=told[2],
         used=str(limit.used),
         peak=str(limit.peak),
         shared_out=str(_shared_out(rows.get_rate(conn, found.key.bucket, monotonic))),
-        minute=format_instant(limit.minute_at),
-        change_time=format_instant(limit.changed_at),
+        minute=instant(limit.minute_at or None),
+        change_time=format_instant(changed_at),
     )
 
 
