@@ -18,6 +18,7 @@ ERRORS = [
     ("U2", errors.Suspended, 412, "PRECONDITION_FAILED"),
     ("H6", errors.TooLarge, 413, "request_too_large"),
     ("Q1", errors.TooMany, 429, "RESOURCE_EXHAUSTED"),
+    ("S51", errors.Unimplemented, 501, "UNIMPLEMENTED"),
     ("correctness, Time", errors.Unavailable, 503, "UNAVAILABLE"),
 ]
 

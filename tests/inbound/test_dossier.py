@@ -38,6 +38,8 @@ def furnish(house: House) -> Any:
     house.operator.patch("/v1/accounts/ada/usageLimits", {"defaultUserLimit": dollars(10)})
     tokens = {"model": "tiny", "promptTokensPerMinute": "9000", "generatedTokensPerMinute": "unlimited"}
     assert house.operator.patch("/operator/v1/accounts/ada/tokenLimits", tokens).status == 200
+    chats = {"estimatedTokenCount": "9000", "externalUrl": "s3://chats"}
+    assert house.operator.post("/v1/accounts/ada/datasets", {"datasetId": "d", "dataset": chats}).status == 200
     wanted = {"requestedLimit": dollars(40), "reason": "the evaluation"}
     assert house.operator.post("/v1/accounts/ada/usageLimitIncreaseRequests", wanted).status == 200
     house.operator.post("/operator/v1/accounts/ada:suspend", {"reason": "a test"}, {"user-agent": "Nora's browser"})
@@ -80,6 +82,9 @@ def test_everything_is_in_it(house: House) -> None:
     assert asked["reason"] == "the evaluation"
     limits = {row["metric"]: (row["model"], row["kind"], row["tokens"]) for row in files["token_limits"]}
     assert limits == {"prompt": ("tiny", "fixed", 9000), "generated": ("tiny", "unlimited", None)}
+    [written] = files["records"]
+    assert (written["collection"], written["id"], written["tokenCount"]) == ("datasets", "d", 9000)
+    assert written["fields"] == {"externalUrl": "s3://chats"}
     assert files["account"][0]["state"] == "READY"
     assert files["suspensions"][0]["cause"] == "BLOCKED_BY_ABUSE_RULE"
     assert {row["ledger"] for row in files["ledger"]} > {"cash", "revenue:2026-03"}

@@ -35,6 +35,7 @@ VIEWS += ["usage", "users", "users/owner", "apiKeys", "ledger:export?format=hled
 _MARCH = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-31T00:00:00Z"
 VIEWS += ["usageLimits", "groupUsageLimitTiers", "groupUsageLimitTiers/few"]
 VIEWS += ["groupUsageLimits", "groups/research/usageLimits", "usageLimitIncreaseRequests"]
+VIEWS += ["models", "models/mine", "datasets", "datasets/chats"]
 VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
@@ -84,7 +85,40 @@ OWN: list[tuple[str, str, Any]] = [
     ("POST", "usageLimitIncreaseRequests", {"requestedLimit": {"units": "950"}}),
     ("POST", "usageCosts:query", {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-31T00:00:00Z"}),
 ]
+# What those may that make resources: what is their own; what others made needs the role user.
+MAKERS: list[tuple[str, str, Any]] = [
+    ("POST", "models", {"modelId": "made-by-{me}"}),
+    ("PATCH", "models/made-by-{me}", {"displayName": "Mine"}),
+    ("DELETE", "models/made-by-{me}", None),
+    ("POST", "datasets", {"datasetId": "made-by-{me}"}),
+    ("PATCH", "datasets/made-by-{me}", {"displayName": "Mine"}),
+    ("DELETE", "datasets/made-by-{me}", None),
+]
+OF_OTHERS: list[tuple[str, str, Any]] = [
+    ("PATCH", "models/mine", {"displayName": "Ours"}),
+    ("PATCH", "datasets/chats", {"displayName": "Ours"}),
+    ("DELETE", "models/of-{me}", None),
+    ("DELETE", "datasets/of-{me}", None),
+]
+NOT_OFFERED: list[tuple[str, str, Any]] = [
+    ("POST", "models/mine:getUploadEndpoint", {"filenameToSize": {}}),
+    ("GET", "models/mine:getDownloadEndpoint", None),
+    ("GET", "models/mine:validateUpload", None),
+    ("POST", "models/mine:prepare", {}),
+    ("POST", "datasets/chats:getUploadEndpoint", {"filenameToSize": {}}),
+    ("POST", "datasets/chats:upload", None),
+    ("POST", "datasets/chats:validateUpload", {}),
+    ("GET", "datasets/chats:getDownloadEndpoint", None),
+]
 ROLES = ("user", "contributor", "inference-user")
+
+
+def write_down(house: House, account: str) -> None:
+    """Records of a model and of a dataset, and more of them for each role to delete."""
+    for plural, field, first in (("models", "modelId", "mine"), ("datasets", "datasetId", "chats")):
+        for id_ in (first, *(f"of-{role}" for role in ROLES)):
+            body = {field: id_, plural[:-1]: {"displayName": f"Secret of {account}"}}
+            assert house.operator.post(f"/v1/accounts/{account}/{plural}", body).status == 200
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +135,7 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         assert house.operator.patch(f"/v1/accounts/{account}/usageLimits", capped).status == 200
         more = {"requestedLimit": {"units": "901"}, "reason": f"secret of {account}"}
         assert house.operator.post(f"/v1/accounts/{account}/usageLimitIncreaseRequests", more).status == 200
+        write_down(house, account)
         house.spend(account, 5, f"secret-event-of-{account}")
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
@@ -181,8 +216,51 @@ def test_every_role_has_its_own_keys(peopled: House, role: str, method: str, pat
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.parametrize("method, path, body", MAKERS)
+@pytest.mark.parametrize("role", ROLES)
+def test_who_makes_resources_manages_its_own(peopled: House, role: str, method: str, path: str, body: Any) -> None:
+    client = somebody(peopled, role)
+    if method != "POST":
+        plural, field = ("models", "modelId") if path.startswith("models") else ("datasets", "datasetId")
+        client.post(f"/v1/accounts/ada/{plural}", {field: f"made-by-{role}"})
+    target = f"/v1/accounts/ada/{filled(peopled, 'ada', path, role)}"
+    answer = client.call(method, target, filled(peopled, "ada", body, role))
+    if role == "inference-user":
+        assert (answer.status, answer.json["code"]) == (403, "PERMISSION_DENIED")
+    else:
+        assert answer.status == 200, answer.text
+
+
+@pytest.mark.parametrize("method, path, body", OF_OTHERS)
+@pytest.mark.parametrize("role", ROLES)
+def test_what_others_made_is_managed_by_whom_the_role_allows(
+    peopled: House, role: str, method: str, path: str, body: Any
+) -> None:
+    target = f"/v1/accounts/ada/{filled(peopled, 'ada', path, role)}"
+    answer = somebody(peopled, role).call(method, target, body)
+    assert answer.status == (200 if role == "user" else 403), answer.text
+    if role == "contributor":
+        assert "is another user's" in answer.json["detail"]
+    left = peopled.operator.get(target).status
+    assert left == (404 if method == "DELETE" and role == "user" else 200)
+
+
+@pytest.mark.parametrize("method, path, body", NOT_OFFERED)
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_not_offered_says_so(peopled: House, role: str, method: str, path: str, body: Any) -> None:
+    answer = somebody(peopled, role).call(method, f"/v1/accounts/ada/{path}", body)
+    if role == "inference-user" and method == "POST":
+        assert answer.status == 403
+        return
+    assert (answer.status, answer.json["code"]) == (501, "UNIMPLEMENTED")
+    assert "Purser keeps records of" in answer.json["detail"]
+    assert answer.headers["x-should-retry"] == "false"
+
+
 EVERY = [("GET", path, None) for path in VIEWS] + ADMINS + [("GET", "", None), ("POST", "apiKeys", {})]
-EVERY += [("POST", "apiKeys:delete", {"keyId": "{key}"})]
+EVERY += [("POST", "apiKeys:delete", {"keyId": "{key}"}), *NOT_OFFERED]
+EVERY += [("POST", "models", {"modelId": "new"}), ("POST", "datasets", {"datasetId": "new"})]
+EVERY += [(method, re.sub(r"of-.*", "of-user", path), body) for method, path, body in OF_OTHERS]
 
 
 @pytest.mark.parametrize("method, path, body", EVERY)
@@ -242,6 +320,10 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "owner": "{}",
         "monthly-spend-usd": "{}",
         "/few": "/{}",
+        "models/mine": "models/{}",
+        "models/of-user": "models/{}",
+        "datasets/chats": "datasets/{}",
+        "datasets/of-user": "datasets/{}",
         "research": "{}",
         "/1/": "/{}/",
     }

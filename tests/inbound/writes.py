@@ -52,6 +52,7 @@ _A = "/v1/accounts/{account}"
 _O = "/operator/v1/accounts/{account}"
 _HOOKS = f"{_A}/webhookEndpoints"
 _TIERS = f"{_A}/groupUsageLimitTiers"
+_MODELS, _DATASETS = f"{_A}/models", f"{_A}/datasets"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
 _INCREASES = f"{_A}/usageLimitIncreaseRequests"
 _MORE = {"requestedLimit": {"units": "20"}, "user": "owner"}  # than the ten of the account's owner
@@ -178,6 +179,21 @@ WRITES = (
         make=f"{_TIERS}?groupUsageLimitTierId=few",
         made_of={"limit": {"units": "9"}},
     ),
+    Write("POST", _MODELS, _MODELS, {"modelId": "mine"}, {"modelId": "other"}),
+    Write(
+        *("PATCH", f"{_MODELS}/{{model}}", f"{_MODELS}/{{made}}", {"displayName": "a"}, {"displayName": "b"}),
+        make=_MODELS,
+        made_of={"modelId": "mine"},
+    ),
+    Write("DELETE", f"{_MODELS}/{{model}}", f"{_MODELS}/{{made}}", make=_MODELS, made_of={"modelId": "mine"}),
+    Write("POST", _DATASETS, _DATASETS, {"datasetId": "mine"}, {"datasetId": "other"}),
+    Write(
+        *("PATCH", f"{_DATASETS}/{{dataset}}", f"{_DATASETS}/{{made}}"),
+        *({"estimatedTokenCount": "9"}, {"estimatedTokenCount": "8"}),
+        make=_DATASETS,
+        made_of={"datasetId": "mine"},
+    ),
+    Write("DELETE", f"{_DATASETS}/{{dataset}}", f"{_DATASETS}/{{made}}", make=_DATASETS, made_of={"datasetId": "mine"}),
     Write(
         *("POST", "/v1/usage", "/v1/usage"),
         *({**USAGE, "account": "{account}"}, {**USAGE, "account": "{account}", "model": "dollar"}),
@@ -251,6 +267,16 @@ READING = {
     "POST /v1/accounts/{account}/usageCosts:query": "it asks",
     "POST /v1/accounts/{account}/webhookEndpoints/{endpoint}/deliveries/{delivery}:replay": (
         "it sends again what has ended, and is refused while that is under way"
+    ),
+    **dict.fromkeys(
+        (
+            f"POST {_MODELS}/{{model}}:getUploadEndpoint",
+            f"POST {_MODELS}/{{model}}:prepare",
+            f"POST {_DATASETS}/{{dataset}}:getUploadEndpoint",
+            f"POST {_DATASETS}/{{dataset}}:upload",
+            f"POST {_DATASETS}/{{dataset}}:validateUpload",
+        ),
+        "it is not offered: these are records",
     ),
     "POST /v1/signInLinks": "it sends a link each time",
     "POST /v1/signUpLinks": "it sends a link each time",

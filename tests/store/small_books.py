@@ -23,6 +23,7 @@ from purser.core.money import parse_usd
 from purser.core.period import SECOND, month_of, parse_instant
 from purser.core.policy import Policy
 from purser.core.pricebook import in_force
+from purser.core.records import DATASETS, MODELS
 from purser.core.standing import BLOCKED
 from purser.core.usage import AMOUNT, INPUT, quantities
 from purser.flows import (
@@ -45,6 +46,7 @@ from purser.flows import (
     people,
     pricing,
     profiles,
+    records,
     requests,
     setup,
     token_limits,
@@ -334,6 +336,11 @@ def _spend_under_a_cap(books: Books, key: str) -> None:
     run(lambda tx: usage_limits.assign(tx, "ada", "research", "few"))
     run(lambda tx: usage_limits.set_user(tx, "ada", "owner", override=None, groups=["research"], keep_override=True))
     run(lambda tx: token_limits.set_custom(tx, "ada", "tiny", {PROMPT: Custom(90_000), GENERATED: Custom(None)}))
+    adapter = {"displayName": "Support", "peftDetails": {"baseModel": "b", "r": 8, "targetModules": ["q_proj"]}}
+    run(lambda tx: records.create(tx, "ada", MODELS, "support", adapter, "owner"))
+    chats = {"format": "CHAT", "exampleCount": "12", "estimatedTokenCount": "9000"}
+    run(lambda tx: records.create(tx, "ada", DATASETS, "chats", chats, "owner"))
+    run(lambda tx: records.remove(tx, "ada", DATASETS, "chats", None))
     asked = run(lambda tx: limit_requests.ask(tx, "ada", "owner", parse_usd("9.00"), "until Friday"))
     run(lambda tx: limit_requests.reject(tx, "ada", asked, "not now", ""))
     row = RowKey("ada", GROUP, "owner/MONTHLY/2026-05")

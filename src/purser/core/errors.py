@@ -10,6 +10,7 @@ PurserError
 ├── Suspended          the account is suspended                                         (412)
 ├── TooLarge           the body is over the limit                                       (413)
 ├── TooMany            over a request rate                                              (429)
+├── Unimplemented      the compatible API has it, Purser does not                       (501)
 └── Unavailable        money cannot be held safely just now; try again                  (503)
     └── Unsettled      it ran, and its cost is not written yet: not to be sent again    (503)
 Broken                 an invariant does not hold: stop rather than guess
@@ -90,6 +91,13 @@ class TooMany(PurserError):
 
     status = 429
     code = "RESOURCE_EXHAUSTED"
+
+
+class Unimplemented(PurserError):
+    """The compatible API has it, and Purser does not; the message says what there is instead."""
+
+    status = 501
+    code = "UNIMPLEMENTED"
 
 
 class Unavailable(PurserError):

@@ -45,6 +45,7 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
         tuple("user requested reason state decided_by approved answer".split()),
     ),
     "usage_limit_groups": ("groupUsageLimits", ("tier",)),
+    "records": ("", tuple("kind display_name example_count token_count fields created_by removed_at".split())),
     "invitations": ("invitations", ("email", "role", "state", "user", "expires_at")),
     "operators": ("operators", ("name", "role", "prefix", "revoked_at")),
     "payment_methods": ("paymentMethods", ("brand", "last4", "exp_month", "exp_year", "removed_at")),

@@ -85,6 +85,12 @@ FILES = (
         order="id",
         money="requested approved",
     ),
+    _of(
+        *(t.records, "records"),
+        "collection id kind display_name example_count token_count fields created_by created_at updated_at removed_at",
+        order="collection id",
+        json="fields",
+    ),
     _of(t.custom_token_limits, "token_limits", "model metric kind tokens set_at", order="model metric"),
     _of(
         *(t.usage_events, "usage_events"),

@@ -28,6 +28,7 @@ from purser.store.message_tables import alerts, notifications, outbox, webhook_e
 from purser.store.people_tables import ended_sessions, invitations, links, signups
 from purser.store.price_tables import price_books, price_changes, rates
 from purser.store.rate_tables import custom_token_limits, rate_shares, rate_windows, token_limits
+from purser.store.record_tables import records
 from purser.store.usage_tables import rollups, spent, spent_through, usage_events
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "rate_shares",
     "rate_windows",
     "rates",
+    "records",
     "rollups",
     "signup_credits",
     "signups",

@@ -17,7 +17,7 @@ from purser.core.key_checks import wrong_keys_message
 from purser.flows import access, standing
 from purser.flows.access import Principal
 from purser.inbound.api.call import CALLER, HEADERS, client_of
-from purser.inbound.api.permissions import check_operator, manages
+from purser.inbound.api.permissions import check_operator, makes, manages
 from purser.inbound.api.problem import RETRY_AFTER
 from purser.inbound.desk import Desk
 
@@ -25,6 +25,7 @@ ACCESS, UNCOUNTED = "access", "uncounted"
 PUBLIC = "public"  # no key
 ANYONE = "anyone"  # any valid key
 MEMBER = "member"  # any role of the account in the path
+MAKER = "maker"  # a role of the account in the path that makes resources: all but inference-user
 SELF = "self"  # an admin, or the user in the path
 ADMIN = "admin"  # an admin of the account in the path
 METERING = "metering"  # the operator, or a service account with that scope, for its own account alone
@@ -119,5 +120,7 @@ def check(caller: Principal, who: str, account: str | None, user: str | None) ->
         raise NotFound(f"there is no account {account!r:.70}", field="account")
     if who == ADMIN and not manages(caller.role):
         raise Forbidden(f"this needs the role admin; this key's user is {caller.role}")
+    if who == MAKER and not makes(caller.role):
+        raise Forbidden(f"this needs the role contributor, user or admin; this key's user is {caller.role}")
     if who == SELF and not manages(caller.role) and user != caller.user:
         raise Forbidden(f"this needs the role admin, or the user's own key; this key's user is {caller.role}")

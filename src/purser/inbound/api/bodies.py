@@ -34,7 +34,6 @@ RIGHT = {
     "forecastAlert": "true or false",
     "id": "a string",
     "keyId": 'the id of a key, such as "key_…"',
-    "kind": '"promotional" or "purchased"',
     "models": 'an object such as {"tiny": {"input": "0.20", "output": "0.80"}}',
     "month": 'a calendar month such as "2026-03"',
     "monthlySpendThresholds": 'a list such as [{"currencyCode": "USD", "units": "500"}]',
@@ -61,6 +60,8 @@ _TYPES = {"str": "a string", "int": "a whole number", "bool": "true or false", "
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?\Z", re.DOTALL)
 _NAMED = re.compile(r"Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`\Z", re.DOTALL)
 _LENGTH = re.compile(r"Expected `\w+` of length (?P<bound>[<>]=?) (?P<n>\d+)")
+_BOUND = re.compile(r"Expected `\w+` (?P<bound>[<>]=) (?P<n>\d+)\Z")
+_ENUM = re.compile(r"Invalid enum value (?P<got>.*)\Z", re.DOTALL)
 _GOT = re.compile(r"Expected `(?P<wanted>[^`]*)`, got `(?P<got>[^`]*)`")
 
 
@@ -182,6 +183,10 @@ def say(field: str, what: str) -> str:
     if length := _LENGTH.match(what):
         bound = {"<=": "at most", ">=": "at least"}.get(length["bound"], length["bound"])
         return f"{field} must have {bound} {length['n']} characters or items"
+    if (number := _BOUND.match(what)) and name not in RIGHT:
+        return f"{field} must be {'at most' if number['bound'] == '<=' else 'at least'} {number['n']}"
+    if value := _ENUM.match(what):
+        return f"{field} must be one of the values that GET /openapi.json lists, not {value['got']:.60}"
     got = _GOT.match(what)
     fallback = " or ".join(_TYPES.get(part.strip(), part.strip()) for part in got["wanted"].split("|")) if got else ""
     wanted = RIGHT.get(name) or fallback

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from purser.http.problem import MEDIA_TYPE
-from purser.inbound.api.auth import ADMIN, ANYONE, MEMBER, METERING, OPERATOR, PUBLIC, SELF
+from purser.inbound.api.auth import ADMIN, ANYONE, MAKER, MEMBER, METERING, OPERATOR, PUBLIC, SELF
 from purser.inbound.api.bodies import MOST_BODY_BYTES
 from purser.inbound.api.front import join_verb
 from purser.inbound.api.openapi_values import FORMS, TOLD, WRITTEN
@@ -26,6 +26,7 @@ _WHO = {
     PUBLIC: "Needs no key.",
     ANYONE: "Any valid key.",
     MEMBER: "Any role of the account.",
+    MAKER: "The role contributor, user or admin.",
     SELF: "The role admin, or the user's own key.",
     ADMIN: "The role admin.",
     METERING: "The operator's key, or that of a service account with the scope `metering` for its own account.",
@@ -48,6 +49,7 @@ _REFUSED = {
     413: ("TooLarge", f"The body is larger than {MOST_BODY_BYTES // 2**20} MiB."),
     415: ("UnsupportedType", "The body is not JSON."),
     429: ("TooMany", "Over the requests per minute, or after many wrong keys; `Retry-After` says when to try again."),
+    501: ("Unimplemented", "The compatible API has it, Purser does not; `detail` says what there is instead."),
     503: ("Unavailable", "It cannot be done safely just now, and was not; try again."),
 }
 _UNEXPECTED = "Something failed that should not; quote the request_id when you report it."
@@ -141,7 +143,7 @@ def _finish_operation(operation: Json, path: str, method: str, told: Told) -> No
     operation["security"] = _security(told.who)
     parameters = operation.get("parameters", [])
     for parameter in parameters:
-        _finish_parameter(parameter)
+        _finish_parameter(parameter, told.tag)
     if told.repeatable:
         operation["parameters"] = [*parameters, _REPEATABLE]
     if "requestBody" in operation:
@@ -195,12 +197,12 @@ def _refusal(status: int, text: str) -> Json:
     return {"description": text, "headers": headers, "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
-def _finish_parameter(parameter: Json) -> None:
+def _finish_parameter(parameter: Json, tag: str) -> None:
     """Nothing of a URL is null: what need not be given is left out."""
     schema = _simple(parameter["schema"])
     if isinstance(schema.get("type"), list):
         schema["type"] = next(kind for kind in schema["type"] if kind != "null")
-    parameter["schema"] = _form_of("", parameter["name"], schema)
+    parameter["schema"] = _form_of(tag, parameter["name"], schema)
 
 
 def _finish_body(body: Json, operation_id: str) -> None:
@@ -216,7 +218,10 @@ def _finish_body(body: Json, operation_id: str) -> None:
 
 
 def _form_of(owner: str, field: str, schema: Json, *, sent: bool = True) -> Json:
-    """A field with what is known of its form and an example: by its owner and name, in what is sent by name alone."""
+    """A field with what is known of its form and an example: by its owner and name, in what is sent by name alone.
+
+    A parameter's owner is its tag.
+    """
     form = FORMS.get(f"{owner}.{field}", FORMS.get(field) if sent else None)
     if form is None or ("type" not in form and "string" not in _types(schema)):
         return schema

@@ -11,6 +11,7 @@ from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import TOPICS
 from purser.core.plain_text import FORMATS
 from purser.core.pricebook import PRICE_NAMES
+from purser.core.records import DATASETS, KINDS, MODELS
 from purser.core.usage import REPORTED
 from purser.inbound.api.permissions import OPERATORS, ROLES
 from purser.inbound.api.token_usage import METRICS
@@ -80,6 +81,17 @@ FORMS: dict[str, Json] = {
         )
         for name in ("prompt", "uncachedPrompt", "generated")
     },
+    **{f"{tag}.filter": _such_as('displayName = "Ada" AND state = READY') for tag in ("models", "datasets")},
+    **{f"{tag}.orderBy": _such_as("displayName, createTime desc", "name") for tag in ("models", "datasets")},
+    **{f"{tag}.readMask": _such_as("displayName,createTime", "*") for tag in ("models", "datasets")},
+    **{f"Model{what}.kind": _one_of(*KINDS[MODELS]) for what in ("Fields", "View")},
+    **{f"Dataset{what}.format": _one_of(*KINDS[DATASETS]) for what in ("Fields", "View")},
+    **{
+        f"DatasetFields.{name}": _such_as("1000", type=["string", "integer", "null"], minimum=0, pattern="^[0-9]+$")
+        for name in ("exampleCount", "estimatedTokenCount")
+    },
+    "modelId": _such_as("mine"),
+    "datasetId": _such_as("mine"),
     "NewEndpoint.eventTypes": {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}},
     "CostQuery.scope": {"type": "string", **_one_of("SELF", "ACCOUNT")},
     "NewRule.type": {"type": "string", **_one_of(*TYPES)},

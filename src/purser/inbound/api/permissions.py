@@ -26,6 +26,16 @@ def manages(role: str) -> bool:
     return ACCOUNT in ROLES.get(role, ())
 
 
+def makes(role: str) -> bool:
+    """Whether a role of an account makes resources, and manages its own."""
+    return OWN in ROLES.get(role, ())
+
+
+def manages_others(role: str) -> bool:
+    """Whether a role of an account manages what others made, too."""
+    return OTHERS in ROLES.get(role, ())
+
+
 # ── the operator's people ────────────────────────────────────────────────────────────────────────────────────────
 READ, PEOPLE, MONEY, ALL = "read", "people", "money", "all"
 OPERATORS: Mapping[str, frozenset[str]] = {
@@ -41,6 +51,11 @@ _A, _O = "/v1/accounts/{account}", "/operator/v1/accounts"
 NEEDS: Mapping[str, str] = {
     "POST /operator/v1/audit": READ,
     f"POST {_A}/usageCosts:query": READ,
+    f"POST {_A}/models/{{model}}:getUploadEndpoint": READ,  # this and the next four do nothing
+    f"POST {_A}/models/{{model}}:prepare": READ,
+    f"POST {_A}/datasets/{{dataset}}:getUploadEndpoint": READ,
+    f"POST {_A}/datasets/{{dataset}}:upload": READ,
+    f"POST {_A}/datasets/{{dataset}}:validateUpload": READ,
     f"POST {_O}/{{account}}:suspend": PEOPLE,
     f"POST {_O}/{{account}}:reinstate": PEOPLE,
     f"PATCH {_O}/{{account}}/tokenLimits": PEOPLE,
@@ -64,6 +79,12 @@ NEEDS: Mapping[str, str] = {
     f"PATCH {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
     f"DELETE {_A}/groupUsageLimitTiers/{{tier}}": PEOPLE,
     f"PATCH {_A}/groups/{{group}}/usageLimits": PEOPLE,
+    f"POST {_A}/models": PEOPLE,
+    f"PATCH {_A}/models/{{model}}": PEOPLE,
+    f"DELETE {_A}/models/{{model}}": PEOPLE,
+    f"POST {_A}/datasets": PEOPLE,
+    f"PATCH {_A}/datasets/{{dataset}}": PEOPLE,
+    f"DELETE {_A}/datasets/{{dataset}}": PEOPLE,
     f"PATCH {_A}/quotas/{{quota}}": MONEY,
     f"PATCH {_A}/billingProfile": MONEY,
     f"POST {_A}/paymentMethods": MONEY,

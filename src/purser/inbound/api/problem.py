@@ -27,6 +27,8 @@ def headers_of(status: int, retry_after: int | None = None) -> dict[str, str]:
         headers["www-authenticate"] = "Bearer"
     if status in (429, 503):
         headers["retry-after"] = str(retry_after or 1)
+    if status == 501:
+        headers["x-should-retry"] = "false"  # clients try again what a server fails at
     return headers
 
 

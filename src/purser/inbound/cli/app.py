@@ -64,6 +64,8 @@ _NOUNS = (
     (ACCOUNT, "invitation", "purser.inbound.cli.invitation:app", "People invited to an account by mail."),
     (ACCOUNT, "webhook", "purser.inbound.cli.webhook:app", "Where to tell what happens, signed."),
     (ACCOUNT, "limits", "purser.inbound.cli.limits:app", "What users and groups may spend in a month."),
+    (ACCOUNT, "model", "purser.inbound.cli.models:app", "Records of the account's models."),
+    (ACCOUNT, "dataset", "purser.inbound.cli.datasets:app", "Records of the account's datasets."),
     (ACCOUNT, "audit-log", "purser.inbound.cli.audit_log:app", "Who changed what, when, and by which request."),
     (
         OPERATE,
