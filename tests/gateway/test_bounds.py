@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
 from purser.gateway import bodies, splicing
-from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS, Terms
+from purser.gateway.bodies import Terms
+from purser.gateway.shapes import CHAT, COMPLETIONS, EMBEDDINGS
 from purser.modelserver import prompts
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
 from purser.modelserver.tokens import count_tokens

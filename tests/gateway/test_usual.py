@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from purser.core.errors import Invalid
 from purser.core.usage import INPUT_DETAILS, OUTPUT_DETAILS, TOKENS, Inconsistent
 from purser.gateway import bodies, splicing, streams
-from purser.gateway.bodies import CHAT, Terms
+from purser.gateway.bodies import Terms
+from purser.gateway.shapes import CHAT
 from purser.gateway.usual import read_answer, read_chat
 
 TERMS = Terms(context_tokens=1000, max_output_tokens=100, tokens_per_byte=2, engine="vllm", policy="fit")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS
+from purser.gateway.shapes import KINDS
 
 _PREFIXES = ("/v1/", "/inference/v1/")
-POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in (CHAT, COMPLETIONS, EMBEDDINGS)}
+POSTS = {prefix + kind: kind for prefix in _PREFIXES for kind in KINDS}
 QUOTES = tuple(prefix + "quote" for prefix in _PREFIXES)
 _MODELS = tuple(prefix + "models" for prefix in _PREFIXES)
 _WITHIN_MODELS = tuple(name + "/" for name in _MODELS)
