@@ -22,6 +22,7 @@ from purser import settings
 from purser.core.period import month_of
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
+from purser.gateway.shapes import CHAT
 from purser.inbound.api import create_routes
 from purser.main import process
 
@@ -52,7 +53,7 @@ async def _measure(config: Any, operator_key: str, raw: bytes) -> list[list[str]
     if book is None:
         raise RuntimeError("there are no prices")
     rates, terms = book.models["bench"], gateway.served["bench"].terms
-    ask = bodies.ask(bodies.read(bodies.CHAT, raw), terms)
+    ask = bodies.ask(bodies.read(CHAT, raw), terms)
     month = month_of(gateway.world.now())
     await gateway.limiter.count(ACCOUNT, loaded.requests_per_minute)
     first = await cashier.hold("first", ACCOUNT, month, book.version, rates, ask)
@@ -89,7 +90,7 @@ async def _measure(config: Any, operator_key: str, raw: bytes) -> list[list[str]
     }
     took = {name: _best(step, release) for name, step in steps.items()}
     took["admission, all of it"] = sum(took.values())
-    took["beside it: body read and bounded"] = _best(lambda: bodies.ask(bodies.read(bodies.CHAT, raw), terms))
+    took["beside it: body read and bounded"] = _best(lambda: bodies.ask(bodies.read(CHAT, raw), terms))
     await process.stop(running, 1)
     return [[name, f"{micros:.1f}"] for name, micros in took.items()]
 

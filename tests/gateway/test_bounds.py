@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
 from purser.gateway import bodies, splicing
-from purser.gateway.bodies import CHAT, COMPLETIONS, EMBEDDINGS, Terms
-from purser.modelserver import prompts
+from purser.gateway.bodies import Terms
+from purser.gateway.shapes import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from purser.modelserver import prompts, responses
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
+from purser.modelserver.responses import ResponseBody
 from purser.modelserver.tokens import count_tokens
 
 pytestmark = pytest.mark.once  # what differs here is what a request may cost; it is kept like any other
@@ -71,6 +73,57 @@ def test_a_chat_is_never_more_than_its_bound(body: dict[str, Any], write: Any) -
     assert counted <= bound(CHAT, raw)
 
 
+INPUT_PART = st.builds(
+    lambda kind, text: {"type": kind, "text": text}, st.sampled_from(["input_text", "output_text"]), TEXT
+)
+SEEN = st.builds(lambda url: {"type": "input_image", "image_url": url}, TEXT)
+ITEM = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["system", "developer", "user", "assistant"]),
+            "content": TEXT | st.lists(st.one_of(INPUT_PART, SEEN), max_size=3),
+        },
+        optional={"type": st.just("message"), "id": TEXT, "status": TEXT, "phase": NESTED},
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(
+                ["function_call", "function_call_output", "custom_tool_call", "reasoning", "item_reference", "other"]
+            )
+        },
+        optional={
+            "arguments": TEXT,
+            "output": TEXT | st.lists(st.one_of(INPUT_PART, SEEN), max_size=2),
+            "summary": NESTED,
+            "id": TEXT,
+        },
+    ),
+)
+RESPONSE_BODY = st.fixed_dictionaries(
+    {"model": st.just("tiny"), "input": TEXT | st.lists(ITEM, min_size=1, max_size=4)},
+    optional={
+        "instructions": TEXT | st.none(),
+        "tools": st.lists(
+            st.fixed_dictionaries({"type": st.just("function"), "name": TEXT, "parameters": NESTED}), max_size=2
+        ),
+        "text": NESTED,
+        "previous_response_id": TEXT | st.none(),
+        "metadata": NESTED,
+    },
+)
+
+
+@settings(max_examples=400)
+@given(RESPONSE_BODY, WRITERS)
+def test_a_response_is_never_more_than_its_bound(body: dict[str, Any], write: Any) -> None:
+    raw = write(body).encode()
+    try:
+        counted = len(responses.prompt_of(decode(raw, ResponseBody)).tokens)
+    except BadRequest:
+        return
+    assert counted <= bound(RESPONSES, raw)
+
+
 def test_tool_calls_count_as_they_were_sent() -> None:
     raw = b'{"model":"tiny","messages":[{"role":"assistant","tool_calls":[{"id":' + b"\n \t" * 3000 + b"1}]}]}"
     assert len(prompts.chat_prompt(decode(raw, ChatBody)).tokens) > 2000
@@ -116,12 +169,40 @@ IN_THE_PROMPT: list[tuple[str, dict[str, Any], int]] = [
     (COMPLETIONS, {"messages": [{"role": "user", "content": "x" * 5000}]}, 3),
     (EMBEDDINGS, {"messages": [{"role": "user", "content": "x" * 5000}]}, 3),
     (EMBEDDINGS, {"instruction": "x" * 5000}, 3),
+    (RESPONSES, {"instructions": "x" * 5000}, 1),
+    (RESPONSES, {"tools": [{"type": "function", "name": "f", "description": "x" * 5000}]}, 1),
+    (RESPONSES, {"text": {"format": {"type": "json_schema", "schema": {"title": "x" * 5000}}}}, 1),
+    (RESPONSES, {"messages": [{"role": "user", "content": "x" * 5000}]}, 1),
+    (RESPONSES, {"input": [{"role": "user", "content": "Hi", "name": "x" * 5000}]}, 1),
+    (RESPONSES, {"input": [{"type": "function_call_output", "call_id": "c", "output": "x" * 5000}]}, 1),
+    (RESPONSES, {"input": [{"type": "reasoning", "summary": [{"text": "x" * 5000}]}]}, 1),
 ]
 OWN: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "Hi"}]},
     COMPLETIONS: {"prompt": ["Hi", "Ho", "Ha"]},
     EMBEDDINGS: {"input": ["Hi", "Ho", "Ha"]},
+    RESPONSES: {"input": "Hi"},
 }
+
+
+# What no bytes of the body bound: only the context does (kind, fields).
+OPAQUE: list[tuple[str, dict[str, Any]]] = [
+    (CHAT, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}),
+    (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}),
+    (RESPONSES, {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "image_url": "x"}]}]}),
+    (RESPONSES, {"input": [{"type": "item_reference", "id": "x"}]}),
+    (RESPONSES, {"input": [{"type": "reasoning", "summary": [], "encrypted_content": "x"}]}),
+    (RESPONSES, {"previous_response_id": "x"}),
+    (RESPONSES, {"conversation": {"id": "x"}}),
+    (RESPONSES, {"prompt": {"id": "x"}}),
+    (RESPONSES, {"tools": [{"type": "apply_patch"}]}),
+]
+
+
+@pytest.mark.parametrize("kind, fields", OPAQUE, ids=[str(fields)[:70] for _, fields in OPAQUE])
+def test_what_the_body_does_not_tell_is_bounded_by_the_context(kind: str, fields: dict[str, Any]) -> None:
+    raw = msgspec.json.encode({"model": "tiny", **OWN[kind], **fields, "max_tokens" if kind == MESSAGES else "user": 9})
+    assert bound(kind, raw) == TERMS.context_tokens
 
 
 @pytest.mark.parametrize("kind, fields, times", IN_THE_PROMPT)
@@ -271,9 +352,10 @@ def test_a_long_number_elsewhere_does_no_harm() -> None:
 
 
 @settings(max_examples=300)
-@given(st.binary(max_size=60), st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS]), NESTED, NESTED)
+@given(st.binary(max_size=60), st.sampled_from(list(OWN)), NESTED, NESTED)
 def test_no_body_is_worse_than_refused(noise: bytes, kind: str, one: Any, other: Any) -> None:
     names = ["messages", "prompt", "input", "n", "max_tokens", "stream", "stream_options", "best_of", "model"]
+    names += ["max_output_tokens", "instructions", "tools", "background", "previous_response_id", "system"]
     for raw in (noise, *(msgspec.json.encode({"model": "tiny", **OWN[kind], name: one, "x": other}) for name in names)):
         try:
             asked = bodies.ask(bodies.read(kind, raw), TERMS)

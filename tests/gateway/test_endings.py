@@ -19,6 +19,7 @@ from purser.core.money import LARGEST_NANOS
 from purser.core.usage import Measured, quantities
 from purser.flows import accounts, credits, pricing, requests
 from purser.gateway import app, splicing, streams
+from purser.gateway.dialects import chunks, whole
 from purser.gateway.passage import Passage
 from purser.store import headroom
 from purser.store.usage import Event
@@ -237,7 +238,7 @@ def test_a_fault_in_the_middle_of_a_stream_bills_what_came(rig: Rig, monkeypatch
         return explode() if next(count) > 20 else true(*args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "read_event", read_event)
+        patch.setattr(chunks, "read_event", read_event)
         assert not is_whole(rig, "hi [[tokens=100]]")
     assert rig.eventually(lambda: len(rig.events()) == 1)
     assert 10 < json.loads(rig.events()[0].quantities)["output_tokens"] <= 21
@@ -326,7 +327,7 @@ def test_an_engine_that_counts_beyond_all_bounds_is_clamped_and_kept(rig: Rig, m
     rig.write(lambda tx: pricing.publish(tx, {"tiny": {"input": "1.00", "output": "1000000.00"}}))
     assert rig.eventually(lambda: rig.send("/v1/quote", quote_of("tiny")).json.get("priceVersion") == 2)
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "answer_usage", lambda *_: Measured(quantities(10, 0, 10**12), estimated=False))
+        patch.setattr(whole, "measure", lambda *_: Measured(quantities(10, 0, 10**12), estimated=False))
         answer = rig.chat("hi", max_tokens=1, headers={"x-purser-fit": "refuse"})
         assert answer.status in (200, 402), answer.body
         rig.write(lambda tx: give(tx, 100 * 10**9))

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from purser.core.errors import Invalid
 from purser.core.usage import INPUT_DETAILS, OUTPUT_DETAILS, TOKENS, Inconsistent
-from purser.gateway import bodies, splicing, streams
-from purser.gateway.bodies import CHAT, Terms
+from purser.gateway import bodies, splicing
+from purser.gateway.bodies import Terms
+from purser.gateway.dialects import whole
+from purser.gateway.shapes import CHAT
 from purser.gateway.usual import read_answer, read_chat
 
 TERMS = Terms(context_tokens=1000, max_output_tokens=100, tokens_per_byte=2, engine="vllm", policy="fit")
@@ -156,7 +158,8 @@ def test_a_usual_answer_is_what_any_answer_is(model: Any, usage: Any, words: str
     if said is None:
         return
     name, prompt, cached, output = said
-    measured = streams.answer_usage(usage, raw, 1)
+    measured = whole.measure(CHAT, usage, raw, 1)
+    assert measured is not None
     assert not measured.estimated
     assert set(measured.quantities) <= {*TOKENS}, "what has kinds of its own is not usual"
     assert (name, prompt, cached, output) == (
@@ -173,7 +176,7 @@ def test_a_plain_answer_is_usual_and_a_contradiction_is_not() -> None:
     assert read_answer(said % 9) == ("tiny", 9, 9, 3)
     assert read_answer(said % 10) is None
     with pytest.raises(Inconsistent):
-        streams.answer_usage(json.loads(said % 10)["usage"], said % 10, 1)
+        whole.measure(CHAT, json.loads(said % 10)["usage"], said % 10, 1)
     assert read_answer(b'{"model":"tiny","usage":{"prompt_tokens":9,"completion_tokens":3}}') == ("tiny", 9, 0, 3)
     assert read_answer(b'{"model":"tiny"}') is None
     assert read_answer(b'{"model":"\xff","usage":{"prompt_tokens":9,"completion_tokens":3}}') is None

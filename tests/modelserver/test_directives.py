@@ -33,6 +33,7 @@ UNDERSTOOD = [
     ("bad-usage=missing-field", Failures(bad_usage="missing-field")),
     ("usage-with-choice", Failures(usage_with_choice=True)),
     ("no-done", Failures(no_done=True)),
+    ("failed", Failures(failed=True)),
     ("no-stream", Failures(no_stream=True)),
     ("ignore-cap", Failures(ignore_cap=0)),
     ("ignore-cap=9", Failures(ignore_cap=9)),

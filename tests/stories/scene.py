@@ -23,6 +23,7 @@ from purser.flows.caps import get_bound
 from purser.flows.codes import Made
 from purser.gateway import bodies
 from purser.gateway.bodies import Terms
+from purser.gateway.shapes import CHAT
 from purser.inbound.worker import Worker
 from purser.inbound.world import ManualWorld
 from purser.outbound.testpay import TestProvider
@@ -211,7 +212,7 @@ class Scene:
             raise Wrong(f"request {id_} is running already")
         self._refuse_suspended(account)
         fields = {"model": model, "messages": [{"role": "user", "content": "x" * size}], **more}
-        body = bodies.read(bodies.CHAT, json.dumps(fields).encode())
+        body = bodies.read(CHAT, json.dumps(fields).encode())
         rates, version = self._rates(body.model)
         ask = bodies.ask(body, self.terms.get(model, _TERMS), fit)
         self.admitted = self.requests[id_] = self.gateway.admit(

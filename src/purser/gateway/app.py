@@ -34,7 +34,7 @@ from purser.gateway.limiter import Counted, Limiter
 from purser.gateway.meter import Meter, Reserved
 from purser.gateway.models import MOST_RUNNING, Served, list_models, origins_of
 from purser.gateway.passage import Admitted, Counters, Passage
-from purser.gateway.paths import POSTS, QUOTES, is_data_plane
+from purser.gateway.paths import POSTS, QUOTES, is_data_plane, not_offered
 from purser.gateway.quote import left_now, quote
 from purser.gateway.refusals import JSON, Headers, Refusal
 from purser.gateway.relay import relay
@@ -322,6 +322,10 @@ class Gateway:
     async def _answer_small(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
         request = exchange.request
         path, method = request.path, request.method
+        nothing = not_offered(path)
+        if nothing is not None:
+            await require_principal(self.callers, request)
+            raise Refusal(404, "not_found", nothing)
         if path in POSTS or path in QUOTES:
             if method != "POST":
                 raise Refusal(405, "method_not_allowed", f"Use POST for {path}.", headers=[(b"allow", b"POST")])

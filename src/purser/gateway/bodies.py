@@ -1,66 +1,32 @@
-"""Request bodies of the OpenAI dialect: read, checked, bounded for the hold, and spliced for the upstream (H1)."""
+"""Request bodies: read, checked, and bounded for the hold (H1)."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from purser.core.admission import FIT, REFUSE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, Ask
 from purser.core.errors import Invalid
+from purser.gateway.dialects import items, texts
+from purser.gateway.dialects.texts import Reader, get_field
+from purser.gateway.shapes import CARRIERS, CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, SHAPES, TEMPLATE, Shape
 
-CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
 MOST_CHOICES = 128
 PRIORITY_TIER = "priority"
 COMPLETION_DEFAULT_TOKENS = 16  # what engines that follow OpenAI generate for a completion that names no cap
-CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 
-MOST_PROMPTS = 2048
-_OWN_TEXT = {CHAT: "messages", COMPLETIONS: "prompt", EMBEDDINGS: "input"}
-
-# Fields that no request may have, and why; those that are other engines' names for a bound would go past ours (H1).
-_REFUSED = {
-    "chat_template": "the model's own template is used",
-    "n_predict": "use max_tokens",
-    "num_predict": "use max_tokens",
-    "max_new_tokens": "use max_tokens",
-    "n_cmpl": "use n",
+_READERS: dict[str, Reader] = {
+    CHAT: texts.read_messages,
+    COMPLETIONS: texts.read_prompts,
+    EMBEDDINGS: texts.read_inputs,
+    RESPONSES: items.read,
 }
-
-# Fields in which an engine, or what stands before it, takes further fields: they are no way around what is refused.
-_TEMPLATE = "chat_template_kwargs"
-_CARRIERS = frozenset(
-    (_TEMPLATE, "extra_body", "extra_args", "extra_json", "options", "custom_params", "vllm_xargs", "nvext")
-)
-
-# Fields that add no text to the prompt; the JSON of every other field counts toward the input bound.
-_NO_TEXT = frozenset(
-    "model stream stream_options max_tokens max_completion_tokens n best_of temperature top_p "
-    "top_k min_p seed frequency_penalty presence_penalty repetition_penalty length_penalty logit_bias logprobs "
-    "top_logprobs echo stop stop_token_ids user metadata store service_tier parallel_tool_calls "
-    "encoding_format dimensions prompt_cache_key prompt_cache_isolation_key safety_identifier ignore_eos min_tokens "
-    "skip_special_tokens request_id modalities".split()
-)
-_BILLED = (
-    "model",
-    "messages",
-    "prompt",
-    "input",
-    "stream",
-    "stream_options",
-    "service_tier",
-    "n",
-    "best_of",
-    *CAP_FIELDS,
-)
-
-_ONCE = {name: b'"%b"' % name.encode() for name in _CARRIERS.union(_BILLED)}  # each as a body spells it
-_ODD = _CARRIERS.union(_REFUSED)
-_NO_MORE_TEXT = {kind: _NO_TEXT.union((own,)) for kind, own in _OWN_TEXT.items()}
+_ONCE = {name: b'"%b"' % name.encode() for name in CARRIERS.union(*(shape.billed for shape in SHAPES.values()))}
 
 # Half of an escaped surrogate pair, the other half missing; what is no escape has an even number of backslashes.
 _HALF = re.compile(
@@ -80,20 +46,12 @@ class Named(msgspec.Struct, gc=False):
     best_of: Any = None
     max_completion_tokens: Any = None
     max_tokens: Any = None
-
-
-class Spoken(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A message as most are."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str
+    max_output_tokens: Any = None
+    background: Any = None
 
 
 _decode_named = msgspec.json.Decoder(Named).decode
-_decode_said = msgspec.json.Decoder(list[Spoken]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_any = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +69,7 @@ class Terms:
 class Body:
     """A request body whose envelope is sound: an object with a model, and the fields as their own JSON."""
 
-    kind: str
+    shape: Shape
     raw: bytes
     fields: dict[str, msgspec.Raw]
     named: Named
@@ -121,9 +79,15 @@ class Body:
     counts_asked: bool  # running counts on every chunk too
     priority: bool = False  # service_tier "priority" (P4); any other tier is the ordinary one
 
+    @property
+    def kind(self) -> str:
+        """Which kind of request it is, as the path ends."""
+        return self.shape.kind
+
 
 def read(kind: str, raw: bytes) -> Body:
     """Check a body's envelope; raises Invalid naming the field and what would be right."""
+    shape = SHAPES[kind]
     try:
         if not raw.isascii():
             raw.decode()
@@ -133,35 +97,43 @@ def read(kind: str, raw: bytes) -> Body:
     except RecursionError:
         raise Invalid("the body is nested too deeply", code="invalid_json") from None
     _refuse_duplicates(raw, fields)
-    if not _ODD.isdisjoint(fields):
-        _check_odd(fields)
+    if not shape.odd.isdisjoint(fields):
+        _check_odd(fields, shape)
     named = _read_named(raw, fields)
     model, stream, tier = named.model, named.stream, named.service_tier
     if not isinstance(model, str) or not model:
         raise Invalid("model must be the name of a model, such as one from GET /v1/models", field="model")
     if stream is not None and not isinstance(stream, bool):
         raise Invalid("stream must be true or false", field="stream")
-    if stream and kind == EMBEDDINGS:
-        raise Invalid("embeddings cannot be streamed", field="stream")
+    if stream and not shape.streamed:
+        raise Invalid(f"{kind} cannot be streamed", field="stream")
+    if named.background:
+        _check_background(shape)
     if tier is not None and not isinstance(tier, str):
         raise Invalid('service_tier must be a text such as "priority"', field="service_tier")
-    usage_asked, counts_asked = _usage_asked(named.stream_options)
-    return Body(kind, raw, fields, named, model, bool(stream), usage_asked, counts_asked, tier == PRIORITY_TIER)
+    usage_asked, counts_asked = _usage_asked(named.stream_options) if shape.usage_on_request else (True, False)
+    return Body(shape, raw, fields, named, model, bool(stream), usage_asked, counts_asked, tier == PRIORITY_TIER)
 
 
-def _check_odd(fields: dict[str, msgspec.Raw]) -> None:
-    for name, why in _REFUSED.items():
+def _check_odd(fields: dict[str, msgspec.Raw], shape: Shape) -> None:
+    for name, why in shape.refused.items():
         if name in fields:
             raise Invalid(f"{name} is not allowed: {why}", field=name)
-    for name in sorted(_CARRIERS & fields.keys()):
-        _check_carried(name, _get(fields, name), name)
+    for name in sorted(CARRIERS & fields.keys()):
+        _check_carried(name, get_field(fields, name), name, shape)
+
+
+def _check_background(shape: Shape) -> None:
+    if shape.kind == RESPONSES:
+        why = "background must be false: money is held for a request while its client waits, and nothing is kept here"
+        raise Invalid(why, field="background")
 
 
 def _read_named(raw: bytes, fields: dict[str, msgspec.Raw]) -> Named:
     try:
         return _decode_named(raw)
     except (msgspec.DecodeError, RecursionError):  # one of them cannot be read: which?
-        return Named(**{name: _get(fields, name) for name in Named.__struct_fields__})
+        return Named(**{name: get_field(fields, name) for name in Named.__struct_fields__})
 
 
 def _unread(raw: bytes, error: Exception) -> str:
@@ -172,7 +144,7 @@ def _unread(raw: bytes, error: Exception) -> str:
     return str(error)
 
 
-def _check_carried(carrier: str, given: Any, path: str) -> None:
+def _check_carried(carrier: str, given: Any, path: str, shape: Shape) -> None:
     """Refuse in a field of fields what is refused beside it, and there what a bound is reckoned from, too."""
     if given is None:
         return
@@ -180,20 +152,12 @@ def _check_carried(carrier: str, given: Any, path: str) -> None:
         raise Invalid(f"{path} must be an object", field=path)
     for name, value in given.items():
         where = f"{path}.{name}"
-        if name in _REFUSED and (carrier != _TEMPLATE or name == "chat_template"):
-            raise Invalid(f"{where} is not allowed: {_REFUSED[name]}", field=where)
-        if name in _BILLED and carrier != _TEMPLATE:
+        if name in shape.refused and (carrier != TEMPLATE or name == "chat_template"):
+            raise Invalid(f"{where} is not allowed: {shape.refused[name]}", field=where)
+        if name in shape.billed and carrier != TEMPLATE:
             raise Invalid(f"{where} is not allowed: give {name} by itself", field=where)
-        if name in _CARRIERS:
-            _check_carried(name, value, where)
-
-
-def _get(fields: dict[str, msgspec.Raw], name: str) -> Any:
-    raw = fields.get(name)
-    try:
-        return None if raw is None else _decode_any(raw)
-    except msgspec.DecodeError as error:
-        raise Invalid(f"{name} cannot be read: {error}", field=name) from None
+        if name in CARRIERS:
+            _check_carried(name, value, where, shape)
 
 
 def _refuse_duplicates(raw: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
@@ -234,12 +198,12 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
     """What the request could use at most (H1); raises Invalid naming the field that is wrong."""
     if fit is not None and fit not in (FIT, REFUSE):
         raise Invalid(f'x-purser-fit must be "fit" or "refuse", not {fit!r:.40}', field="x-purser-fit")
-    more = body.fields.keys() - _NO_MORE_TEXT[body.kind]
+    more = body.fields.keys() - body.shape.no_text
     extra = sum(len(bytes(body.fields[name])) for name in more) if more else 0
-    prompts, sizes, opaque = _READERS[body.kind](body)
+    messages, sizes, opaque = _READERS[body.kind](body.fields)
     tokens = [(size + extra) * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
-    if body.kind == CHAT:
-        tokens[0] += TOKENS_PER_MESSAGE * prompts
+    if messages:
+        tokens[0] += TOKENS_PER_MESSAGE * messages
     bounded = [terms.context_tokens if opaque else min(count, terms.context_tokens) for count in tokens]
     requested, cap = _cap(body, terms)
     named = body.named
@@ -258,9 +222,11 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
 
 
 def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
-    if body.kind == EMBEDDINGS:
+    """The output cap that a body names, and the one that goes for it."""
+    caps = body.shape.caps
+    if not caps:
         return None, 0
-    for name in CAP_FIELDS:
+    for name in caps:
         value = getattr(body.named, name)
         if value is None:
             continue
@@ -268,6 +234,8 @@ def _cap(body: Body, terms: Terms) -> tuple[int | None, int]:
             most = f"{terms.context_tokens}, the model's context"
             raise Invalid(f"{name} must be a whole number from 1 to {most}, not {value!r:.40}", field=name)
         return value, min(value, terms.max_output_tokens)
+    if body.shape.cap_needed:
+        raise Invalid(f"{caps[0]} must be a whole number from 1 to {terms.context_tokens}", field=caps[0])
     if body.kind == COMPLETIONS and terms.engine not in ("llamacpp", "ollama"):
         return None, min(COMPLETION_DEFAULT_TOKENS, terms.max_output_tokens)
     return None, terms.max_output_tokens
@@ -277,92 +245,3 @@ def _count(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_CHOICES:
         raise Invalid(f"{name} must be a whole number from 1 to {MOST_CHOICES}, not {value!r:.40}", field=name)
     return value
-
-
-def text_bytes(text: str) -> int:
-    """The UTF-8 bytes of a text; a byte-level token covers at least one."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def _read_messages(body: Body) -> tuple[int, list[int], bool]:
-    raw = body.fields.get("messages")
-    if raw is not None:
-        try:
-            said = _decode_said(raw)
-        except (msgspec.DecodeError, RecursionError):
-            said = []
-        if said:
-            return len(said), [sum([text_bytes(one.content) for one in said])], False
-    messages = _get(body.fields, "messages")
-    if not isinstance(messages, list) or not messages:
-        raise Invalid(
-            'messages must be a list of at least one message such as {"role": "user", "content": "Hi"}',
-            field="messages",
-        )
-    size, opaque, nested = 0, False, False
-    for n, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise Invalid(f'messages[{n}] must be an object with a "role" and "content"', field=f"messages[{n}]")
-        for name, value in message.items():
-            if name == "role":
-                size += max(0, text_bytes(value) - TOKENS_PER_MESSAGE)
-            elif name == "content":
-                more, unread = _content_bytes(value, f"messages[{n}].content")
-                size += more
-                opaque = opaque or unread
-            elif value is not None:
-                size += len(_encode(value))
-                nested = nested or isinstance(value, dict | list)
-    if nested:  # tool calls count as they were sent, which may be longer than as we would write them
-        size = max(size, len(bytes(body.fields["messages"])))
-    return len(messages), [size], opaque
-
-
-def _content_bytes(content: Any, field: str) -> tuple[int, bool]:
-    if content is None:
-        return 0, False
-    if isinstance(content, str):
-        return text_bytes(content), False
-    if not isinstance(content, list):
-        raise Invalid(f"{field} must be a text or a list of parts", field=field)
-    size, opaque = 0, False
-    for n, part in enumerate(content):
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise Invalid(
-                f'{field}[{n}] must be a part such as {{"type": "text", "text": "Hi"}}', field=f"{field}[{n}]"
-            )
-        text = part.get("text")
-        if part["type"] in ("text", "input_text", "refusal") and isinstance(text, str):
-            size += text_bytes(text)
-        elif part["type"] in ("text", "input_text"):
-            raise Invalid(f"{field}[{n}].text must be a text", field=f"{field}[{n}].text")
-        else:
-            opaque = True  # an image, audio or file: bounded by the model's context
-    return size, opaque
-
-
-def _read_prompts(name: str, body: Body) -> tuple[int, list[int], bool]:
-    given = _get(body.fields, name)
-    if isinstance(given, str):
-        return 1, [text_bytes(given)], False
-    if isinstance(given, list) and given:
-        if len(given) > MOST_PROMPTS and not isinstance(given[0], int):
-            raise Invalid(f"{name} must be at most {MOST_PROMPTS} prompts, not {len(given)}", field=name)
-        if all(isinstance(item, str) for item in given):
-            return len(given), [text_bytes(item) for item in given], False
-        if _are_tokens(given):
-            return 1, [len(given)], False
-        if all(isinstance(item, list) and item and _are_tokens(item) for item in given):
-            return len(given), [len(item) for item in given], False
-    raise Invalid(f"{name} must be a text, a list of texts, or lists of token numbers", field=name)
-
-
-def _are_tokens(items: list[Any]) -> bool:
-    return all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items)
-
-
-_READERS: dict[str, Callable[[Body], tuple[int, list[int], bool]]] = {
-    CHAT: _read_messages,
-    COMPLETIONS: lambda body: _read_prompts("prompt", body),
-    EMBEDDINGS: lambda body: _read_prompts("input", body),
-}

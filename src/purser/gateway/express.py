@@ -24,7 +24,6 @@ from purser.core.tariff import is_plain
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import bodies
-from purser.gateway.bodies import CHAT
 from purser.gateway.directory import Standing
 from purser.gateway.meter import Reserved
 from purser.gateway.models import Target
@@ -33,6 +32,7 @@ from purser.gateway.passage import Admitted, Begun, passed_on, sent_on
 from purser.gateway.paths import POSTS
 from purser.gateway.refusals import Headers
 from purser.gateway.relay import relay
+from purser.gateway.shapes import CHAT
 from purser.gateway.splicing import added, cap_field, encode, replaced
 from purser.gateway.usual import Chat, read_answer, read_chat
 from purser.http.exchange import Exchange, Request

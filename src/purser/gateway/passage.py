@@ -18,7 +18,7 @@ from purser.core.usage import OUTPUT, Inconsistent, Measured, Quantities, as_pri
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.gateway import splicing
-from purser.gateway.bodies import EMBEDDINGS, PRIORITY_TIER, Body
+from purser.gateway.bodies import PRIORITY_TIER, Body
 from purser.gateway.cashier import Cashier
 from purser.gateway.clamp import within_bounds, within_hold
 from purser.gateway.meter import Meter, Reserved
@@ -144,7 +144,7 @@ class Passage(msgspec.Struct, eq=False):
             used = as_priced(measured.quantities, self.book_rates)
         except Inconsistent as why:
             return Bill(Measured({}, estimated=False), Charge(0, ()), self.quarantine(why))
-        if self.body.kind == EMBEDDINGS and OUTPUT in used:
+        if OUTPUT in used and not self.body.shape.caps:
             used = {unit: count for unit, count in used.items() if unit != OUTPUT}
         priority = self.rates is not self.book_rates and tier in (None, PRIORITY_TIER)
         billed = within_bounds(used, self.ask.input_tokens, self.held.cap * self.ask.choices)

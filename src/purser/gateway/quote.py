@@ -23,6 +23,7 @@ from purser.gateway import bodies, refusals
 from purser.gateway.directory import Standing
 from purser.gateway.models import Served
 from purser.gateway.remaining import Remaining
+from purser.gateway.shapes import KINDS
 from purser.store.db import Database
 from purser.store.headroom import RowKey
 
@@ -43,11 +44,9 @@ def read_quote(raw: bytes) -> tuple[str, bytes]:
             f'the body must be {{"path": "/v1/chat/completions", "body": {{…}}}}: {error}', code="invalid_json"
         ) from None
     kind = asked.path.strip("/").removeprefix("inference/").removeprefix("v1/")
-    if kind not in (bodies.CHAT, bodies.COMPLETIONS, bodies.EMBEDDINGS):
-        raise Invalid(
-            f"path must be /v1/chat/completions, /v1/completions or /v1/embeddings, not {asked.path!r:.80}",
-            field="path",
-        )
+    if kind not in KINDS:
+        known = ", ".join("/v1/" + kind for kind in KINDS)
+        raise Invalid(f"path must be one of {known}, not {asked.path!r:.80}", field="path")
     return kind, bytes(asked.body)
 
 

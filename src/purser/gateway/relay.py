@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from purser.core.money import format_usd
-from purser.core.usage import Inconsistent, Measured
-from purser.gateway import splicing, streams
+from purser.core.usage import Inconsistent, Measured, estimate
+from purser.gateway import splicing
+from purser.gateway.dialects import whole
 from purser.gateway.passage import REFUSED_US, Passage, called_off
 from purser.gateway.refusals import Refusal
 from purser.gateway.streaming import relay_stream
@@ -88,7 +89,7 @@ async def _left_early(passage: Passage) -> None:
         passage.void()
         passage.exchange.abort()
         return
-    await passage.bill(streams.answer_usage(None, b"{}", passage.ask.input_bytes)).settled
+    await passage.bill(estimate(passage.ask.input_bytes, 0)).settled
     passage.exchange.abort()
 
 
@@ -130,12 +131,16 @@ async def _relay_whole(passage: Passage, answer: Answer) -> None:
 
 async def _settle_whole(passage: Passage, answer: Answer, raw: bytes) -> None:
     told = _read(raw)
+    measured, cost_usd = Measured({}, estimated=False), format_usd(0)
     try:
-        measured = streams.answer_usage(told.usage, raw, passage.ask.input_bytes)
+        found = whole.measure(passage.body.kind, told.usage, raw, passage.ask.input_bytes)
     except Inconsistent as why:
         await passage.quarantine(why)
-        measured, cost_usd = Measured({}, estimated=False), format_usd(0)
+        found = None
+    if found is None:
+        passage.void()  # unless it is quarantined
     else:
+        measured = found
         tier = told.service_tier
         bill = passage.bill(measured, tier if isinstance(tier, str) else None)
         await bill.settled

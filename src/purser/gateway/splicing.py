@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from purser.gateway.bodies import CAP_FIELDS, CHAT, EMBEDDINGS, Body, Terms
+from purser.gateway.bodies import Body, Terms
+from purser.gateway.shapes import CHAT, SHAPES
 
 encode = msgspec.json.Encoder().encode
 
@@ -45,7 +46,7 @@ def added(raw: bytes, name: str, value: bytes) -> bytes:
 
 def cap_field(kind: str, engine: str) -> str:
     """The name that an engine has for the cap of a request that names none."""
-    return "max_completion_tokens" if engine == "openai" and kind == CHAT else "max_tokens"
+    return "max_completion_tokens" if engine == "openai" and kind == CHAT else SHAPES[kind].caps[-1]
 
 
 def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> bytes:
@@ -53,11 +54,11 @@ def for_upstream(body: Body, terms: Terms, cap: int, upstream_model: str) -> byt
     changes: dict[str, bytes] = {}
     if upstream_model != body.model:
         changes["model"] = encode(upstream_model)
-    if body.kind != EMBEDDINGS:
-        named = [name for name in CAP_FIELDS if getattr(body.named, name) is not None]
+    if body.shape.caps:
+        named = [name for name in body.shape.caps if getattr(body.named, name) is not None]
         for name in named or [cap_field(body.kind, terms.engine)]:
             changes[name] = b"%d" % cap
-    if body.stream:
+    if body.stream and body.shape.usage_on_request:
         options = dict(body.named.stream_options or {})
         options["include_usage"] = True
         if terms.engine == "vllm":

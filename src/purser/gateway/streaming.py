@@ -7,21 +7,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from purser.core.errors import Unavailable
 from purser.core.money import format_usd
-from purser.core.usage import Inconsistent
-from purser.gateway import streams
+from purser.core.usage import Inconsistent, Measured
 from purser.gateway.alike import forward_alike
+from purser.gateway.dialects import readings
+from purser.gateway.dialects.reading import Reading
 from purser.gateway.passage import Passage, tokens_nanos, tokens_within
-from purser.gateway.streams import DONE, Garbled, Splitter, Tally, Wanted
+from purser.gateway.streams import MOST_EVENT_BYTES, Event, Garbled, Splitter, Tally, read_plain
 from purser.http.client import Answer, BrokenAnswer, UpstreamError
 
 log = logging.getLogger("purser.gateway")
-_encode = msgspec.json.Encoder().encode
 _MOST_EARLY_BYTES = 64 * 1024  # kept back until a first token; what sends more without one is passed on
-_LAST_SECONDS = 1.0  # from [DONE] to the end of the upstream's answer
+_MOST_WITHHELD_BYTES = MOST_EVENT_BYTES + _MOST_EARLY_BYTES
+_MOST_ENDINGS = 64
+_LAST_SECONDS = 1.0  # from the last event to the end of the upstream's answer
 
 
 @dataclass(slots=True)
@@ -30,14 +30,18 @@ class _Stream:
 
     passage: Passage
     answer: Answer
-    tally: Tally
+    reading: Reading
+    tally: Tally  # the reading's
     splitter: Splitter = field(default_factory=Splitter)
     held_tokens: int = 0  # per choice, covered by the hold
     extending: asyncio.Task[bool] | None = None
     denied: bool = False  # the next slice could not be held when it was asked for early
     withheld: list[bytes] = field(default_factory=list)  # the end of the stream waits for the commit
     withheld_bytes: int = 0
-    ends_at: float = 0.0  # after [DONE] what the upstream still says is waited for until then, in the loop's time
+    endings: int = 0  # events that were, or would be, withheld
+    ends_at: float = (
+        0.0  # after the last event what the upstream still says is waited for until then, in the loop's time
+    )
     cut: bool = False
 
 
@@ -46,9 +50,8 @@ async def relay_stream(passage: Passage, answer: Answer) -> None:
 
     Where the task is cancelled or fails, what came until then is billed without waiting for it.
     """
-    stream = _Stream(
-        passage, answer, Tally(passage.ask.input_bytes, passage.ask.choices), held_tokens=passage.held.output_tokens
-    )
+    reading = readings.begin(passage.body, passage.ask, passage.served)
+    stream = _Stream(passage, answer, reading, reading.tally, held_tokens=passage.held.output_tokens)
     _note_calm(stream)
     try:
         await _relay_to_its_end(stream)
@@ -64,7 +67,7 @@ def _bill_what_came(stream: _Stream) -> None:
     if passage.ended or not stream.tally.produced:
         return
     try:
-        measured = stream.tally.measure(whole=False)
+        measured = stream.reading.measure(whole=False)
     except Inconsistent as why:
         passage.quarantine(why)
         return
@@ -88,34 +91,34 @@ async def _relay_to_its_end(stream: _Stream) -> None:
             return
         if not passage.exchange.started:
             raise passage.refusal(failure if isinstance(failure, UpstreamError) else BrokenAnswer(str(failure)))
-        await _end_with_error(stream, failure)
+        await _end_with_error(stream, failure, None, format_usd(0))
         return
-    await _settle(stream, whole=failure is None and not stream.cut)
+    measured, cost_usd = await _settle(stream, whole=failure is None and not stream.cut)
     if failure is not None:
-        await _end_with_error(stream, failure)
+        await _end_with_error(stream, failure, measured, cost_usd)
     else:
         await _start(stream)
-        passage.exchange.end(b"".join(stream.withheld))
+        passage.exchange.end(b"".join(stream.reading.closed(stream.withheld, measured, cost_usd, cut=stream.cut)))
 
 
 async def _relay_events(stream: _Stream) -> None:
     passage, tally, splitter = stream.passage, stream.tally, stream.splitter
-    exchange, body, chunk = passage.exchange, passage.body, stream.answer.chunk
+    exchange, chunk, read = passage.exchange, stream.answer.chunk, stream.reading.read
     choices, early = passage.ask.choices, 0
-    wanted, read = Wanted(passage.served.name, body.usage_asked, body.counts_asked), streams.read_event
     out: list[bytes] = []
-    stream.answer.tap = _at_once(stream, wanted)
+    if stream.reading.is_plain:
+        stream.answer.tap = _at_once(stream)
     while not stream.ends_at:
         data = await chunk()
         if data:
-            events = ((raw, read(raw, tally, wanted)) for raw in splitter.feed(data))
+            events = map(read, splitter.feed(data))
         elif splitter.waiting.strip():
             raise Garbled("the stream ended within an event")
         else:
             break
-        for raw, event in events:
+        for event in events:
             if event.closing:
-                if _withhold(stream, raw, event.data):
+                if _withhold(stream, event):
                     break
                 continue
             out.append(event.data)
@@ -138,10 +141,10 @@ async def _relay_events(stream: _Stream) -> None:
     stream.withheld[:0] = out
 
 
-def _at_once(stream: _Stream, wanted: Wanted) -> Callable[[bytes], bool]:
+def _at_once(stream: _Stream) -> Callable[[bytes], bool]:
     """Passes a piece on as it comes, if it is one plain event, as most are, and nothing has to be waited for."""
     answer, tally, splitter, exchange = stream.answer, stream.tally, stream.splitter, stream.passage.exchange
-    read = streams.read_plain
+    read, wanted = read_plain, stream.reading.wanted
 
     def pass_on(piece: bytes) -> bool:
         if splitter.waiting or not exchange.flowing:
@@ -158,7 +161,7 @@ def _at_once(stream: _Stream, wanted: Wanted) -> Callable[[bytes], bool]:
 
 
 async def _last_pieces(stream: _Stream) -> None:
-    """The end after [DONE]: what still comes is no part of it, and an upstream that goes on is not waited for."""
+    """After the last event: what still comes is no part of it, and an upstream that goes on is not waited for."""
     stream.answer.tap = None
     late = asyncio.get_running_loop().call_at(stream.ends_at, stream.answer.cancel)
     try:
@@ -170,17 +173,18 @@ async def _last_pieces(stream: _Stream) -> None:
         late.cancel()
 
 
-def _withhold(stream: _Stream, raw: bytes, data: bytes) -> bool:
-    """Keep what ends the stream until its charge is durable; answers whether that was [DONE].
+def _withhold(stream: _Stream, event: Event) -> bool:
+    """Keep what ends the stream until its charge is durable; answers whether that was the last of it.
 
     Raises Garbled where it ends without end.
     """
-    stream.withheld_bytes += len(raw)
-    if stream.withheld_bytes > _MOST_EARLY_BYTES:
+    stream.endings += 1
+    stream.withheld_bytes += len(event.data)
+    if stream.endings > _MOST_ENDINGS or stream.withheld_bytes > _MOST_WITHHELD_BYTES:
         raise Garbled("the stream ends again and again")
-    if data:
-        stream.withheld.append(data)
-    if streams.payload(raw) != b"[DONE]":
+    if event.data:
+        stream.withheld.append(event.data)
+    if not event.last:
         return False
     stream.ends_at = asyncio.get_running_loop().time() + _LAST_SECONDS
     return True
@@ -232,48 +236,40 @@ async def _make_room(stream: _Stream, out: list[bytes]) -> bool:
     choices, cap = stream.passage.ask.choices, stream.passage.held.cap
     while stream.tally.produced >= stream.held_tokens * choices:
         if stream.held_tokens >= cap:  # the engine ends by itself here, unless it ignores the cap
-            return stream.tally.produced <= cap * choices
+            return stream.tally.certain <= cap * choices
         if not await (stream.extending or _extend(stream)):
             return False
     return True
 
 
 def _cut(stream: _Stream) -> None:
-    """End the stream here, properly: finish reason "length", the upstream cancelled (H5)."""
+    """End the stream here, properly, as one that came to its cap; the upstream is cancelled (H5)."""
     passage = stream.passage
     stream.answer.cancel()
     stream.cut = True
     passage.counters.cut += 1
-    stream.withheld = [streams.cut_events(stream.tally, passage.served.name)]
+    stream.withheld = stream.reading.cut()
     log.info("stream %s was cut at the account's limit", passage.request_id)
 
 
-async def _settle(stream: _Stream, *, whole: bool) -> None:
-    """Bill what was produced, and complete the end of the stream with what it cost."""
-    passage, tally = stream.passage, stream.tally
-    measured, cost_usd = None, format_usd(0)
+async def _settle(stream: _Stream, *, whole: bool) -> tuple[Measured | None, str]:
+    """Bill what was produced; answers what that was, None for nothing, and what it cost."""
+    passage = stream.passage
     try:
-        found = tally.measure(whole=whole)
+        found = stream.reading.measure(whole=whole)
     except Inconsistent as why:
         await passage.quarantine(why)
-    else:
-        if found is None:
-            passage.void()
-        else:
-            bill = passage.bill(found, tally.tier)
-            await bill.settled
-            measured, cost_usd = bill.measured, bill.cost_usd
-    if passage.body.usage_asked and not stream.cut and tally.final is not None:
-        stream.withheld = [streams.with_cost(event, cost_usd) for event in stream.withheld]
-    elif passage.body.usage_asked and measured is not None:
-        closing = streams.usage_event(tally, passage.served.name, measured, cost_usd)
-        stream.withheld.insert(len(stream.withheld) if stream.cut else 0, closing)
-    if stream.cut:
-        stream.withheld.append(DONE)
+        return None, format_usd(0)
+    if found is None:
+        passage.void()
+        return None, format_usd(0)
+    bill = passage.bill(found, stream.tally.tier)
+    await bill.settled
+    return bill.measured, bill.cost_usd
 
 
-async def _end_with_error(stream: _Stream, failure: Exception) -> None:
-    """The upstream failed after it began: say so in the stream, which then ends without [DONE]."""
+async def _end_with_error(stream: _Stream, failure: Exception, measured: Measured | None, cost_usd: str) -> None:
+    """The upstream failed after it began: say so in the stream, which then ends without its proper end."""
     exchange = stream.passage.exchange
     if exchange.gone:
         exchange.abort()
@@ -281,11 +277,6 @@ async def _end_with_error(stream: _Stream, failure: Exception) -> None:
     message, code = f"The model server failed in the middle of the answer ({failure})", "upstream_broken"
     if exchange.called_off:
         message, code = "This server is stopping", "server_stopping"
-    words = {
-        "message": f"{message}; what came until then was billed.",
-        "type": "api_error",
-        "param": None,
-        "code": code,
-    }
+    message += "; what came until then was billed."
     await _start(stream)
-    exchange.end(b"data: " + _encode({"error": words, "request_id": stream.passage.request_id}) + b"\n\n")
+    exchange.end(stream.reading.broken(message, code, stream.passage.request_id, measured, cost_usd))

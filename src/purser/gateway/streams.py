@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from purser.core.usage import Inconsistent, Measured, estimate, normalise
+from purser.core.usage import Measured, estimate, normalise
 
 DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
@@ -155,6 +155,11 @@ class Tally:
         """Output tokens so far, over all choices."""
         return max(self.deltas, self.counted)
 
+    @property
+    def certain(self) -> int:
+        """The fewest output tokens that there can have been so far."""
+        return max(self.deltas, self.counted)
+
     def measure(self, *, whole: bool) -> Measured | None:
         """What the stream used: its closing usage, or its running counts, or a low estimate; None for nothing.
 
@@ -185,6 +190,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     data: bytes
     closing: bool = False
     content: bool = False
+    last: bool = False  # nothing of the stream comes after it
 
 
 def read_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
@@ -254,7 +260,7 @@ def read_any_event(event: bytes, tally: Tally, wanted: Wanted) -> Event:
     if data is None:
         return Event(event)
     if data == b"[DONE]":
-        return Event(event, closing=True)
+        return Event(event, closing=True, last=True)
     try:
         chunk = _decode_chunk(data)
     except NOT_JSON as error:
@@ -363,28 +369,3 @@ def usage_event(tally: Tally, model: str, measured: Measured, cost_usd: str) -> 
         "cost_usd": cost_usd,
     }
     return b"data: " + _encode({**head, "model": model, "choices": [], "usage": usage}) + b"\n\n"
-
-
-def answer_usage(usage: Any, raw: bytes, input_bytes: int) -> Measured:
-    """What the plain answer `raw` used: its usage, or a low estimate from bytes ÷ 8; raises Inconsistent."""
-    measured = normalise(usage)
-    if measured is not None:
-        return measured
-    if isinstance(usage, dict) and usage and any("token" in str(name) for name in usage):
-        raise Inconsistent(f"usage without prompt_tokens: {usage!r:.120}")
-    return estimate(input_bytes, _words_bytes(decode_object(raw).get("choices")) // 8)
-
-
-def _words_bytes(choices: Any) -> int:
-    total = 0
-    for choice in choices if isinstance(choices, list) else []:
-        if not isinstance(choice, dict):
-            continue
-        message = choice.get("message")
-        texts = [choice.get("text")]
-        if isinstance(message, dict):
-            texts += [message.get("content"), message.get("reasoning_content")]
-            if message.get("tool_calls"):
-                total += len(_encode(message["tool_calls"]))
-        total += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts if isinstance(text, str))
-    return total

@@ -12,7 +12,8 @@ import msgspec
 
 from purser.core.admission import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 from purser.core.usage import LARGEST_QUANTITY
-from purser.gateway.bodies import Spoken, Terms, text_bytes
+from purser.gateway.bodies import Terms
+from purser.gateway.dialects.texts import Spoken, text_bytes
 
 _UNREAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 from secrets import token_hex
 
 from purser.http.exchange import Exchange, Request
+from purser.modelserver import messages, responses
 from purser.modelserver.bodies import (
     BadRequest,
     ChatBody,
@@ -24,9 +26,21 @@ from purser.modelserver.delivery import JSON, TRUNCATED_BYTES, Job, Pace, cut_sh
 from purser.modelserver.embeddings import DIMENSIONS, embed, embedding_body, embedding_tokens
 from purser.modelserver.failures import Failures
 from purser.modelserver.generation import Choice, Usage, Wish, generate, usage_object
+from purser.modelserver.messages import CountBody, MessagesBody, MessageWording
 from purser.modelserver.prompts import Prompt, answer_schema, chat_prompt, text_prompts, tool_call
+from purser.modelserver.rerank import RerankBody, pairs_of, rerank_body
+from purser.modelserver.responses import ResponseBody, ResponseWording
 from purser.modelserver.wording import Wording
 
+Body = ChatBody | TextBody | ResponseBody | MessagesBody
+BODIES: dict[str, type[Body]] = {
+    "/v1/chat/completions": ChatBody,
+    "/v1/completions": TextBody,
+    "/v1/responses": ResponseBody,
+    "/v1/messages": MessagesBody,
+}
+Say = Callable[[str, dict[str, object] | None], bytes]
+_PROMPT_FIELD: dict[type[Body], str] = {TextBody: "prompt", ResponseBody: "input"}
 OTHER_MODEL = "other/model"
 FASTEST_TOKENS_PER_SECOND = 1_000_000
 
@@ -37,7 +51,7 @@ _PACE_IN_PROMPT = re.compile(rb"\[\[pace=([0-9.]{1,10})\]\]")
 class Task:
     """A checked request: its prompts, what is asked for each, and how many answers."""
 
-    body: ChatBody | TextBody
+    body: Body
     prompts: list[Prompt]
     wish: Wish
     answers: int
@@ -72,7 +86,7 @@ class Model:
         self._run = token_hex(4)
         self._numbers = count()
 
-    def check(self, body: ChatBody | TextBody) -> Task:
+    def check(self, body: Body) -> Task:
         """A body that is right in itself, checked for what this model can do; raises BadRequest."""
         if isinstance(body, ChatBody):
             prompts, answers, candidates = [chat_prompt(body)], body.n or 1, body.n or 1
@@ -85,6 +99,14 @@ class Model:
                 tool_call(body),
                 answer_schema(body),
             )
+        elif isinstance(body, ResponseBody):
+            prompts, answers, candidates = [responses.prompt_of(body)], 1, 1
+            call = responses.call_of(body)
+            wish = Wish(self.name, body.seed, body.cap, [], body.effort, call)
+        elif isinstance(body, MessagesBody):
+            prompts, answers, candidates = [messages.prompt_of(body)], 1, 1
+            call = messages.call_of(body)
+            wish = Wish(self.name, body.seed, body.cap, body.stops, body.effort, call)
         else:
             prompts, answers = text_prompts(body), body.n or 1
             candidates = body.best_of or answers
@@ -98,7 +120,7 @@ class Model:
         if body.stream_options is not None and not body.stream:
             raise BadRequest("stream_options needs stream", "stream_options")
         for prompt in prompts:
-            self._check_room(len(prompt.tokens), body.cap, "messages" if isinstance(body, ChatBody) else "prompt")
+            self._check_room(len(prompt.tokens), body.cap, _PROMPT_FIELD.get(type(body), "messages"))
         return Task(body, prompts, wish, answers, candidates)
 
     def _check_room(self, prompt_tokens: int, cap: int | None, param: str) -> None:
@@ -132,14 +154,7 @@ class Model:
             unseen_tokens + sum(choice.generated for choice in choices),
             reasoning_tokens if task.wish.reasoning_effort != "none" else None,
         )
-        chat = isinstance(task.body, ChatBody)
-        wording = Wording(
-            f"{'chatcmpl' if chat else 'cmpl'}-{self._run}{next(self._numbers):08x}",
-            int(time.time()),
-            OTHER_MODEL if failures.other_model else task.body.model,
-            chat=chat,
-            null_usage=failures.null_usage,
-        )
+        wording = self._wording(task.body, usage, failures)
         return Job(
             exchange,
             record,
@@ -154,11 +169,31 @@ class Model:
             task.body.running_usage_asked,
         )
 
+    def _wording(self, body: Body, usage: Usage, failures: Failures) -> Wording | ResponseWording | MessageWording:
+        chat = isinstance(body, ChatBody)
+        answer_id = self.next_id("chatcmpl" if chat else "cmpl")
+        name = OTHER_MODEL if failures.other_model else body.model
+        if isinstance(body, ResponseBody):
+            return ResponseWording(answer_id, int(time.time()), name, body, failed=failures.failed)
+        if isinstance(body, MessagesBody):
+            return MessageWording(answer_id, name, usage_object(usage, failures))
+        return Wording(answer_id, int(time.time()), name, chat=chat, null_usage=failures.null_usage)
+
+    def next_id(self, kind: str) -> str:
+        """The id of another answer."""
+        return f"{kind}-{self._run}{next(self._numbers):08x}"
+
     def embedding_inputs(self, body: EmbeddingBody) -> list[list[bytes]]:
         """The tokens of each input; raises BadRequest."""
-        inputs = [embedding_tokens(item) for item in token_lists(body.input, "input")]
+        return self._checked([embedding_tokens(item) for item in token_lists(body.input, "input")], "input")
+
+    def reranked(self, body: RerankBody) -> list[list[bytes]]:
+        """The tokens of the query with each document; raises BadRequest."""
+        return self._checked(pairs_of(body), "documents")
+
+    def _checked(self, inputs: list[list[bytes]], param: str) -> list[list[bytes]]:
         for tokens in inputs:
-            self._check_room(len(tokens), 0, "input")
+            self._check_room(len(tokens), 0, param)
         return inputs
 
 
@@ -176,14 +211,11 @@ class Work:
             raise BadRequest(f"The model `{name}` does not exist.", "model", 404, "model_not_found")
         return model
 
-    async def complete(
-        self, exchange: Exchange, record: RequestRecord, failures: Failures, pace: Pace, *, chat: bool
-    ) -> None:
-        """A chat or text completion. Raises BadRequest before anything is sent."""
+    async def complete(self, exchange: Exchange, record: RequestRecord, failures: Failures, pace: Pace) -> None:
+        """A chat, a text completion, a response or a message. Raises BadRequest before anything is sent."""
         wrong: BadRequest | None = None
         try:
-            data = exchange.request.body
-            body: ChatBody | TextBody = decode(data, ChatBody) if chat else decode(data, TextBody)
+            body = decode(exchange.request.body, BODIES[exchange.request.path])
             record.stream = bool(body.stream)
             record.max_tokens, record.usage_asked = body.cap, body.usage_asked
             record.running_usage_asked = body.running_usage_asked
@@ -202,11 +234,50 @@ class Work:
 
     async def embed(self, exchange: Exchange, record: RequestRecord, failures: Failures) -> None:
         """Embeddings. Raises BadRequest before anything is sent."""
-        wrong: BadRequest | None = None
-        try:
+
+        def read() -> tuple[str, list[list[bytes]], Say]:
             body = decode(exchange.request.body, EmbeddingBody)
             record.model = body.model
             inputs = self.model(body.model).embedding_inputs(body)
+
+            def say(model: str, usage: dict[str, object] | None) -> bytes:
+                vectors = [embed(tokens, body.dimensions or DIMENSIONS) for tokens in inputs]
+                return embedding_body(model, vectors, as_base64=body.encoding_format == "base64", usage=usage)
+
+            return body.model, inputs, say
+
+        await self._read_only(exchange, record, failures, read)
+
+    async def rerank(self, exchange: Exchange, record: RequestRecord, failures: Failures) -> None:
+        """A rerank. Raises BadRequest before anything is sent."""
+
+        def read() -> tuple[str, list[list[bytes]], Say]:
+            body = decode(exchange.request.body, RerankBody)
+            record.model = body.model
+            model = self.model(body.model)
+            name = model.next_id("rerank")
+            return body.model, model.reranked(body), lambda model, usage: rerank_body(body, model, name, usage)
+
+        await self._read_only(exchange, record, failures, read)
+
+    def count(self, exchange: Exchange) -> None:
+        """How many tokens a message's prompt has. Raises BadRequest."""
+        body = decode(exchange.request.body, CountBody)
+        self.model(body.model)
+        tokens = len(messages.prompt_of(body).tokens)
+        exchange.answer(200, JSON, b'{"input_tokens":%d}' % tokens)
+
+    async def _read_only(
+        self,
+        exchange: Exchange,
+        record: RequestRecord,
+        failures: Failures,
+        read: Callable[[], tuple[str, list[list[bytes]], Say]],
+    ) -> None:
+        """A request that generates no tokens: `read` answers its model, the tokens it reads, and what is said."""
+        wrong: BadRequest | None = None
+        try:
+            name, inputs, say = read()
         except BadRequest as error:
             wrong = error
         self.counters.begin(record)
@@ -217,13 +288,8 @@ class Work:
             raise wrong
         prompt_tokens = sum(len(tokens) for tokens in inputs)
         self.counters.read_prompt(record, prompt_tokens, 0)
-        vectors = [embed(tokens, body.dimensions or DIMENSIONS) for tokens in inputs]
-        answer = embedding_body(
-            OTHER_MODEL if failures.other_model else body.model,
-            vectors,
-            as_base64=body.encoding_format == "base64",
-            usage=usage_object(Usage(prompt_tokens, 0, 0), failures, completion=False),
-        )
+        usage = usage_object(Usage(prompt_tokens, 0, 0), failures, completion=False)
+        answer = say(OTHER_MODEL if failures.other_model else name, usage)
         if failures.truncate:
             await cut_short(exchange, answer, len(answer) + TRUNCATED_BYTES)
             self.counters.end(record, "failed")

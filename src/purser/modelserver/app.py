@@ -12,13 +12,16 @@ from urllib.parse import parse_qs
 from msgspec import json
 
 from purser.http.server import Exchange, Limits, Server
-from purser.modelserver.answers import Model, Work, pace_of
+from purser.modelserver import messages
+from purser.modelserver.answers import BODIES, Model, Work, pace_of
 from purser.modelserver.bodies import BadRequest, FailBody, decode, error_body
 from purser.modelserver.counters import LOG_REQUESTS, Counters, RequestRecord
 from purser.modelserver.delivery import JSON, Pace
 from purser.modelserver.failures import Failures, FailureSwitch, failures_in_prompt, parse_failures
 
-_WORK = frozenset(("/v1/chat/completions", "/v1/completions", "/v1/embeddings"))
+_COUNT = "/v1/messages/count_tokens"
+_READING = ("/v1/embeddings", "/v1/rerank")
+_WORK = frozenset((*BODIES, *_READING))
 _READ = frozenset(("/health", "/metrics", "/v1/counters", "/v1/models", "/v1/fail"))
 _MODEL = "/v1/models/"
 
@@ -90,6 +93,8 @@ class ModelServer:
             self._check_key(exchange)
             if request.path in _WORK and request.method == "POST":
                 await self._answer_work(exchange)
+            elif request.path == _COUNT and request.method == "POST":
+                self._work.count(exchange)
             elif request.path == "/v1/fail" and request.method == "POST":
                 told = decode(request.body, FailBody)
                 self._set_failures(told)
@@ -97,13 +102,17 @@ class ModelServer:
             else:
                 self._answer_read(exchange)
         except BadRequest as wrong:
-            exchange.answer(wrong.status, JSON, wrong.body)
+            named = request.path.startswith("/v1/messages")
+            body = messages.error_body(wrong.status, wrong.message) if named else wrong.body
+            exchange.answer(wrong.status, JSON, body)
 
     def _check_key(self, exchange: Exchange) -> None:
         key = self.settings.api_key
         if key is None or not exchange.request.path.startswith("/v1/"):
             return
         given = exchange.request.header(b"authorization") or b""
+        if exchange.request.path.startswith("/v1/messages"):
+            given = given or b"Bearer " + (exchange.request.header(b"x-api-key") or b"")
         if not hmac.compare_digest(given, b"Bearer " + key.encode()):
             raise BadRequest("Incorrect API key provided.", status=401, code="invalid_api_key")
 
@@ -142,9 +151,10 @@ class ModelServer:
         try:
             if request.path == "/v1/embeddings":
                 await self._work.embed(exchange, record, failures)
+            elif request.path == "/v1/rerank":
+                await self._work.rerank(exchange, record, failures)
             else:
-                chat = request.path == "/v1/chat/completions"
-                await self._work.complete(exchange, record, failures, pace, chat=chat)
+                await self._work.complete(exchange, record, failures, pace)
         except asyncio.CancelledError:
             self.counters.end(record, "cancelled")
             exchange.abort()

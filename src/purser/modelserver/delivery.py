@@ -11,6 +11,8 @@ from purser.modelserver.bodies import error_body
 from purser.modelserver.counters import Counters, RequestRecord
 from purser.modelserver.failures import Failures
 from purser.modelserver.generation import Choice, Usage, usage_object
+from purser.modelserver.messages import MessageWording
+from purser.modelserver.responses import ResponseWording
 from purser.modelserver.wording import DONE, Wording
 
 JSON = [(b"content-type", b"application/json")]
@@ -49,7 +51,7 @@ class Job:
     pace: Pace
     choices: list[Choice]
     usage: Usage
-    wording: Wording
+    wording: Wording | ResponseWording | MessageWording
     unseen_tokens: int = 0
     closing_usage: bool = False
     running_usage: bool = False
@@ -138,11 +140,8 @@ async def _stream(job: Job) -> None:
         await _break_off(job)
         return
     end = [wording.closing(choice, _closing(job, choice, final)) for choice in unclosed]
-    usage = usage_object(job.usage, failures)
-    if job.closing_usage and usage is not None and not failures.usage_with_choice:
-        end.append(wording.closing_usage(usage))
-    if not failures.no_done:
-        end.append(DONE)
+    usage = usage_object(job.usage, failures) if job.closing_usage and not failures.usage_with_choice else None
+    end.append(wording.end(usage, done=not failures.no_done))
     await _send(job, b"".join(end))
     job.counters.end(job.record, "finished", job.finish_reason)
     exchange.end()
@@ -164,12 +163,11 @@ async def _break_off(job: Job) -> None:
     if failures.hang_after == failures.stop_after:
         await asyncio.Event().wait()
     if failures.error_after == failures.stop_after:
-        wrong = error_body(500, "the failure that was asked for")
         if exchange.started:
-            exchange.write(b"data: " + wrong + b"\n\n" + DONE)
+            exchange.write(job.wording.error("the failure that was asked for"))
             exchange.end()
         else:
-            exchange.answer(500, JSON, wrong)
+            exchange.answer(500, JSON, error_body(500, "the failure that was asked for"))
     else:
         exchange.abort()
     job.counters.end(job.record, "failed")

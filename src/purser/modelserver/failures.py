@@ -22,7 +22,8 @@ finish reason.
 | `no-details` | usage without `prompt_tokens_details` and `completion_tokens_details` |
 | `bad-usage=KIND` | `negative`, `cached` (more than the prompt), `huge`, `string` or `missing-field` |
 | `usage-with-choice` | usage beside the last choice's finish reason and not alone |
-| `no-done` | the stream ends without `[DONE]` |
+| `no-done` | the stream ends without `[DONE]`, or without the event that ends it in its dialect |
+| `failed` | a response whose status is `failed` in the end, with its usage |
 | `no-stream` | a JSON answer although a stream was asked for |
 | `ignore-cap` or `ignore-cap=N` | `max_tokens` ignored: N tokens, else what `[[tokens=N]]` asks, else 4,096 |
 | `other-model` | the answer names the model `other/model` |
@@ -52,6 +53,7 @@ _FLAGS = {
         "no-details",
         "usage-with-choice",
         "no-done",
+        "failed",
         "no-stream",
         "other-model",
         "split",
@@ -90,6 +92,7 @@ class Failures:
     bad_usage: str | None = None
     usage_with_choice: bool = False
     no_done: bool = False
+    failed: bool = False
     no_stream: bool = False
     ignore_cap: int | None = None
     other_model: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from purser.modelserver.bodies import error_body
 from purser.modelserver.generation import Choice
 
 DONE = b"data: [DONE]\n\n"
@@ -101,9 +102,14 @@ class Wording:
         """The end of a choice, with its finish reason."""
         return self._chunk(choice.index, {} if self.chat else "", usage, choice.finish_reason)
 
-    def closing_usage(self, usage: dict[str, object]) -> bytes:
-        """The usage of the whole request, beside no choice."""
-        return event({**self._part, "choices": [], "usage": usage})
+    def end(self, usage: dict[str, object] | None, *, done: bool) -> bytes:
+        """The usage of the whole request, beside no choice, where it is told, then the end."""
+        told = b"" if usage is None else event({**self._part, "choices": [], "usage": usage})
+        return told + DONE if done else told
+
+    def error(self, message: str) -> bytes:
+        """An error in the middle."""
+        return b"data: " + error_body(500, message) + b"\n\n" + DONE
 
     def _chunk(
         self,

@@ -17,6 +17,7 @@ from purser.gateway.bodies import Terms
 from purser.gateway.cashier import Shortfall
 from purser.gateway.deliveries import resolve
 from purser.gateway.models import Served, Target
+from purser.gateway.shapes import CHAT
 from purser.http.exchange import Exchange, Request
 from purser.inbound.worker import Worker
 from purser.inbound.world import SystemWorld
@@ -372,7 +373,7 @@ class Process:
         directory, cashier, now = self.gateway.directory, self.gateway.cashier, self.world.now()
         principal = await directory.principal(secret.encode())
         standing, book = await directory.standing(principal.account), await directory.price_book()
-        body = bodies.read(bodies.CHAT, request.body)
+        body = bodies.read(CHAT, request.body)
         if book is None or standing.causes:
             return
         held = await cashier.hold(
