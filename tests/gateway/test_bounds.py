@@ -14,8 +14,9 @@ from purser.core.errors import Invalid
 from purser.gateway import bodies, splicing
 from purser.gateway.bodies import Terms
 from purser.gateway.shapes import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
-from purser.modelserver import prompts, responses
+from purser.modelserver import messages, prompts, responses
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
+from purser.modelserver.messages import MessagesBody
 from purser.modelserver.responses import ResponseBody
 from purser.modelserver.tokens import count_tokens
 
@@ -124,6 +125,39 @@ def test_a_response_is_never_more_than_its_bound(body: dict[str, Any], write: An
     assert counted <= bound(RESPONSES, raw)
 
 
+TEXT_BLOCK = st.builds(lambda text: {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}, TEXT)
+BLOCK = st.one_of(
+    TEXT_BLOCK,
+    st.builds(lambda url: {"type": "image", "source": {"type": "url", "url": url}}, TEXT),
+    st.builds(lambda name, given: {"type": "tool_use", "id": "t", "name": name, "input": given}, TEXT, NESTED),
+    st.builds(lambda content: {"type": "tool_result", "content": content}, TEXT | st.lists(TEXT_BLOCK, max_size=2)),
+    st.builds(lambda text: {"type": "thinking", "thinking": text, "signature": "x"}, TEXT),
+)
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]), "content": TEXT | st.lists(BLOCK, max_size=3)},
+    optional={"name": NESTED},
+)
+MESSAGES_BODY = st.fixed_dictionaries(
+    {"model": st.just("tiny"), "max_tokens": st.just(9), "messages": st.lists(TURN, min_size=1, max_size=4)},
+    optional={
+        "system": TEXT | st.lists(TEXT_BLOCK, max_size=2),
+        "tools": st.lists(st.fixed_dictionaries({"name": TEXT, "input_schema": NESTED}), max_size=2),
+        "stop_sequences": st.lists(TEXT, max_size=2),
+    },
+)
+
+
+@settings(max_examples=400)
+@given(MESSAGES_BODY, WRITERS)
+def test_a_message_is_never_more_than_its_bound(body: dict[str, Any], write: Any) -> None:
+    raw = write(body).encode()
+    try:
+        counted = len(messages.prompt_of(decode(raw, MessagesBody)).tokens)
+    except BadRequest:
+        return
+    assert counted <= bound(MESSAGES, raw)
+
+
 def test_tool_calls_count_as_they_were_sent() -> None:
     raw = b'{"model":"tiny","messages":[{"role":"assistant","tool_calls":[{"id":' + b"\n \t" * 3000 + b"1}]}]}"
     assert len(prompts.chat_prompt(decode(raw, ChatBody)).tokens) > 2000
@@ -173,6 +207,11 @@ IN_THE_PROMPT: list[tuple[str, dict[str, Any], int]] = [
     (RESPONSES, {"tools": [{"type": "function", "name": "f", "description": "x" * 5000}]}, 1),
     (RESPONSES, {"text": {"format": {"type": "json_schema", "schema": {"title": "x" * 5000}}}}, 1),
     (RESPONSES, {"messages": [{"role": "user", "content": "x" * 5000}]}, 1),
+    (MESSAGES, {"system": "x" * 5000}, 1),
+    (MESSAGES, {"system": [{"type": "text", "text": "x" * 5000}]}, 1),
+    (MESSAGES, {"tools": [{"name": "f", "description": "x" * 5000}]}, 1),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": "x" * 5000}]}]}, 1),
+    (MESSAGES, {"messages": [{"role": "user", "content": "Hi", "name": "x" * 5000}]}, 1),
     (RESPONSES, {"input": [{"role": "user", "content": "Hi", "name": "x" * 5000}]}, 1),
     (RESPONSES, {"input": [{"type": "function_call_output", "call_id": "c", "output": "x" * 5000}]}, 1),
     (RESPONSES, {"input": [{"type": "reasoning", "summary": [{"text": "x" * 5000}]}]}, 1),
@@ -182,6 +221,7 @@ OWN: dict[str, dict[str, Any]] = {
     COMPLETIONS: {"prompt": ["Hi", "Ho", "Ha"]},
     EMBEDDINGS: {"input": ["Hi", "Ho", "Ha"]},
     RESPONSES: {"input": "Hi"},
+    MESSAGES: {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
 }
 
 
@@ -196,12 +236,17 @@ OPAQUE: list[tuple[str, dict[str, Any]]] = [
     (RESPONSES, {"conversation": {"id": "x"}}),
     (RESPONSES, {"prompt": {"id": "x"}}),
     (RESPONSES, {"tools": [{"type": "apply_patch"}]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "image"}]}]}]}),
+    (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file"}}]}]}),
+    (MESSAGES, {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]}),
+    (MESSAGES, {"tools": [{"type": "bash_20250124", "name": "bash"}]}),
 ]
 
 
 @pytest.mark.parametrize("kind, fields", OPAQUE, ids=[str(fields)[:70] for _, fields in OPAQUE])
 def test_what_the_body_does_not_tell_is_bounded_by_the_context(kind: str, fields: dict[str, Any]) -> None:
-    raw = msgspec.json.encode({"model": "tiny", **OWN[kind], **fields, "max_tokens" if kind == MESSAGES else "user": 9})
+    raw = msgspec.json.encode({"model": "tiny", **OWN[kind], **fields})
     assert bound(kind, raw) == TERMS.context_tokens
 
 

@@ -140,11 +140,7 @@ class Gateway:
         if exchange.started:
             exchange.abort()
             return
-        if exchange.request.path in QUOTES:  # of the control plane, and here for what only the gateway knows
-            its_headers, body = refusal.as_problem(request_id)
-            exchange.answer(refusal.status, [*headers, *its_headers], body)
-            return
-        exchange.answer(refusal.status, [JSON, *headers, *refusal.headers], refusal.body(request_id))
+        refusal.tell(exchange, request_id, headers)
 
     def _request_id(self, request: Request) -> tuple[str, bool]:
         """The request's id, and whether its client named it so."""

@@ -12,9 +12,20 @@ import msgspec
 
 from purser.core.admission import FIT, REFUSE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, Ask
 from purser.core.errors import Invalid
-from purser.gateway.dialects import items, texts
+from purser.gateway.dialects import blocks, items, texts
 from purser.gateway.dialects.texts import Reader, get_field
-from purser.gateway.shapes import CARRIERS, CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, SHAPES, TEMPLATE, Shape
+from purser.gateway.shapes import (
+    CARRIERS,
+    CHAT,
+    COMPLETIONS,
+    COUNT_TOKENS,
+    EMBEDDINGS,
+    MESSAGES,
+    RESPONSES,
+    SHAPES,
+    TEMPLATE,
+    Shape,
+)
 
 MOST_CHOICES = 128
 PRIORITY_TIER = "priority"
@@ -25,6 +36,8 @@ _READERS: dict[str, Reader] = {
     COMPLETIONS: texts.read_prompts,
     EMBEDDINGS: texts.read_inputs,
     RESPONSES: items.read,
+    MESSAGES: blocks.read,
+    COUNT_TOKENS: blocks.read,
 }
 _ONCE = {name: b'"%b"' % name.encode() for name in CARRIERS.union(*(shape.billed for shape in SHAPES.values()))}
 
@@ -201,6 +214,8 @@ def ask(body: Body, terms: Terms, fit: str | None = None) -> Ask:
     more = body.fields.keys() - body.shape.no_text
     extra = sum(len(bytes(body.fields[name])) for name in more) if more else 0
     messages, sizes, opaque = _READERS[body.kind](body.fields)
+    if body.shape.is_free:
+        return Ask(model=body.model, input_tokens=0, input_bytes=0, cap=0, requested=None, policy=fit or terms.policy)
     tokens = [(size + extra) * terms.tokens_per_byte + TOKENS_PER_REQUEST for size in sizes]
     if messages:
         tokens[0] += TOKENS_PER_MESSAGE * messages

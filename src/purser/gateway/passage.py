@@ -25,6 +25,7 @@ from purser.gateway.meter import Meter, Reserved
 from purser.gateway.models import Served, Target
 from purser.gateway.refusals import Headers, Refusal, unavailable
 from purser.gateway.remaining import Remaining
+from purser.gateway.shapes import CHAT, COUNT_TOKENS, MESSAGES
 from purser.http.client import Answer, Crowded, TimedOut, TooLarge, Unreachable, UpstreamError
 from purser.http.exchange import Exchange, Request
 from purser.http.room import Room
@@ -271,7 +272,7 @@ class Passage(msgspec.Struct, eq=False):
     def _headers_sent(self) -> Headers:
         headers = sent_on(self.exchange.request)
         headers.append((b"x-request-id", self.request_id.encode()))
-        return headers + sent_besides(self.served)
+        return headers + sent_besides(self.served, self.body.kind)
 
     def refusal(self, error: UpstreamError) -> Refusal:
         """What the client hears of an upstream that failed before anything was sent."""
@@ -292,10 +293,12 @@ def sent_on(request: Request) -> Headers:
     return [pair for pair in request.headers if pair[0] not in _NOT_SENT]
 
 
-def sent_besides(served: Served) -> Headers:
-    """What every request to a model's upstreams has besides."""
+def sent_besides(served: Served, kind: str = CHAT) -> Headers:
+    """What every request to a model's upstreams has besides; the key of Anthropic's own API has a header of its own."""
     headers: Headers = [(b"accept-encoding", b"identity")]
-    if served.authorization is not None:
+    if served.authorization is not None and served.terms.engine == "other" and kind in (MESSAGES, COUNT_TOKENS):
+        headers.append((b"x-api-key", served.authorization.removeprefix(b"Bearer ")))
+    elif served.authorization is not None:
         headers.append((b"authorization", served.authorization))
     return headers
 

@@ -1,4 +1,4 @@
-"""Refusals as OpenAI error objects with their HTTP statuses and headers (interface §3)."""
+"""Refusals as error objects with their HTTP statuses and headers, in the shape of each API (interface §3)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from purser.core.explain import insufficient_message, suspended_message
 from purser.core.key_checks import wrong_keys_message
 from purser.core.money import format_usd
 from purser.gateway.cashier import Shortfall
+from purser.gateway.paths import QUOTES, speaks_anthropic
 from purser.http import problem
+from purser.http.exchange import Exchange
 
 Headers = list[tuple[bytes, bytes]]
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 JSON = (b"content-type", b"application/json")
 _TYPES = {
     400: "invalid_request_error",
@@ -29,6 +32,20 @@ _TYPES = {
     412: "error",
     413: "invalid_request_error",
     429: "rate_limit_error",
+}
+_ANTHROPICS_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    409: "invalid_request_error",
+    412: "permission_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
 }
 _CODES = {
     "INVALID_ARGUMENT": "invalid_request",
@@ -51,6 +68,18 @@ class Refusal(Exception):
         self.param: str | None = more.pop("param", None)
         self.more = more
 
+    def tell(self, exchange: Exchange, request_id: str, headers: Headers) -> None:
+        """Answer in the shape of the API that the request's path is of."""
+        path = exchange.request.path
+        if path in QUOTES:  # of the control plane, and here for what only the gateway knows
+            its_headers, body = self.as_problem(request_id)
+            exchange.answer(self.status, [*headers, *its_headers], body)
+            return
+        body = self.body(request_id)
+        if speaks_anthropic(path):
+            body = in_anthropics_shape(self.status, body)
+        exchange.answer(self.status, [JSON, *headers, *self.headers], body)
+
     def body(self, request_id: str) -> bytes:
         """The JSON body."""
         error = {
@@ -69,6 +98,13 @@ class Refusal(Exception):
             headers.append((b"www-authenticate", b"Bearer"))
         code = problem.code_of(self.status)
         return headers, problem.render(self.status, code, self.message, request_id, self.param, **self.more)
+
+
+def in_anthropics_shape(status: int, body: bytes) -> bytes:
+    """An error object of ours as Anthropic's API has it, with all that it tells besides."""
+    told: dict[str, Any] = _decode(body)
+    error = {**told["error"], "type": _ANTHROPICS_TYPES.get(status, "api_error")}
+    return _encode({"type": "error", "error": error, "request_id": told["request_id"]})
 
 
 def of_error(error: PurserError) -> Refusal:

@@ -85,7 +85,7 @@ async def _left_early(passage: Passage) -> None:
 
     What no upstream has got yet is not billed either.
     """
-    if passage.body.stream or not passage.sent:
+    if passage.body.stream or passage.body.shape.is_free or not passage.sent:
         passage.void()
         passage.exchange.abort()
         return
@@ -133,7 +133,8 @@ async def _settle_whole(passage: Passage, answer: Answer, raw: bytes) -> None:
     told = _read(raw)
     measured, cost_usd = Measured({}, estimated=False), format_usd(0)
     try:
-        found = whole.measure(passage.body.kind, told.usage, raw, passage.ask.input_bytes)
+        free = passage.body.shape.is_free
+        found = None if free else whole.measure(passage.body.kind, told.usage, raw, passage.ask.input_bytes)
     except Inconsistent as why:
         await passage.quarantine(why)
         found = None

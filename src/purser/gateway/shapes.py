@@ -8,7 +8,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 CHAT, COMPLETIONS, EMBEDDINGS = "chat/completions", "completions", "embeddings"
-RESPONSES, MESSAGES, RERANK = "responses", "messages", "rerank"
+RESPONSES, MESSAGES, COUNT_TOKENS, RERANK = "responses", "messages", "messages/count_tokens", "rerank"
 CAP_FIELDS = ("max_completion_tokens", "max_tokens")
 
 # Fields in which an engine, or what stands before it, takes further fields: they are no way around what is refused.
@@ -31,6 +31,12 @@ _NOT_RESPONSES = {
     **_ONE_ANSWER,
     **dict.fromkeys((*_OTHER_CAPS, "max_tokens"), "use max_output_tokens"),
     "request_id": "send the header x-request-id",  # by which others could ask for what is kept under it
+}
+
+_NOT_MESSAGES = {
+    **_ONE_ANSWER,
+    **dict.fromkeys((*_OTHER_CAPS, "max_output_tokens"), "use max_tokens"),
+    **dict.fromkeys(("mcp_servers", "container"), "what the model server's own tools read is bounded by nothing in it"),
 }
 
 # Fields from which a bound or a price is reckoned: once each, and nowhere else.
@@ -56,6 +62,7 @@ class Shape(Struct, frozen=True, gc=False):
     caps: tuple[str, ...] = ()  # the names of the output cap, the one that counts first; none: input only
     cap_needed: bool = False
     streamed: bool = True
+    is_free: bool = False
     usage_on_request: bool = False  # a stream tells its usage where stream_options ask for it; else always
     refused: Mapping[str, str] = MappingProxyType(_REFUSED)
     odd: frozenset[str] = CARRIERS.union(_REFUSED)  # the fields that need a look: what is refused, what may carry it
@@ -80,6 +87,16 @@ SHAPES = {
             odd=CARRIERS.union(_NOT_RESPONSES),
             billed=_BILLED.union("max_output_tokens background instructions previous_response_id conversation".split()),
         ),
+        Shape(
+            MESSAGES,
+            _no_text("messages system", "stop_sequences"),
+            ("max_tokens",),
+            cap_needed=True,
+            refused=_NOT_MESSAGES,
+            odd=CARRIERS.union(_NOT_MESSAGES),
+            billed=_BILLED.union(("system", "max_output_tokens")),
+        ),
+        Shape(COUNT_TOKENS, _no_text("messages system"), streamed=False, is_free=True),
     )
 }
-KINDS = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)
+KINDS = tuple(SHAPES)

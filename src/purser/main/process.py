@@ -23,7 +23,8 @@ from purser.flows import access, closing, setup
 from purser.flows.queue import WriteQueue
 from purser.gateway.app import Gateway
 from purser.gateway.models import serve_models
-from purser.gateway.paths import is_data_plane
+from purser.gateway.paths import is_data_plane, speaks_anthropic
+from purser.gateway.refusals import in_anthropics_shape
 from purser.http.asgi import answer_with
 from purser.http.exchange import Exchange
 from purser.http.head import Headers
@@ -174,7 +175,8 @@ def refuse(status: int, code: str, message: str, target: bytes) -> tuple[Headers
     """What the server itself refuses, in the shape of the plane that the request was meant for."""
     path = target.partition(b"?")[0].decode("latin-1")
     in_shape = refuse_in_json if not path or is_data_plane(path) else refuse_in_problem
-    return in_shape(status, code, message, target)
+    headers, body = in_shape(status, code, message, target)
+    return headers, in_anthropics_shape(status, body) if speaks_anthropic(path) else body
 
 
 async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Litestar) -> Running:

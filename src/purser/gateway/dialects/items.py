@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from purser.core.errors import Invalid
-from purser.gateway.dialects.texts import Fields, content_bytes, encode, get_field, text_bytes
+from purser.gateway.dialects.texts import Fields, content_bytes, encode, get_field, role_bytes, text_bytes
 
 _KEPT = ("previous_response_id", "conversation", "prompt")
 _IN_WORDS = frozenset("function_call function_call_output custom_tool_call custom_tool_call_output reasoning".split())
@@ -58,8 +58,9 @@ def _item(item: Any, field: str) -> tuple[int, bool, bool]:
         if not isinstance(item.get("role"), str):
             raise Invalid(f'{field} must have a "role" and "content"', field=field)
         size, opaque = content_bytes(item.get("content"), f"{field}.content")
-        rest = {name: value for name, value in item.items() if name not in ("content", "type")}
-        return size + len(encode(rest)), opaque, any(isinstance(value, dict | list) for value in rest.values())
+        size += role_bytes(item["role"])
+        rest = {name: value for name, value in item.items() if name not in ("content", "type", "role")}
+        return size + (len(encode(rest)) if rest else 0), opaque, bool(rest)
     if kind not in _IN_WORDS:
         return len(encode(item)), True, True
     output = item.get("output")

@@ -68,7 +68,7 @@ def read_messages(fields: Fields) -> tuple[int, list[int], bool]:
             raise Invalid(f'messages[{n}] must be an object with a "role" and "content"', field=f"messages[{n}]")
         for name, value in message.items():
             if name == "role":
-                size += max(0, text_bytes(value) - TOKENS_PER_MESSAGE)
+                size += role_bytes(value)
             elif name == "content":
                 more, unread = content_bytes(value, f"messages[{n}].content")
                 size += more
@@ -103,6 +103,11 @@ def content_bytes(content: Any, field: str) -> tuple[int, bool]:
         else:
             opaque = True  # an image, audio or file: bounded by the model's context
     return size, opaque
+
+
+def role_bytes(role: str) -> int:
+    """The bytes of a role beyond what every message is counted for."""
+    return max(0, text_bytes(role) - TOKENS_PER_MESSAGE)
 
 
 def read_prompts(fields: Fields) -> tuple[int, list[int], bool]:
