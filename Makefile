@@ -86,6 +86,18 @@ model: .venv/.dev ## Search every state of the lease protocol in small worlds (h
 mutants: .venv/.dev ## Make every small fault in the money core, one at a time, for core's tests to notice (minutes)
 	@$(PY) -m tools.mutants $(ARGS)
 
+# LiteLLM is a quarter of a gigabyte, so it is installed by itself, and only here.
+LITELLM := litellm==1.110.2
+build/litellm/.installed: Makefile
+	@echo "Installing $(LITELLM) under build/ …"
+	@rm -rf build/litellm && $(PY) -m venv build/litellm
+	@build/litellm/bin/python -m pip install -qq --disable-pip-version-check --no-compile '$(LITELLM)'
+	@touch $@
+
+.PHONY: test-prices
+test-prices: .venv/.dev build/litellm/.installed ## Compare our sums with those of genai-prices and LiteLLM (a minute)
+	@$(PY) -m tests.prices build/litellm $(ARGS)
+
 .PHONY: wheel-test
 wheel-test: .venv/.dev ## Build the wheel, install it elsewhere and run the demo from it
 	@$(PY) tests/wheel/check_wheel.py

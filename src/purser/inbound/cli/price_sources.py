@@ -45,7 +45,12 @@ class Found:
         self.left_out.append(LeftOut(model, price, reason))
 
     def take(self, model: str, given: Mapping[str, Fraction]) -> None:
-        """Take over a model's prices, in dollars by the names of ours, where they can be published so."""
+        """Take over a model's prices, in dollars by the names of ours, where they can be published so.
+
+        Who lists one price for writing to a cache means it for whatever lifetime.
+        """
+        written = {"cache_write_1h": given["cache_write_5m"]} if "cache_write_5m" in given else {}
+        given = written | dict(given)
         price = {name: _dollars(given[name]) for name in PRICE_NAMES if name in given}
         if not price:
             self.leave(model, None, "it has no price that could be taken over")
@@ -206,8 +211,13 @@ _LITELLM = {
     "input_cost_per_query": ("search", Fraction(1)),
 }
 _SECONDS = ("audio_minute", Fraction(_MINUTE))
+_PER_SECOND = (
+    "input_cost_per_second",
+    "output_cost_per_second",
+)  # of audio, where a model transcribes: mostly one is 0
 _TRANSCRIBES, _SAMPLE = "audio_transcription", "sample_spec"
 _PRIORITY, _BATCHES = "_priority", "_batches"
+_TIERS, _OFF_PEAK = "tiered_pricing", "off_peak_pricing"
 
 
 def from_litellm(path: Path, provider: str | None, models: Iterable[str]) -> Found:
@@ -247,8 +257,12 @@ def _read_litellm(path: Path) -> dict[str, Any]:
 def _take_litellm(found: Found, name: str, entry: Mapping[str, Any]) -> None:
     costs = {key: value for key, value in entry.items() if "cost" in key and value is not None}
     tiers = [key for key in costs if "_above_" in key and key not in _LITELLM and costs[key]]
+    tiers += [_TIERS] if entry.get(_TIERS) else []
     if tiers:
         found.leave(name, None, f"its price depends on how long the prompt is ({tiers[0]})")
+        return
+    if entry.get(_OFF_PEAK):
+        found.leave(name, None, "its price depends on the time of day")
         return
     given: dict[str, Fraction] = {}
     dearer: dict[str, Decimal] = {}
@@ -263,8 +277,9 @@ def _take_litellm(found: Found, name: str, entry: Mapping[str, Any]) -> None:
             standard = costs.get(plain)
             if not isinstance(standard, Decimal) or exact != Fraction(standard) * _HALF:
                 found.leave(name, key, "in a batch all tokens cost half here")
-        elif key == "input_cost_per_second" and entry.get("mode") == _TRANSCRIBES:
-            _add(found, name, given, key, _SECONDS, exact)
+        elif key in _PER_SECOND and entry.get("mode") == _TRANSCRIBES:
+            free = not any(costs.get(each) for each in _PER_SECOND)
+            _add(found, name, given, key, _SECONDS if exact or free else None, exact)
         else:
             _add(found, name, given, key, _LITELLM.get(key), exact)
     _take_priority(found, name, given, dearer, costs)
