@@ -259,7 +259,8 @@ def _upstream(value: object, field: str) -> str:
     if parts.query or parts.fragment:
         raise _wrong(field, words, value, "leave out what follows ? or #")
     base = value.rstrip("/")
-    for route in ("/chat/completions", "/completions", "/embeddings", "/models"):
+    routes = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages", "/rerank", "/models")
+    for route in routes:
         if base.endswith(route):
             raise _wrong(field, words, value, f'leave the route out: "{base.removesuffix(route)}"')
     return base

@@ -13,6 +13,7 @@ from tests.demo.program import Answer, Program
 TOO_MUCH = f"Content-Length: {40 * 1024 * 1024}\r\n"
 pytestmark = pytest.mark.once
 PROBLEM, OBJECT = "application/problem+json", "application/json"
+ANTHROPICS = "application/json "  # an object in the shape of Anthropic's API
 
 
 def ask(program: Program, method: str, target: str, headers: str = "") -> Answer:
@@ -29,6 +30,8 @@ def ask(program: Program, method: str, target: str, headers: str = "") -> Answer
 REFUSED = [
     ("POST", "/v1/chat/completions", TOO_MUCH, 413, OBJECT),
     ("POST", "/inference/v1/embeddings", TOO_MUCH, 413, OBJECT),
+    ("POST", "/v1/responses", TOO_MUCH, 413, OBJECT),
+    ("POST", "/v1/messages", TOO_MUCH, 413, ANTHROPICS),
     ("GET", "/v1/models/%zz", "", 400, OBJECT),
     ("GET", "/v1/models/%00?x=y", "", 400, OBJECT),
     ("POST", "/v1/accounts/demo/users", TOO_MUCH, 413, PROBLEM),
@@ -47,13 +50,15 @@ def test_what_the_server_refuses_has_the_shape_of_its_plane(
     program: Program, method: str, target: str, headers: str, status: int, media: str
 ) -> None:
     answer = ask(program, method, target, headers)
-    assert (answer.status, answer.headers["content-type"]) == (status, media)
+    assert (answer.status, answer.headers["content-type"]) == (status, media.strip())
     found: Any = answer.json
     assert found["request_id"] == answer.headers["x-request-id"]
     if media == OBJECT:
         assert set(found) == {"error", "request_id"}
         assert found["error"]["code"]
         assert found["error"]["message"]
+    elif media == ANTHROPICS:
+        assert (found["type"], found["error"]["type"]) == ("error", "request_too_large")
     else:
         assert (found["status"], found["code"], found["errors"]) == (status, "INVALID_ARGUMENT", [])
         assert found["detail"]

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from purser.core.errors import Invalid
 from purser.gateway import bodies, splicing
 from purser.gateway.bodies import Terms
-from purser.gateway.shapes import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
-from purser.modelserver import messages, prompts, responses
+from purser.gateway.shapes import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RERANK, RESPONSES
+from purser.modelserver import messages, prompts, rerank, responses
 from purser.modelserver.bodies import BadRequest, ChatBody, EmbeddingBody, TextBody, decode, token_lists
 from purser.modelserver.messages import MessagesBody
+from purser.modelserver.rerank import RerankBody
 from purser.modelserver.responses import ResponseBody
 from purser.modelserver.tokens import count_tokens
 
@@ -158,6 +159,17 @@ def test_a_message_is_never_more_than_its_bound(body: dict[str, Any], write: Any
     assert counted <= bound(MESSAGES, raw)
 
 
+DOCUMENT = TEXT | st.fixed_dictionaries({"text": TEXT}, optional={"title": TEXT | NESTED})
+
+
+@settings(max_examples=200)
+@given(TEXT, st.lists(DOCUMENT, min_size=1, max_size=4), WRITERS)
+def test_a_rerank_is_never_more_than_its_bound(query: str, documents: list[Any], write: Any) -> None:
+    raw = write({"model": "tiny", "query": query, "documents": documents}).encode()
+    counted = sum(len(tokens) for tokens in rerank.pairs_of(decode(raw, RerankBody)))
+    assert counted <= bound(RERANK, raw)
+
+
 def test_tool_calls_count_as_they_were_sent() -> None:
     raw = b'{"model":"tiny","messages":[{"role":"assistant","tool_calls":[{"id":' + b"\n \t" * 3000 + b"1}]}]}"
     assert len(prompts.chat_prompt(decode(raw, ChatBody)).tokens) > 2000
@@ -208,6 +220,9 @@ IN_THE_PROMPT: list[tuple[str, dict[str, Any], int]] = [
     (RESPONSES, {"text": {"format": {"type": "json_schema", "schema": {"title": "x" * 5000}}}}, 1),
     (RESPONSES, {"messages": [{"role": "user", "content": "x" * 5000}]}, 1),
     (MESSAGES, {"system": "x" * 5000}, 1),
+    (RERANK, {"query": "x" * 5000}, 3),
+    (RERANK, {"instruction": "x" * 5000}, 3),
+    (RERANK, {"documents": [{"text": "Hi", "title": "x" * 5000}]}, 1),
     (MESSAGES, {"system": [{"type": "text", "text": "x" * 5000}]}, 1),
     (MESSAGES, {"tools": [{"name": "f", "description": "x" * 5000}]}, 1),
     (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": "x" * 5000}]}]}, 1),
@@ -222,6 +237,7 @@ OWN: dict[str, dict[str, Any]] = {
     EMBEDDINGS: {"input": ["Hi", "Ho", "Ha"]},
     RESPONSES: {"input": "Hi"},
     MESSAGES: {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
+    RERANK: {"query": "Hi", "documents": ["Ho", "Ha", "He"]},
 }
 
 
@@ -241,6 +257,7 @@ OPAQUE: list[tuple[str, dict[str, Any]]] = [
     (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file"}}]}]}),
     (MESSAGES, {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]}),
     (MESSAGES, {"tools": [{"type": "bash_20250124", "name": "bash"}]}),
+    (RERANK, {"documents": [{"content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}),
 ]
 
 

@@ -25,6 +25,11 @@ BILLABLE: list[tuple[str, dict[str, Any]]] = [
     ("/v1/completions", {"model": "tiny", "prompt": "Hi", "max_tokens": 3}),
     ("/v1/completions", {"model": "tiny", "prompt": "Hi", "max_tokens": 3, "stream": True}),
     ("/v1/embeddings", {"model": "tiny", "input": "Hi"}),
+    ("/v1/responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 3}),
+    ("/v1/responses", {"model": "tiny", "input": "Hi", "max_output_tokens": 3, "stream": True}),
+    ("/v1/messages", HI),
+    ("/v1/messages", {**HI, "stream": True}),
+    ("/v1/rerank", {"model": "tiny", "query": "Hi", "documents": ["Ho", "Ha"]}),
 ]
 
 
@@ -146,6 +151,7 @@ def test_which_paths_are_the_gateways(rig: Rig) -> None:
         return rig.gateway.takes(Asked(path))  # type: ignore[arg-type]
 
     ours = [CHAT, "/inference" + CHAT, "/v1/models", "/v1/models/a/b", "/v1/embeddings", "/v1/quote", "/verifyApiKey"]
+    ours += ["/v1/responses", "/v1/responses/r", "/v1/messages", "/v1/messages/count_tokens", "/v1/rerank"]
     assert [path for path in ours if not takes(path)] == []
     others = ["/v1/chat/completions/", "/v1/modelsx", "/v1/accounts", "/", "/v1", "/v2/models", "/verifyApiKey/x"]
     assert [path for path in others if takes(path)] == []
@@ -189,7 +195,10 @@ def test_models_that_are_partly_free_are_served(
     rig.write(lambda tx: pricing.publish(tx, {"tiny": price}))
     assert rig.eventually(lambda: (rig.send(path, body).status, rig.events()[-1].version) == (200, 2))
     rates = revise(None, {"tiny": read_price("tiny", price)}, 1, 0).models["tiny"]
-    uncapped = {name: value for name, value in body.items() if name != "max_tokens"}
+    needed = path == "/v1/messages"
+    uncapped = {
+        name: value for name, value in body.items() if name not in ("max_tokens", "max_output_tokens") or needed
+    }
     assert rig.send(path, uncapped).status == 200
     assert rig.balance().held == 0
     if not any(rate.nanos for rate in rates.values()):

@@ -21,6 +21,7 @@ from purser.gateway.shapes import (
     COUNT_TOKENS,
     EMBEDDINGS,
     MESSAGES,
+    RERANK,
     RESPONSES,
     SHAPES,
     TEMPLATE,
@@ -37,6 +38,7 @@ _READERS: dict[str, Reader] = {
     EMBEDDINGS: texts.read_inputs,
     RESPONSES: items.read,
     MESSAGES: blocks.read,
+    RERANK: texts.read_documents,
     COUNT_TOKENS: blocks.read,
 }
 _ONCE = {name: b'"%b"' % name.encode() for name in CARRIERS.union(*(shape.billed for shape in SHAPES.values()))}

@@ -96,6 +96,14 @@ SHAPES = {
             odd=CARRIERS.union(_NOT_MESSAGES),
             billed=_BILLED.union(("system", "max_output_tokens")),
         ),
+        Shape(
+            RERANK,
+            _no_text("query documents", "top_n return_documents truncate_prompt_tokens max_tokens_per_doc"),
+            streamed=False,
+            refused=_ONE_ANSWER,
+            odd=CARRIERS.union(_ONE_ANSWER),
+            billed=_BILLED.union(("query", "documents")),
+        ),
         Shape(COUNT_TOKENS, _no_text("messages system"), streamed=False, is_free=True),
     )
 }

@@ -138,3 +138,28 @@ def _read_texts(fields: Fields, name: str) -> tuple[int, list[int], bool]:
 
 def _are_tokens(items: list[Any]) -> bool:
     return all(isinstance(item, int) and not isinstance(item, bool) and item >= 0 for item in items)
+
+
+def read_documents(fields: Fields) -> tuple[int, list[int], bool]:
+    """Of a rerank: its query is read with each of its documents."""
+    query = get_field(fields, "query")
+    documents = get_field(fields, "documents")
+    if not isinstance(documents, list) or not documents:
+        raise Invalid("documents must be a list of at least one text", field="documents")
+    if len(documents) > MOST_PROMPTS:
+        raise Invalid(f"documents must be at most {MOST_PROMPTS}, not {len(documents)}", field="documents")
+    size, opaque = _document_bytes(query, "query")
+    sizes = []
+    for n, document in enumerate(documents):
+        more, unread = _document_bytes(document, f"documents[{n}]")
+        sizes.append(size + more)
+        opaque = opaque or unread
+    return 0, sizes, opaque
+
+
+def _document_bytes(document: Any, field: str) -> tuple[int, bool]:
+    if isinstance(document, str):
+        return text_bytes(document), False
+    if not isinstance(document, dict):
+        raise Invalid(f'{field} must be a text, or an object such as {{"text": "Hi"}}', field=field)
+    return len(encode(document)), any(isinstance(value, dict | list) for value in document.values())

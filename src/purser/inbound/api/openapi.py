@@ -25,8 +25,9 @@ from purser.inbound.dashboard.rendering import SCRIPTED, read_static, render_pag
 CONFIG = OpenAPIConfig(
     title="Purser",
     version=__version__,
-    description="The control plane: accounts, money and what the operator does. Models are asked with the OpenAI API, "
-    "under /v1 and /inference/v1, which is described by its own documents.",
+    description="The control plane: accounts, money and what the operator does. Models are asked with the OpenAI API "
+    "(chat/completions, completions, responses, embeddings), Anthropic's (messages) and rerank, under /v1 and "
+    "/inference/v1, which are described by documents of their own.",
     path=f"/{NOWHERE}",
     use_handler_docstrings=True,
     render_plugins=[JsonRenderPlugin()],
