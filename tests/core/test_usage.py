@@ -34,6 +34,7 @@ from purser.core.usage import (
     Measured,
     as_priced,
     check_reported,
+    check_untold,
     estimate,
     folded,
     in_batch,
@@ -176,6 +177,16 @@ def test_quantities_are_disjoint_positive_and_sum_to_what_was_used(one: int, oth
     assert sum(found.values()) == prompt + output
     assert found.get(CACHED, 0) == cached
     assert all(count > 0 for count in found.values())
+
+
+def test_only_what_tells_of_no_tokens_may_be_estimated() -> None:
+    nulls = {"prompt_tokens": None, "completion_tokens": None}
+    untold: list[object] = [None, [], "usage", {}, nulls, {"seconds": 3}]
+    for usage in untold:
+        check_untold(usage)
+    for told in ({"total_tokens": 9}, {"tokens": "9"}, {"prompt_tokens": None, "total_tokens": 0}):
+        with pytest.raises(Inconsistent, match="usage without its input"):
+            check_untold(told)
 
 
 @pytest.mark.parametrize("input_bytes, tokens", [(0, 0), (7, 0), (8, 1), (800, 100), (807, 100)])

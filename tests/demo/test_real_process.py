@@ -64,6 +64,18 @@ def test_the_official_client_streams_and_is_told_the_cost(program: Program) -> N
     assert program.spent("streams") == Decimal(str(usage.model_dump()["cost_usd"])) > 0
 
 
+def test_usage_that_contradicts_itself_is_counted_where_the_operator_looks(program: Program) -> None:
+    def quarantined() -> int:
+        text = httpx.get(f"{program.base_url}/metrics").text
+        return sum(int(line.split()[1]) for line in text.splitlines() if 'requests_total{ended="quarantined"}' in line)
+
+    key, before = program.open("contradicts"), quarantined()
+    with client_of(program, key) as (client, _):
+        client.chat.completions.create(model="tiny", messages=says("hello [[fail=bad-usage=cached]]"))
+    assert quarantined() == before + 1
+    assert program.spent("contradicts") == 0
+
+
 def test_a_hang_up_in_mid_stream_cancels_the_engine_and_is_billed_for_what_it_made(program: Program) -> None:
     key = program.open("leaves")
     with client_of(program, key) as (client, _):

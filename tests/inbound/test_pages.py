@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,13 @@ def test_metrics_count_and_name_nobody(house: House) -> None:
     assert "ada" not in answer.text
     for line in lines:
         assert line.startswith("# ") or re.fullmatch(r'[a-z_]+(\{[a-z]+="\w+"\})? [\d.]+', line), line
+
+
+def test_metrics_tell_how_the_requests_of_the_process_ended(tmp_path: Path) -> None:
+    with closing(House(tmp_path, ended=lambda: {"settled": 7, "quarantined": 2})) as house:
+        text = house.nobody.get("/metrics").text
+    assert "# TYPE purser_requests_total counter\n" in text
+    assert 'purser_requests_total{ended="settled"} 7\npurser_requests_total{ended="quarantined"} 2\n' in text
 
 
 def test_the_page_of_routes(house: House) -> None:

@@ -300,6 +300,12 @@ def as_priced(used: Quantities, rates: Mapping[str, object]) -> Quantities:
     return priced
 
 
+def check_untold(usage: Any) -> None:
+    """Only what tells of no tokens may be estimated: raises Inconsistent where it tells of some and of no input."""
+    if isinstance(usage, dict) and any("token" in str(name) and told is not None for name, told in usage.items()):
+        raise Inconsistent(f"usage without its input: {usage!r:.120}")
+
+
 def estimate(input_bytes: int, output_tokens: int) -> Measured:
     """A low estimate where the engine reported none: a token per eight bytes of input (H5)."""
     return Measured(quantities(input_bytes // 8, 0, output_tokens), estimated=True)

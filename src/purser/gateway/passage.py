@@ -62,6 +62,11 @@ class Counters:
     cut: int = 0
     hung_up: int = 0
 
+    def ended(self) -> dict[str, int]:
+        """How many requests ended which way: a settled one may also have been estimated, or clamped to its hold."""
+        names = ("settled", "voided", "estimated", "clamped", "quarantined")
+        return {name: getattr(self, name) for name in names}
+
 
 class Admitted(NamedTuple):
     """A request's money: its hold, its cap, the rates it is held at and those of the book, and when that was."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from purser.core.usage import Measured, estimate, normalise
+from purser.core.usage import Measured, check_untold, estimate, normalise
 
 DONE = b"data: [DONE]\n\n"
 MOST_EVENT_BYTES = 4 * 1024 * 1024
@@ -173,6 +173,7 @@ class Tally:
             return normalise({**self.prompt, "completion_tokens": self.counted})
         if not whole and not self.seen:
             return None
+        check_untold(self.final)
         return estimate(self.input_bytes, self.deltas)
 
 

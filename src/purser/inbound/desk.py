@@ -49,6 +49,7 @@ class Desk:
     an account toward its requests per minute (Q1) and answers the seconds to wait, 0 where it is let through, the rate
     and what is left of it; call it from the event loop. `recent_requests` answers how many of an account's requests of
     the last minute this process counted by its share of the rate; those that the store counts come to these.
+    `ended` answers how many requests ended which way since this process started.
     `key_checks` counts wrong keys, those that the gateway meets too; use it on the event loop.
     `public_url` is where people reach this, without a last slash; `trusted_proxies` whose X-Forwarded-For is believed.
     """
@@ -61,6 +62,7 @@ class Desk:
     held: Callable[[str], Mapping[str, int]] = _nothing
     count_request: Callable[[str], Awaitable[tuple[int, int, int]]] = _let_through
     recent_requests: Callable[[str], int] = _none
+    ended: Callable[[], Mapping[str, int]] = dict
     public_url: str = "http://127.0.0.1:8080"
     trusted_proxies: tuple[str, ...] = ()
     identity: IdentityProvider | None = None

@@ -207,7 +207,7 @@ async def start(settings: Settings, sockets: Sequence[socket.socket], routes: Li
     )
     hearers.append(gateway.on_touched)
     worker = Worker(db, queue.run, world, TestProvider(), policy)
-    counts = gateway.count_control_request, gateway.recent_requests
+    counts = gateway.count_control_request, gateway.recent_requests, gateway.counters.ended
     desk = Desk(
         *(db, queue, world, policy, worker, gateway.held_by_month, *counts),
         public_url=public_url,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from purser.core.usage import Measured, estimate, normalise
+from purser.core.usage import Measured, check_untold, estimate, normalise
 from purser.gateway.dialects.reading import (
     MOST_KEPT_BYTES,
     WordsTally,
@@ -123,6 +123,7 @@ class Responses:
             return measured
         if not whole and not self.tally.deltas:
             return None
+        check_untold(self.tally.final)
         return estimate(self.tally.input_bytes, self.tally.deltas)
 
     def cut(self) -> list[bytes]:

@@ -72,8 +72,8 @@ def _line(name: str, value: int | str, **labels: str) -> str:
     return f"{name}{{{inner}}} {value}" if inner else f"{name} {value}"
 
 
-def _family(name: str, text: str, lines: list[str]) -> list[str]:
-    return [f"# HELP {name} {text}", f"# TYPE {name} gauge", *lines]
+def _family(name: str, text: str, lines: list[str], kind: str = "gauge") -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *lines]
 
 
 def _money(nanos: int) -> str:
@@ -82,7 +82,7 @@ def _money(nanos: int) -> str:
 
 @get("/metrics", PUBLIC, media_type=_PROMETHEUS)
 def metrics(request: Call) -> Response[str]:
-    """Figures over the whole database, in Prometheus's text format; they name no account."""
+    """Figures over the whole database, and of this process, in Prometheus's text format; they name no account."""
     with request.desk.read() as conn:
         counts, causes = figures.count_rows(conn), figures.count_causes(conn)
         unpaid, money = figures.count_invoices(conn), figures.sum_money(conn)
@@ -103,6 +103,8 @@ def metrics(request: Call) -> Response[str]:
     )
     backlog = _line("purser_write_backlog", request.desk.queue.backlog())
     lines += _family("purser_write_backlog", "Transactions that wait in this process.", [backlog])
+    ended = [_line("purser_requests_total", count, ended=how) for how, count in request.desk.ended().items()]
+    lines += _family("purser_requests_total", "Requests that this process ended, by how.", ended, "counter")
     return Response("\n".join(lines) + "\n", media_type=_PROMETHEUS)
 
 
