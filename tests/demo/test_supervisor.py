@@ -81,7 +81,7 @@ def test_a_worker_that_dies_comes_again(start: Callable[..., Supervised]) -> Non
     dead = program.kill_one()
     assert eventually(lambda: len(program.workers()) == 2 and dead not in program.workers(), PATIENCE)
     assert program.answers()
-    assert "worker 0 ended with -9; starting it again" in program.said
+    assert eventually(lambda: "worker 0 ended with -9; starting it again" in program.said, PATIENCE)
 
 
 def test_a_place_where_none_can_start_leaves_the_others_alone(start: Callable[..., Supervised]) -> None:
