@@ -214,3 +214,12 @@ def test_what_is_wrong_is_named(ada: Client, body: dict[str, Any], words: str) -
     refused = ada.post(f"{DEPLOYMENTS}?deploymentId=d", body)
     assert refused.status in (400, 404)
     assert words in refused.text
+
+
+def test_a_slice_s_charge_is_explained(simulated: House) -> None:
+    key = furnish(simulated)
+    create(key)
+    simulated.advance("2026-03-01T09:20:00Z")
+    told = key.get("/v1/accounts/ada/charges:explain?request=llama/1")
+    assert told.status == 200, told.text
+    assert "gpu seconds for $" in told.text
