@@ -34,7 +34,7 @@ def test_what_it_costs_is_said_before_it_is_made(house: House, terminal: Termina
     assert "NVIDIA_H100_80GB" in at.run("deployment", "list").stdout
     at.ok("deployment", "scale", "llama", "0")
     assert "CUSTOMER" in at.ok("deployment", "get", "llama")
-    assert at.run("deployment", "scale", "llama", "9").code == 1
+    assert at.run("deployment", "scale", "llama", "9").code == 2
     at.ok("deployment", "delete", "llama", "--yes")
     assert "DELETED" in at.ok("deployment", "list", "--deleted")
     at.ok("deployment", "undelete", "llama")

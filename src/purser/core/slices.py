@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from purser.core.money import Rate, round_half_even
-from purser.core.period import HOUR, SECOND, month_end, month_of
+from purser.core.period import HOUR, MINUTE, SECOND, month_end, month_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def ends_at(start_at: int, now: int, length: int, cuts: Iterable[int]) -> int:
 
     Where nobody came round for long, what has run since is billed by the hour, as reports count it.
     """
-    hour_end = start_at - start_at % HOUR + HOUR
-    end = hour_end if hour_end <= now else max(start_at, now) + length
+    late = now - start_at > MINUTE
+    end = min(start_at - start_at % HOUR + HOUR, now) if late else max(start_at, now) + length
     return min([end, month_end(month_of(start_at)), *(cut for cut in cuts if cut > start_at)])
 
 

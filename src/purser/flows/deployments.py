@@ -14,6 +14,7 @@ from purser.core.limits import PREPAID
 from purser.core.period import DAY, MINUTE, format_instant
 from purser.core.pricebook import in_force
 from purser.core.slices import total_cost
+from purser.core.usage import GPU_SECONDS
 from purser.flows import fleet, metering, slices, standing
 from purser.flows.fleet import Standing
 from purser.store import accounts, deployments, prices
@@ -50,7 +51,7 @@ def choose_accelerator(conn: Connection, given: str | None, now: int) -> str:
     if given not in (None, "", "ACCELERATOR_TYPE_UNSPECIFIED"):
         return rule.check_accelerator(given)
     book = in_force(prices.list_books(conn), now)
-    priced = [each for each in rule.ACCELERATORS if book is not None and each in book.models]
+    priced = [each for each in rule.ACCELERATORS if book is not None and GPU_SECONDS in book.models.get(each, {})]
     if not priced:
         raise NotFound("no accelerator has a price per GPU-hour yet", field="acceleratorType")
     return priced[0]

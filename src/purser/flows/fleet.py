@@ -50,6 +50,17 @@ def catch_up(tx: Tx, account: str) -> None:
         save(tx, under_way)
 
 
+def bring_up(tx: Tx, account: str) -> None:
+    """As `catch_up`, and what runs is billed until now: whoever moves the clock sees what that has cost."""
+    catch_up(tx, account)
+    for each in slice_rows.list_open(tx.conn, account):
+        of = deployments.get(tx.conn, account, each.deployment)
+        if of is not None and each.start_at < tx.now:
+            under_way = load(tx, of)
+            renew(tx, under_way, tx.now)
+            save(tx, under_way)
+
+
 def load(tx: Tx, of: Deployment) -> Standing:
     """How a deployment stands, whose account is locked."""
     fleet = deployments.get_fleet(tx.conn, of.account, of.id)

@@ -78,8 +78,7 @@ class Worker:
         self._unjudged: set[str] = set()  # accounts with which that went wrong
         self._judged_at = monotonic()
         self.clock.is_off()  # from here on
-        self._frozen = False
-        self._watch, self._alarms = Watch(), Alarms()
+        self._frozen, self._watch, self._alarms = False, Watch(), Alarms()
         self._tidying = Tidying(db, self.write, monotonic, self._judge_meanwhile)
 
     def write(self, work: Callable[[Tx], T]) -> T:
@@ -322,7 +321,7 @@ class Worker:
         return min((at for at in due if at is not None and at > now), default=None)
 
     def advance(self, to: int) -> None:
-        """Move a manual clock to an instant, stopping at whatever falls due before it, until all of that is done.
+        """Move a manual clock to an instant, doing whatever falls due on the way.
 
         Raises Invalid backwards, Unavailable where requests of an ended month still run after a while.
         """
@@ -335,8 +334,9 @@ class Worker:
                 self.write(lambda tx, at=at: keep_clock(tx, at))  # type: ignore[misc]
                 with acting(None):  # what falls due is time's doing, whoever moves the clock
                     self._finish_due()
-                if at == to:
-                    return
+                    if at == to:
+                        self._each_due("billing what runs", deployment_rows.list_running, fleet.bring_up)
+                        return
 
     def _finish_due(self) -> None:
         """Do what is due, and wait for gateways to give back the leases of months that have ended."""

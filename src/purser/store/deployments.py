@@ -220,6 +220,12 @@ def list_due(conn: Connection, now: int) -> list[str]:
     return sorted(str(row[0]) for row in _DUE.run(conn, now))
 
 
+def list_running(conn: Connection, _now: int) -> list[str]:
+    """The accounts of which some replica is wanted."""
+    c = t.replicas.c
+    return [str(row[0]) for row in conn.execute(sa.select(c.account).distinct().where(c.desired > 0))]
+
+
 @Prepared
 def _NEXT_DUE(now: Any) -> sa.Select[Any]:
     c = t.replicas.c
