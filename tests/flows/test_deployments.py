@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from purser.core.deployment import REPORTED, SIMULATED, Scaling
+from purser.core.deployment import OUT_OF_MONEY, REPORTED, SIMULATED, Scaling
 from purser.core.errors import Conflict, Invalid, Suspended, TooMany
 from purser.core.money import NANOS_PER_USD, format_usd
 from purser.core.period import DAY, HOUR, MINUTE, SECOND, month_of, parse_instant
@@ -17,6 +19,7 @@ from purser.core.policy import Policy
 from purser.core.standing import BLOCKED, CREDIT_DEPLETED, LIMIT_EXCEEDED
 from purser.flows import accounts, deployments, fleet, payments, pricing
 from purser.flows.deployments import Report
+from purser.flows.requests import Need, give_back, path, take_headroom
 from purser.store import accounts as account_rows
 from purser.store import deployments as rows
 from purser.store import headroom, slices, usage
@@ -328,6 +331,75 @@ def test_what_is_reserved_is_not_billed(house: House) -> None:
     house.pass_(3_000 * SECOND)
     house.delete()
     assert house.gpu_seconds() == 4 * 2_000 + 1 * 1_000
+
+
+def test_money_that_gateways_hold_is_waited_for_before_it_stops(house: House) -> None:
+    house.open(limit="10")
+    taken = [Need(key, 10 * NANOS_PER_USD, 10 * NANOS_PER_USD, 10 * NANOS_PER_USD) for key in path("ada", "2026-03")]
+    assert house.writer.run(lambda tx: take_headroom(tx, taken)).short is None
+    house.create()
+    house.pass_(240 * SECOND)
+    assert (house.stands().ready, house.held()) == (1, 0)
+    with house.writer.db.read() as conn:
+        assert rows.is_waiting(conn)
+    house.writer.run(lambda tx: give_back(tx, [(need.key, need.least) for need in taken]))
+    house.world.at += SECOND
+    house.work()
+    assert house.held() > 0
+    house.pass_(HOUR - SECOND)
+    house.delete()
+    assert (house.gpu_seconds(), house.spent()) == (3_600, "7.00")
+
+
+def test_money_that_gateways_keep_stops_it_after_a_while(house: House) -> None:
+    house.open(limit="10")
+    taken = [Need(key, 10 * NANOS_PER_USD, 10 * NANOS_PER_USD, 10 * NANOS_PER_USD) for key in path("ada", "2026-03")]
+    house.writer.run(lambda tx: take_headroom(tx, taken))
+    house.create()
+    house.pass_(240 * SECOND)
+    for _ in range(3):
+        house.world.at += SECOND
+        house.work()
+    assert (house.stands().desired, house.stands().stopped_for, house.spent()) == (0, OUT_OF_MONEY, "0.00")
+    house.writer.run(lambda tx: give_back(tx, [(need.key, need.least) for need in taken]))
+
+
+@pytest.mark.parametrize("start", range(12))
+def test_whatever_happens_no_more_is_billed_than_ran_and_never_more_than_there_is(start: int) -> None:
+    """Random reports, scales, limits and pauses of the worker; every invariant is checked at the end."""
+    chance = random.Random(start)
+    limit = chance.choice([3, 9, 1_000])
+    with _house(fleet=REPORTED, deployment_slice_seconds=chance.choice([61, 600, 3_600])) as house:
+        house.open(limit=str(limit))
+        house.world.at = parse_instant("2026-03-31T20:00:00Z")
+        gpus = chance.randint(1, 3)
+        least = chance.randint(0, 1)
+        house.create(gpus=gpus, least=least, most=2)
+        ran, reported = 0, 0
+        for _ in range(60):
+            span = chance.choice([1, 333_333, 7 * SECOND, 61 * SECOND, 20 * MINUTE, 3 * HOUR])
+            ran += gpus * min(reported, house.stands().desired) * span
+            if chance.random() < 0.7:
+                house.pass_(span)
+            else:
+                house.sleep(span)
+            try:
+                if chance.random() < 0.5:
+                    reported = chance.randint(0, 3)
+                    house.report(reported)
+                else:
+                    house.scale(chance.randint(0, 2))
+                if limit < 1_000 and chance.random() < 0.1:
+                    house.writer.run(lambda tx: accounts.set_limit(tx, "ada", str(chance.randint(1, limit))))
+            except (Conflict, Suspended):
+                house.work()
+            for month in ("2026-03", "2026-04"):
+                assert Decimal(house.spent(month)) <= limit
+        house.scale(0)
+        billed = house.gpu_seconds()
+        assert billed <= ran // SECOND
+        if least and not house.told("deployment.stopped"):
+            assert billed == ran // SECOND
 
 
 # ── quotas and bounds ────────────────────────────────────────────────────────────────────────────────────────────
