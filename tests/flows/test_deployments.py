@@ -402,6 +402,18 @@ def test_whatever_happens_no_more_is_billed_than_ran_and_never_more_than_there_i
             assert billed == ran // SECOND
 
 
+def test_reserved_gpus_are_one_deployment_s_at_a_time(house: House) -> None:
+    house.open()
+    start = house.world.at
+    house.writer.run(lambda tx: deployments.reserve(tx, "ada", H100, 2, start, start + DAY))
+    house.create("one", gpus=2)
+    house.create("two", gpus=3)
+    house.pass_(240 * SECOND + HOUR)
+    house.delete("one")
+    house.delete("two")
+    assert house.gpu_seconds() == 3 * 3_600
+
+
 # ── quotas and bounds ────────────────────────────────────────────────────────────────────────────────────────────
 def test_q3_s60_more_gpus_than_the_quota_are_refused(house: House) -> None:
     house.open()
