@@ -143,6 +143,10 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         "hold_wait_seconds": 16,
         "ttl_seconds": 11,
         "drain_seconds": 12,
+        "fleet": "simulated",
+        "replica_ready_seconds": 17,
+        "deployment_slice_seconds": 18,
+        "deployment_warning_seconds": 19,
     }
     assert load(None, {}, options, serving=False).policy() == Policy(
         signup_credit_nanos=2 * NANOS_PER_USD,
@@ -164,6 +168,10 @@ def test_the_policy_holds_every_rule_as_set() -> None:
         hold_wait_seconds=16,
         ttl_seconds=11,
         drain_seconds=12,
+        fleet="simulated",
+        replica_ready_seconds=17,
+        deployment_slice_seconds=18,
+        deployment_warning_seconds=19,
     )
 
 
@@ -225,6 +233,10 @@ FROM_TEXT: dict[str, tuple[str, object]] = {
     "hold_wait_seconds": ("0", 0),
     "ttl_seconds": ("2", 2),
     "drain_seconds": ("3600", 3600),
+    "fleet": ("simulated", "simulated"),
+    "replica_ready_seconds": ("0", 0),
+    "deployment_slice_seconds": ("10", 10),
+    "deployment_warning_seconds": ("0", 0),
     "requests_per_minute": ("60", 60),
     "requests_per_minute_unverified": ("6000", 6000),
     "wrong_keys_per_minute": ("1", 1),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from purser.core.adaptive import LARGE, MEDIUM, SMALL
 from purser.core.admission import FIT, REFUSE
+from purser.core.deployment import REPORTED, SIMULATED
 from purser.core.limits import MODES, POSTPAID
 from purser.core.money import format_usd
 from purser.core.policy import AT_SIGN_UP, WITH_CARD, Policy
@@ -124,6 +125,20 @@ KEYS = (
     ),
     Key("ttl_seconds", whole(2, 3_600), _RULES.ttl_seconds, "after so long without a commit a process admits nothing"),
     Key("drain_seconds", whole(1, 3_600), _RULES.drain_seconds, "and after so much longer it ends what still runs"),
+    Key("fleet", choice(SIMULATED, REPORTED), REPORTED, "deployments' replicas: reported, or simulated for trying out"),
+    Key("replica_ready_seconds", whole(0, 86_400), _RULES.replica_ready_seconds, "a simulated replica's start takes"),
+    Key(
+        "deployment_slice_seconds",
+        whole(10, 86_400),
+        _RULES.deployment_slice_seconds,
+        "running deployments hold money for so long ahead",
+    ),
+    Key(
+        "deployment_warning_seconds",
+        whole(0, 604_800),
+        _RULES.deployment_warning_seconds,
+        "so long before the money for a deployment ends its account is warned",
+    ),
     Key("requests_per_minute", RATE, _RULES.requests_per_minute, "of an account with a payment method", RATE_LIMITS),
     Key("requests_per_minute_unverified", RATE, _UNVERIFIED, "of an account without one", RATE_LIMITS),
     Key("wrong_keys_per_minute", RATE, _RULES.wrong_keys_per_minute, "of a network address, in a process", RATE_LIMITS),

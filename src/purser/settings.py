@@ -37,10 +37,7 @@ _TABLES = (RATE_LIMITS, TIERS, MODELS)
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """One model as configured; `upstreams` are base URLs such as http://127.0.0.1:8000/v1, without a last slash.
-
-    `price` is in dollars per million tokens, as `read_price` takes it; empty where the file gives none.
-    """
+    """One model; `upstreams` are base URLs without a last slash, `price` is as `read_price` takes it, perhaps empty."""
 
     name: str
     upstreams: tuple[str, ...]
@@ -96,6 +93,10 @@ class Settings:
     hold_wait_seconds: int
     ttl_seconds: int
     drain_seconds: int
+    fleet: str
+    replica_ready_seconds: int
+    deployment_slice_seconds: int
+    deployment_warning_seconds: int
     requests_per_minute: int
     requests_per_minute_unverified: int
     wrong_keys_per_minute: int
@@ -107,9 +108,9 @@ class Settings:
 
     def policy(self) -> Policy:
         """The operator's rules among the settings."""
-        same = [each.name for each in fields(Policy) if each.name not in ("default_mode", "model_sizes")]
-        sizes = {model.name: model.size for model in self.models}
-        return Policy(default_mode=self.billing_mode, model_sizes=sizes, **{name: getattr(self, name) for name in same})
+        own = {"default_mode": self.billing_mode, "model_sizes": {model.name: model.size for model in self.models}}
+        same = {each.name: getattr(self, each.name) for each in fields(Policy) if each.name not in own}
+        return Policy(**own, **same)  # type: ignore[arg-type]
 
     def prices(self) -> dict[str, dict[str, str]]:
         """The configured prices by model, with which the first price book is seeded."""
@@ -144,9 +145,8 @@ def load(
     """Read the file (None: no file), the environment over it and the overrides over both; raises SettingsError.
 
     `overrides` maps keys such as "port" or "rate_limits.requests_per_minute" to values or texts (None: not given);
-    "models" and "tiers" replace the file's. Serving needs a model and every upstream key; what does not serve, such
-    as an audit, needs neither, and upstream keys stay None. A relative SQLite file named in purser.toml, or by
-    default, lies beside purser.toml, one named elsewhere in the current folder.
+    "models" and "tiers" replace the file's. What does not serve, such as an audit, needs no model and no upstream key.
+    A relative SQLite file named in purser.toml, or by default, lies beside it, one named elsewhere in this folder.
     """
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
@@ -163,12 +163,13 @@ def load(
         reading.wrong(("clock_start",), f'clock_start is for clock = "{MANUAL}"; leave it out, or set that clock')
     tiers = reading.tiers(reading.entries(TIERS, document, given))
     models = reading.models(reading.entries(MODELS, document, given), values)
-    if serving and not models and not reading.mistakes:
+    mistakes = reading.mistakes
+    if serving and not models and not mistakes:
         start = f"{path} has no model" if path else f"there is no {_FILE} here, so no model"
         advice = "add a [[models]] entry with name, upstream and context_tokens" if path else "`purser init` writes one"
-        reading.mistakes.append((0, f"{start} to serve: {advice}"))
-    if reading.mistakes:
-        raise SettingsError(tuple(text for _, text in sorted(reading.mistakes, key=lambda mistake: mistake[0])))
+        mistakes.append((0, f"{start} to serve: {advice}"))
+    if mistakes:
+        raise SettingsError(tuple(text for _, text in sorted(mistakes, key=lambda mistake: mistake[0])))
     named = {_INSTANTS.get(name, name.replace("_usd", "_nanos")): value for name, value in values.items()}
     return Settings(**named, tiers=tiers or DEFAULT_TIERS, models=models)
 

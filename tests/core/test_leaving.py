@@ -11,9 +11,10 @@ from purser.core.leaving import Blocked, Estate, list_blockers, reopenable_until
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD
 from purser.core.period import format_instant, parse_instant
 
-NOTHING = Estate((), 0, 0, 0, 0, 0, 0, charged=True, has_payment_method=False)
+NOTHING = Estate((), (), 0, 0, 0, 0, 0, 0, charged=True, has_payment_method=False)
 ALL = Estate(
     (("ADA-0001", NANOS_PER_USD), ("ADA-0002", 2 * NANOS_PER_USD)),
+    deployments=("llama", "qwen"),
     held=3 * NANOS_PER_USD,
     running=4 * NANOS_PER_USD,
     buying=5 * NANOS_PER_USD,
@@ -38,10 +39,19 @@ def test_nothing_stands_in_the_way_of_a_clean_account() -> None:
 def test_everything_is_listed_at_once() -> None:
     found = list_blockers(ALL, give_up=False)
     assert [blocker.code for blocker in found] == [
-        *("UNPAID_INVOICE", "UNPAID_INVOICE", "OPEN_HOLDS", "RUNNING_REQUESTS", "PENDING_PURCHASE", "OWED"),
+        *(
+            "UNPAID_INVOICE",
+            "UNPAID_INVOICE",
+            "DEPLOYMENT",
+            "DEPLOYMENT",
+            "OPEN_HOLDS",
+            "RUNNING_REQUESTS",
+            "PENDING_PURCHASE",
+            "OWED",
+        ),
         *("NO_PAYMENT_METHOD", "PURCHASED_CREDIT"),
     ]
-    assert [blocker.amount_nanos // NANOS_PER_USD for blocker in found] == [1, 2, 3, 4, 5, 8, 7, 6]
+    assert [blocker.amount_nanos // NANOS_PER_USD for blocker in found] == [1, 2, 0, 0, 3, 4, 5, 8, 7, 6]
     message = Blocked("ada", found).message
     for blocker in found:
         assert blocker.message in message
@@ -52,6 +62,7 @@ def test_everything_is_listed_at_once() -> None:
     ("estate", "code"),
     [
         ({"unpaid": (("ADA-0001", 1),)}, "UNPAID_INVOICE"),
+        ({"deployments": ("llama",)}, "DEPLOYMENT"),
         ({"held": 1}, "OPEN_HOLDS"),
         ({"running": 1}, "RUNNING_REQUESTS"),
         ({"buying": 1}, "PENDING_PURCHASE"),

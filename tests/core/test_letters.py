@@ -79,3 +79,13 @@ def test_a_closed_account_is_told_until_when_it_can_be_opened_again() -> None:
     again = letters.reopened("ada")
     assert again.subject == "Account ada is open again"
     assert "Keys that ended and credit that lapsed when it was closed stay so." in again.text
+
+
+def test_what_becomes_of_a_deployment_is_told_with_what_can_be_done() -> None:
+    at = parse_instant("2026-03-01T12:34:56Z")
+    warning = letters.deployment_warning("ada", "llama", at)
+    assert warning.subject == "Account ada: deployment llama stops at about 2026-03-01 12:34 UTC"
+    assert "Raise the limit or add credit" in warning.text
+    assert "the account is suspended" in letters.deployment_stopped("ada", "llama", None).text
+    assert "no money is left" in letters.deployment_stopped("ada", "llama", "no money is left").text
+    assert "purser deployment undelete llama" in letters.deployment_deleted("ada", "llama").text

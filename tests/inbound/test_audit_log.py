@@ -44,6 +44,7 @@ UNTOLD = {
     "rates": "a version of the prices never changes, and lists them",
     "invoice_lines": "an issued invoice never changes, and lists them",
     "holds": "they are in the books",
+    "slices": "they are in the books",
     "links": "they change nothing; what follows from one is told",
     "signups": "the account that was opened is told",
     "ended_sessions": "who is signed in changes nothing",

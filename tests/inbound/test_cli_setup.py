@@ -49,6 +49,7 @@ COMMANDS = (
     *(f"payment-method {verb}" for verb in ("list", "add", "remove")),
     *(f"prices {verb}" for verb in ("show", "check", "diff", "publish", "import")),
     *(f"month {verb}" for verb in ("close", "preview")),
+    *(f"deployment {verb}" for verb in ("create", "list", "get", "scale", "delete", "undelete")),
     "audit",
     *(f"operator {verb}" for verb in ("suspend", "reinstate", "leases")),
     *(f"clock {verb}" for verb in ("now", "advance")),

@@ -53,6 +53,12 @@ BODIES: dict[str, list[Json]] = {
     "post /operator/v1/clock:advance": [{"to": "2026-04-03T00:00:00Z"}],
     "post /operator/v1/creditCodes": [{"amountUsd": "5.00", "redemptions": 3, "creditDays": 30}],
     "post /operator/v1/users": [{"name": "new", "role": "support"}],
+    "post /v1/accounts/{account}/deployments": [{"baseModel": "llama", "acceleratorType": "NVIDIA_L4_24GB"}],
+    "post /v1/accounts/{account}/deployments:preview": [{"baseModel": "llama", "acceleratorType": "NVIDIA_L4_24GB"}],
+    "patch /v1/accounts/{account}/deployments/{deployment}": [{"displayName": "Other"}],
+    "patch /v1/accounts/{account}/deployments/{deployment}:scale": [{"replicaCount": 1}],
+    "post /v1/accounts/{account}/deployments/{deployment}:report": [{"readyReplicas": 1}],
+    "post /operator/v1/accounts/{account}/reservations": [{"acceleratorType": "NVIDIA_L4_24GB", "reservedCount": 2}],
     "post /v1/accounts/{account}/groupUsageLimitTiers": [{"limit": {"units": "11"}, "groupUsageLimitTierId": "more"}],
     "post /v1/accounts/{account}/models": [{"modelId": "new", "model": {"kind": "CUSTOM_MODEL"}}],
     "post /v1/accounts/{account}/datasets": [{"datasetId": "new", "dataset": {"format": "CHAT", "exampleCount": "7"}}],
@@ -259,6 +265,8 @@ def furnish(house: House) -> dict[str, str]:
     for user in ("first", "second", "third"):  # who ask for more than their limit
         made(f"{a}/users?userId={user}", {})
         assert house.operator.patch(f"{a}/users/{user}/usageLimits", {"limitOverride": {"units": "9"}}).status == 200
+    made("/operator/v1/prices", {"models": {"NVIDIA_L4_24GB": {"gpu_hour": "0.70"}}}, "version")
+    own = {"baseModel": "llama", "acceleratorType": "NVIDIA_L4_24GB"}
     increases = f"{a}/usageLimitIncreaseRequests"
     made(f"{a}/groupUsageLimitTiers?groupUsageLimitTierId=low", {"limit": {"units": "9"}}, "name")
     return {
@@ -273,6 +281,13 @@ def furnish(house: House) -> dict[str, str]:
         "post /v1/creditCodes:redeem spelt": made("/operator/v1/creditCodes", {"amountUsd": "1.00"}, "code"),
         "dataset": made(f"{a}/datasets", {"datasetId": "chats"}),
         "delivery": "msg_none",
+        "deployment": made(f"{a}/deployments?deploymentId=llama", own),
+        "delete /v1/accounts/{account}/deployments/{deployment} deployment": made(
+            f"{a}/deployments?deploymentId=other", own
+        ),
+        "reservation": made(
+            "/operator/v1/accounts/ada/reservations", {"acceleratorType": "NVIDIA_L4_24GB", "reservedCount": 1}
+        ),
         "endpoint": made(f"{a}/webhookEndpoints", {"url": "https://hooks.example.com/a"}),
         "group": "team",
         "increase": made(increases, {"requestedLimit": {"units": "12"}, "user": "first"}),

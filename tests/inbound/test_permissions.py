@@ -37,6 +37,18 @@ VIEWS += ["usageLimits", "groupUsageLimitTiers", "groupUsageLimitTiers/few"]
 VIEWS += ["groupUsageLimits", "groups/research/usageLimits", "usageLimitIncreaseRequests"]
 VIEWS += ["models", "models/mine", "datasets", "datasets/chats"]
 VIEWS += [f"billing/summary?{_MARCH}", f"billingUsage?{_MARCH}"]
+VIEWS += ["deployments", "deployments/llama", "reservations"]
+_DEPLOYMENT = {"baseModel": "llama", "acceleratorType": "NVIDIA_L4_24GB"}
+# What inference-users may not.
+DEPLOYING: list[tuple[str, str, Any]] = [
+    ("POST", "deployments?deploymentId=other", _DEPLOYMENT),
+    ("PATCH", "deployments/llama", {"displayName": "x"}),
+    ("PATCH", "deployments/llama:scale", {"replicaCount": 0}),
+    ("DELETE", "deployments/llama", None),
+    ("POST", "deployments/llama:undelete", None),
+]
+# What nobody may but the operator and a service account with the scope metering.
+METERS: list[tuple[str, str, Any]] = [("POST", "deployments/llama:report", {"readyReplicas": 1})]
 ADMINS: list[tuple[str, str, Any]] = [
     ("POST", "users?userId=eve", {}),
     ("PATCH", "apiKeys/{key}", {"budget": {"amountUsd": "5.00", "period": "DAILY"}}),
@@ -82,6 +94,7 @@ OWN: list[tuple[str, str, Any]] = [
     ("POST", "users/{me}/apiKeys", {}),
     ("GET", "users/{me}/usageLimits", None),
     ("POST", "apiKeys", {}),
+    ("POST", "deployments:preview", _DEPLOYMENT),
     ("POST", "usageLimitIncreaseRequests", {"requestedLimit": {"units": "950"}}),
     ("POST", "usageCosts:query", {"startTime": "2026-03-01T00:00:00Z", "endTime": "2026-03-31T00:00:00Z"}),
 ]
@@ -137,6 +150,10 @@ def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         assert house.operator.post(f"/v1/accounts/{account}/usageLimitIncreaseRequests", more).status == 200
         write_down(house, account)
         house.spend(account, 5, f"secret-event-of-{account}")
+        own = {**_DEPLOYMENT, "displayName": f"Secret of {account}"}
+        if account == "ada":
+            house.operator.post("/operator/v1/prices", {"models": {"NVIDIA_L4_24GB": {"gpu_hour": "0.70"}}})
+        assert house.operator.post(f"/v1/accounts/{account}/deployments?deploymentId=llama", own).status == 200
     house.advance("2026-04-01T00:00:00Z")
     for account in ("ada", "bob"):
         guest = {"email": f"guest-of-{account}@example.com"}
@@ -216,6 +233,14 @@ def test_every_role_has_its_own_keys(peopled: House, role: str, method: str, pat
     assert answer.status == 200, answer.text
 
 
+@pytest.mark.parametrize("method, path, body", [*DEPLOYING, *METERS])
+def test_s78_an_inference_user_makes_no_resources(peopled: House, method: str, path: str, body: Any) -> None:
+    before = peopled.operator.get("/v1/accounts/ada/deployments").json
+    answer = somebody(peopled, "inference-user").call(method, f"/v1/accounts/ada/{path}", body)
+    assert (answer.status, answer.json["code"]) == (403, "PERMISSION_DENIED")
+    assert peopled.operator.get("/v1/accounts/ada/deployments").json == before
+
+
 @pytest.mark.parametrize("method, path, body", MAKERS)
 @pytest.mark.parametrize("role", ROLES)
 def test_who_makes_resources_manages_its_own(peopled: House, role: str, method: str, path: str, body: Any) -> None:
@@ -261,6 +286,7 @@ EVERY = [("GET", path, None) for path in VIEWS] + ADMINS + [("GET", "", None), (
 EVERY += [("POST", "apiKeys:delete", {"keyId": "{key}"}), *NOT_OFFERED]
 EVERY += [("POST", "models", {"modelId": "new"}), ("POST", "datasets", {"datasetId": "new"})]
 EVERY += [(method, re.sub(r"of-.*", "of-user", path), body) for method, path, body in OF_OTHERS]
+EVERY += DEPLOYING
 
 
 @pytest.mark.parametrize("method, path, body", EVERY)
@@ -325,10 +351,11 @@ def test_every_route_of_an_account_is_in_the_tables_above() -> None:
         "datasets/chats": "datasets/{}",
         "datasets/of-user": "datasets/{}",
         "research": "{}",
+        "/llama": "/{}",
         "/1/": "/{}/",
     }
     tried = set()
-    for method, path, _ in [*EVERY, *OWN]:
+    for method, path, _ in [*EVERY, *OWN, *METERS]:
         for name, blank in ours.items():
             path = path.replace(name, blank)
         tried.add((method, path.partition("?")[0].rstrip("/")))

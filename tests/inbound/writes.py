@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from purser.store.db import Database
 from purser.store.schema import metadata
 
+_GPUS = {"NVIDIA_L4_24GB": {"gpu_hour": "0.70"}}
 PRICE = {"m": {"input": "1", "output": "1"}}
 USAGE = {"id": "e", "model": "tiny", "quantities": {"input_tokens": 1_000}}
 
@@ -55,6 +56,10 @@ _TIERS = f"{_A}/groupUsageLimitTiers"
 _MODELS, _DATASETS = f"{_A}/models", f"{_A}/datasets"
 _KEYS, _USERS = f"{_A}/apiKeys", f"{_A}/users"
 _INCREASES = f"{_A}/usageLimitIncreaseRequests"
+_DEPLOYMENTS = f"{_A}/deployments"
+_DEPLOYMENT = {"baseModel": "llama", "acceleratorType": "NVIDIA_L4_24GB", "minReplicaCount": 1}
+_MADE: dict[str, Any] = {"make": f"{_DEPLOYMENTS}?deploymentId=llama", "made_of": _DEPLOYMENT}
+_RESERVED = {"acceleratorType": "NVIDIA_L4_24GB", "reservedCount": 2}
 _MORE = {"requestedLimit": {"units": "20"}, "user": "owner"}  # than the ten of the account's owner
 
 
@@ -128,6 +133,36 @@ WRITES = (
     Write(
         *("PATCH", f"{_A}/quotas/{{quota}}", f"{_A}/quotas/monthly-spend-usd"),
         *({"value": "10"}, {"value": "20"}),
+    ),
+    Write(
+        *("POST", _DEPLOYMENTS, f"{_DEPLOYMENTS}?deploymentId=llama"),
+        *(_DEPLOYMENT, {**_DEPLOYMENT, "acceleratorCount": 2}),
+    ),
+    Write(
+        *("PATCH", f"{_DEPLOYMENTS}/{{deployment}}", f"{_DEPLOYMENTS}/{{made}}"),
+        *({"displayName": "a"}, {"displayName": "b"}),
+        **_MADE,
+    ),
+    Write(
+        *("PATCH", f"{_DEPLOYMENTS}/{{deployment}}:scale", f"{_DEPLOYMENTS}/{{made}}:scale"),
+        *({"replicaCount": 0}, {"replicaCount": 1}),
+        **_MADE,
+    ),
+    Write(
+        *("POST", f"{_DEPLOYMENTS}/{{deployment}}:report", f"{_DEPLOYMENTS}/{{made}}:report"),
+        *({"readyReplicas": 1}, {"readyReplicas": 2}),
+        **_MADE,
+    ),
+    Write("DELETE", f"{_DEPLOYMENTS}/{{deployment}}", f"{_DEPLOYMENTS}/{{made}}", **_MADE),
+    Write("POST", f"{_DEPLOYMENTS}/{{deployment}}:undelete", f"{_DEPLOYMENTS}/{{made}}:undelete", **_MADE),
+    Write(
+        *("POST", f"{_O}/reservations", f"{_O}/reservations"),
+        *(_RESERVED, {**_RESERVED, "reservedCount": 3}),
+    ),
+    Write(
+        *("DELETE", f"{_O}/reservations/{{reservation}}", f"{_O}/reservations/{{made}}"),
+        make=f"{_O}/reservations",
+        made_of=_RESERVED,
     ),
     Write("POST", f"{_A}/alerts", f"{_A}/alerts", {"thresholdUsd": "5.00"}, {"thresholdUsd": "6.00"}),
     Write(
@@ -265,6 +300,7 @@ WRITES = (
 READING = {
     "POST /operator/v1/audit": "it checks",
     "POST /v1/accounts/{account}/usageCosts:query": "it asks",
+    "POST /v1/accounts/{account}/deployments:preview": "it asks",
     "POST /v1/accounts/{account}/webhookEndpoints/{endpoint}/deliveries/{delivery}:replay": (
         "it sends again what has ended, and is refused while that is under way"
     ),
@@ -311,7 +347,7 @@ class Prepared:
 def publish_prices(call: Call) -> None:
     """The prices of what is used here."""
     price = {"input": "1.00", "output": "1.00"}
-    _done(call, "/operator/v1/prices", {"models": {"dollar": price, "tiny": price, "grand": price}})
+    _done(call, "/operator/v1/prices", {"models": {"dollar": price, "tiny": price, "grand": price, **_GPUS}})
 
 
 def prepare(call: Call, write: Write, account: str) -> Prepared:
@@ -332,6 +368,9 @@ def prepare(call: Call, write: Write, account: str) -> Prepared:
         made = _done(call, _fill(write.make, named), _fill(write.made_of, named))
         named["made"] = made.get("keyId", made.get("id", ""))
         named["code"] = made.get("code", "")
+    if write.path.endswith(":undelete"):
+        gone = call("DELETE", _fill(f"{_DEPLOYMENTS}/{{made}}", named), None, {})
+        assert gone.status == 200, gone
     body, other = _fill(write.body, named), _fill(write.other, named)
     path = _fill(write.path, named)
     if other is None:

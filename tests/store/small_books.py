@@ -16,6 +16,7 @@ from purser.core import rating
 from purser.core.adaptive import GENERATED, PROMPT, Custom
 from purser.core.budget import WEEKLY, Budget
 from purser.core.credits import PURCHASED
+from purser.core.deployment import Scaling
 from purser.core.lease import GROUP
 from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import ALERT, INVOICE_FAILED, MAIL
@@ -35,6 +36,7 @@ from purser.flows import (
     budgets,
     codes,
     credits,
+    deployments,
     holds,
     invitations,
     invoicing,
@@ -60,6 +62,7 @@ from purser.store import payments as payment_rows
 from purser.store import people as people_rows
 from purser.store.audit_log import Act
 from purser.store.db import Database, Row
+from purser.store.deployments import Deployment
 from purser.store.headroom import RowKey
 from purser.store.holds import Held
 from purser.store.upgrade import upgrade
@@ -294,6 +297,7 @@ def _may(books: Books) -> None:
     _spend_on_a_budget(books)
     books.settle(books.event("ada", "r10", (800, 500, 50), model="large"), books.event("acme", "r11", (5, 0, 5)))
     _come_and_go(books)
+    _deploy(books)
     _hold_by_api(books)
 
 
@@ -315,6 +319,26 @@ def _hold_by_api(books: Books) -> None:
         assert isinstance(made, Held)
     run(lambda tx: holds.void(tx, "hold_2"))
     run(lambda tx: holds.settle(tx, "hold_1", {AMOUNT: parse_usd("0.15")}))
+
+
+def _deploy(books: Books) -> None:
+    """Ada runs a model of her own on two replicas, then on one, has some GPUs reserved, and had another one before."""
+    run = books.writer.run
+    run(lambda tx: pricing.publish(tx, {"NVIDIA_L4_24GB": {"gpu_hour": "0.07"}}))
+    for id_ in ("gone", "own"):
+        new = Deployment(
+            "ada", id_, "llama", "NVIDIA_L4_24GB", 1, Scaling(1, 2), 0, 0, "Own", "for tests", created_by="o"
+        )
+        run(lambda tx, new=new: deployments.create(tx, new))  # type: ignore[misc]
+        run(lambda tx, id_=id_: deployments.scale(tx, "ada", id_, 2))  # type: ignore[misc]
+        run(lambda tx, id_=id_: deployments.report(tx, "ada", id_, deployments.Report(ready=2, loads={"default": 700})))  # type: ignore[misc]
+        books.world.at += 77 * SECOND
+        run(lambda tx, id_=id_: deployments.scale(tx, "ada", id_, 1))  # type: ignore[misc]
+        if id_ == "gone":
+            run(lambda tx: deployments.delete(tx, "ada", "gone"))
+    start = books.world.at
+    run(lambda tx: deployments.reserve(tx, "ada", "NVIDIA_H100_80GB", 2, start, start + 1_000 * SECOND))
+    run(lambda tx: deployments.set_quota(tx, "ada", "NVIDIA_L4_24GB", 16))
 
 
 def _spend_on_a_budget(books: Books) -> None:

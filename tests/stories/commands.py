@@ -17,6 +17,7 @@ from purser.core.usage import CACHED, INPUT, OUTPUT, REPORTED, Quantities, check
 from purser.flows import accounts, alerts, codes, credits, leaving, metering, modes, payments, token_limits
 from purser.store import invoices
 from purser.store import payments as payment_rows
+from tests.stories import fleets
 from tests.stories.caps import approve, limit, reject, token_limit, unlimited, usage_limit, user, want
 from tests.stories.guards import clear, rule, sign_up, unrule
 from tests.stories.language import Wrong, count, number, options, span, usd, when
@@ -67,6 +68,7 @@ _POLICIES: Mapping[str, Callable[[Policy, Words], Policy]] = {
     ),
     "size": lambda given, values: replace(given, model_sizes={**given.model_sizes, values[0]: values[1]}),
     "slice-tokens": lambda given, values: replace(given, slice_tokens=number(values[0])),
+    **fleets.POLICIES,
 }
 
 
@@ -398,4 +400,5 @@ COMMANDS: Mapping[str, Command] = {
     "pay": pay,
     "month": month,
     "close": close,
+    **fleets.COMMANDS,
 }

@@ -19,6 +19,7 @@ from purser.flows.caps import get_cap
 from purser.flows.reports import AccountView, Balance
 from purser.store import abuse, accounts, invoices, ledger, limit_requests, outbox, usage
 from purser.store.db import Connection, Row
+from tests.stories import fleets
 from tests.stories.language import Expectation, Wrong, usd
 from tests.stories.scene import Outcome, Scene
 
@@ -220,9 +221,16 @@ WORDS: Mapping[str, Callable[[Seen], str]] = {
     "cap": _cap,
     "quarantined": lambda seen: "" if seen.outcome.state == "quarantined" else "settled",
     "duplicate": lambda seen: "" if seen.outcome.fresh is False else "billed",
+    "gpu-seconds": lambda seen: fleets.gpu_seconds(seen.conn, seen.account),
+    "mails": lambda seen: fleets.mails(seen.conn, seen.account),
     "cut": lambda seen: "" if seen.outcome.cut else "goes on",
 }
-LISTS: Mapping[str, Callable[[Seen], list[str]]] = {"line": _lines, "allocated": _allocations, "tokens": _tokens}
+LISTS: Mapping[str, Callable[[Seen], list[str]]] = {
+    "line": _lines,
+    "allocated": _allocations,
+    "tokens": _tokens,
+    "deployment": lambda seen: fleets.list_deployments(seen.conn, seen.account),
+}
 ON_COMMANDS = ("refused", "unchanged")
 
 

@@ -25,11 +25,13 @@ class Blocker:
 class Estate:
     """What an account has and owes as it is to be closed, nano-dollars.
 
-    `unpaid` are its open invoices by number. `to_invoice` is owed and goes on the final invoice, which is `charged`
-    unless its terms say otherwise; `adrift` is owed and on no invoice to come, as in prepaid.
+    `unpaid` are its open invoices by number, `deployments` those that are not deleted. `to_invoice` is owed and goes on
+    the final invoice, which is `charged` unless its terms say otherwise; `adrift` is owed and on no invoice to come, as
+    in prepaid.
     """
 
     unpaid: Sequence[tuple[str, int]]
+    deployments: Sequence[str]
     held: int
     running: int
     buying: int
@@ -57,6 +59,10 @@ def list_blockers(estate: Estate, *, give_up: bool) -> list[Blocker]:
     found = [
         Blocker("UNPAID_INVOICE", f"invoice {number}: ${format_usd(nanos)} is to be paid", nanos)
         for number, nanos in estate.unpaid
+    ]
+    found += [
+        Blocker("DEPLOYMENT", f"deployment {each} is not deleted: purser deployment delete {each}", 0)
+        for each in estate.deployments
     ]
     some = (
         ("OPEN_HOLDS", estate.held, "is held through the API: settle or void these holds"),

@@ -124,3 +124,36 @@ def increase_decided(account: str, user: str, wanted_nanos: int, approved_nanos:
     approved = f"${format_usd(approved_nanos)}"
     subject = f"Account {account}: your limit is {approved} a month"
     return Letter(subject, f"User {user} of account {account} may spend {approved} a month from now on.\n{why}")
+
+
+def deployment_warning(account: str, deployment: str, at: int) -> Letter:
+    """The money for a deployment lasts until then only, at the present pace."""
+    return Letter(
+        f"Account {account}: deployment {deployment} stops at about {_minute(at)} UTC",
+        f"At the pace at which the deployments of account {account} run, the money for {deployment} lasts until about "
+        f"{_minute(at)} UTC. Then it goes to zero replicas, so that nothing is spent beyond the limit or the credit. "
+        "Raise the limit or add credit before to keep it running, or scale it down.\n",
+    )
+
+
+def deployment_stopped(account: str, deployment: str, why: str | None) -> Letter:
+    """A deployment went to zero replicas: for want of money, or since the account is suspended (None)."""
+    return Letter(
+        f"Account {account}: deployment {deployment} is stopped",
+        f"Deployment {deployment} of account {account} is at zero replicas, and costs nothing any more: "
+        f"{why or 'the account is suspended'}. It does not start again by itself: scale it, or send it a request, once "
+        "that is over.\n",
+    )
+
+
+def deployment_deleted(account: str, deployment: str) -> Letter:
+    """A deployment without requests was deleted."""
+    return Letter(
+        f"Account {account}: deployment {deployment} is deleted",
+        f"Deployment {deployment} of account {account} got no request for 7 days and may have no replica, so it is "
+        f"deleted. For 60 days it can be had back: purser deployment undelete {deployment}\n",
+    )
+
+
+def _minute(at: int) -> str:
+    return format_instant(at)[:16].replace("T", " ")

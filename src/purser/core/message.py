@@ -14,9 +14,11 @@ ALERT = "alert.reached"
 INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED = "invoice.issued", "invoice.paid", "invoice.payment_failed"
 PERSON_LINK, INVITED = "person.link", "person.invited"  # to people, by mail alone
 INCREASE_ASKED, INCREASE_DECIDED = "increase.asked", "increase.decided"  # of a user's cap, by mail alone
+DEPLOYMENT_WARNING, DEPLOYMENT_STOPPED = "deployment.warning", "deployment.stopped"
+DEPLOYMENT_DELETED = "deployment.deleted"
 TOPICS = (
     *(SUSPENDED, REINSTATED, ALERT, DEPLETED, INVOICE_ISSUED, INVOICE_PAID, INVOICE_FAILED),
-    *(CLOSING, CLOSED, REOPENED),
+    *(CLOSING, CLOSED, REOPENED, DEPLOYMENT_WARNING, DEPLOYMENT_STOPPED, DEPLOYMENT_DELETED),
 )
 
 CLAIM = 5 * MINUTE  # for so long a message is whose claimed it; afterwards anybody sends it again

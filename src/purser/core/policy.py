@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from purser.core.deployment import REPORTED
 from purser.core.limits import DEFAULT_TIERS, POSTPAID, PREPAID, Tier
 from purser.core.money import NANOS_PER_CENT, NANOS_PER_USD
 from purser.core.payment import DEFAULT_DUNNING_DAYS
@@ -40,6 +41,10 @@ class Policy:
     drain_seconds: int = 30
     webhook_private_addresses: bool = False
     sign_up: bool = False
+    fleet: str = REPORTED
+    replica_ready_seconds: int = 60
+    deployment_slice_seconds: int = 600
+    deployment_warning_seconds: int = 1_800
 
     def mode_for(self, created_at: int) -> str:
         """The billing mode of an account created then: prepaid from the cut-over on (A2, S36)."""

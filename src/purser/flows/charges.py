@@ -10,13 +10,14 @@ from purser.core.errors import Broken, NotFound
 from purser.core.invoice import PREPAID_CREDITS
 from purser.core.money import Rate
 from purser.core.pricebook import PriceBook
-from purser.core.rating import rate, rate_of
+from purser.core.rating import Part, rate, rate_of
 from purser.flows import credits
 from purser.store import charges as rows
 from purser.store import invoices, prices, usage
 from purser.store.db import Connection, Row
+from purser.store.slices import SOURCE
 
-SOURCES = ("gateway", "api", "hold")  # where an id is looked for if nothing else is said
+SOURCES = ("gateway", "api", "hold", SOURCE)  # where an id is looked for if nothing else is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def explain_charge(conn: Connection, account: str, id_: str, source: str | None 
         raise Broken(f"usage event {event.source}/{event.id} of {account} was rated by no price book")
     quarantined = event.state == usage.QUARANTINED
     rates = _rates(book, event)
-    charged = None if quarantined else rate(usage.decode_quantities(event.quantities), rates, event.held)
+    parts = () if quarantined else _parts(event, rates)
     entry, payments = None, list[Payment]()
     if event.txn is not None:
         head, sides = rows.get_entry(conn, account, event.txn)
@@ -65,12 +66,20 @@ def explain_charge(conn: Connection, account: str, id_: str, source: str | None 
         clamped_nanos=event.clamped,
         estimated=bool(event.estimated),
         quarantined=quarantined,
-        parts=() if charged is None else charged.parts,
+        parts=parts,
         payments=tuple(payments),
         bill_month=event.bill_month,
         invoice=None if invoice is None else invoice.number,
     )
     return Explained(event, charge, rates, entry, invoice, lines)
+
+
+def _parts(event: Row, rates: dict[str, Rate]) -> tuple[Part, ...]:
+    """What a charge is made of; a slice of a deployment is rated on its running total (M3), and of one unit."""
+    used = usage.decode_quantities(event.quantities)
+    if event.source == SOURCE:
+        return tuple(Part(unit, count, event.cost) for unit, count in used.items())
+    return rate(used, rates, event.held).parts
 
 
 def _rates(book: PriceBook, event: Row) -> dict[str, Rate]:

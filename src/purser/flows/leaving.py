@@ -13,7 +13,7 @@ from purser.core.message import CLOSED, CLOSING, REOPENED
 from purser.core.period import format_instant, month_of, month_start, next_month
 from purser.flows import access, credits, invoicing, modes, outbox, standing
 from purser.flows.access import NewKey
-from purser.store import accounts, headroom, holds, invoices, payments
+from purser.store import accounts, deployments, headroom, holds, invoices, payments
 from purser.store.db import Row
 from purser.store.headroom import credit_key, month_key
 from purser.store.writers import Tx
@@ -55,6 +55,7 @@ def _estate(tx: Tx, row: Row, running_nanos: int) -> Estate:
     grants = credits.remaining_grants(tx.conn, row.id)
     return Estate(
         unpaid=[(str(each.number), each.amount_due - each.paid) for each in invoices.list_unpaid(tx.conn, row.id)],
+        deployments=[each.id for each in deployments.list_of(tx.conn, row.id)],
         held=sum(holds.sum_open(tx.conn, row.id).values()),
         running=running_nanos,
         # Should the card be charged for an invoice that was paid otherwise meanwhile, that is credit bought.

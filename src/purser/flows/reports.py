@@ -15,7 +15,7 @@ from purser.core.policy import Policy
 from purser.core.standing import strictest
 from purser.flows import credits, standing
 from purser.flows.standing import Footing
-from purser.store import accounts, headroom, holds, usage
+from purser.store import accounts, headroom, holds, slices, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
 
@@ -94,7 +94,7 @@ def balance(
 ) -> Balance:
     """An account's balance; `held` is what its running requests hold, by the month in which each began.
 
-    What is held through the API comes to that.
+    What is held through the API, and for deployments, comes to that.
 
     What a request that began last month holds is held of credit, and of last month's limit. Raises NotFound.
     """
@@ -103,7 +103,7 @@ def balance(
     credit = sum(grant.remaining_nanos for grant in grants)
     spent = headroom.get_used(conn, month_key(account, month_of(now)))
     row = headroom.get_row(conn, credit_key(account))
-    by_month = Counter(held) + Counter(holds.sum_open(conn, account))
+    by_month = Counter(held) + Counter(holds.sum_open(conn, account)) + Counter(slices.sum_open(conn, account))
     all_held = by_month.total()
     rooms = []
     binds = row is not None and bool(row.enforced)

@@ -25,7 +25,7 @@ from purser.core.standing import (
     judge,
 )
 from purser.flows import outbox
-from purser.store import accounts, headroom, holds, invoices, ledger, payments, usage
+from purser.store import accounts, headroom, holds, invoices, ledger, payments, slices, usage
 from purser.store.db import Connection, Row
 from purser.store.headroom import credit_key, month_key
 from purser.store.writers import Tx, list_tips
@@ -206,9 +206,9 @@ def _tell(tx: Tx, account: str, hold: dict[str, str], was: dict[str, str]) -> No
 def note_refusal(tx: Tx, account: str, kind: str, window: str) -> dict[str, str]:
     """A request was refused for a constraint while nothing was held: near its end that counts as depleted (U7).
 
-    Where money is held through the API, it may come back.
+    Where money is held through the API, or for a deployment, it may come back.
     """
-    if holds.sum_open(tx.conn, account):
+    if holds.sum_open(tx.conn, account) or slices.sum_open(tx.conn, account):
         return rejudge(tx, account)
     key = headroom.RowKey(account, kind, window)
     headroom.set_refused(tx.conn, key, True)

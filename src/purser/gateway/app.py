@@ -23,7 +23,7 @@ from purser.flows import requests
 from purser.flows.access import Principal
 from purser.flows.lessee import Hold
 from purser.flows.queue import WriteQueue
-from purser.gateway import bodies, refusals
+from purser.gateway import bodies, dedicated, refusals
 from purser.gateway.callers import Callers, dashboard_url, known_principal, require_good_standing, require_principal
 from purser.gateway.cashier import Cashier, Shortfall
 from purser.gateway.claims import Claim, Claims
@@ -170,7 +170,7 @@ class Gateway:
         book = self.directory.known_book(self.world.now()) or await self.directory.price_book()
         rates = book.models.get(body.model) if book is not None else None
         if served is None or rates is None or book is None:
-            raise refusals.no_model(body.model)
+            raise await dedicated.refuse(self.cashier, principal, body.model)
         if INPUT not in rates:
             raise refusals.not_by_tokens(body.model)
         policy = request.header(b"x-purser-fit")

@@ -16,7 +16,7 @@ from purser.core.payment import DECLINED
 from purser.core.period import month_end, next_month
 from purser.core.policy import Policy
 from purser.core.standing import DUST_NANOS
-from purser.flows import abuse, credits, holds, invoicing, leaving, modes, payments, standing
+from purser.flows import abuse, credits, fleet, holds, invoicing, leaving, modes, payments, standing
 from purser.flows.audit_log import acting
 from purser.flows.closing import Watch, close_silent
 from purser.flows.metering import CLOSED_THROUGH
@@ -27,6 +27,7 @@ from purser.inbound.world import JUMPED, Clock, keep_clock, require_ended, requi
 from purser.outbound.provider import CardDetails, Declined, PaymentProvider, Unreachable
 from purser.store import abuse as abuse_rows
 from purser.store import accounts, invoices
+from purser.store import deployments as deployment_rows
 from purser.store import holds as hold_rows
 from purser.store import modes as mode_rows
 from purser.store import payments as payment_rows
@@ -39,6 +40,7 @@ log = logging.getLogger("purser.worker")
 _STEPS_AT_ONCE = 200
 _JUDGE_EVERY_SECONDS = 0.5
 _DUE_OF_ACCOUNTS: tuple[tuple[str, Callable[[Connection, int], list[str]], Callable[..., object]], ...] = (
+    ("running deployments", deployment_rows.list_due, fleet.catch_up),
     ("lapsing credit", accounts.list_with_expiry_due, credits.expire),
     ("the change of the billing mode", mode_rows.list_due, modes.change_due),
     ("the closing", accounts.list_closing, leaving.finish),
@@ -76,8 +78,7 @@ class Worker:
         self._unjudged: set[str] = set()  # accounts with which that went wrong
         self._judged_at = monotonic()
         self.clock.is_off()  # from here on
-        self._frozen = False
-        self._watch, self._alarms = Watch(), Alarms()
+        self._frozen, self._watch, self._alarms = False, Watch(), Alarms()
         self._tidying = Tidying(db, self.write, monotonic, self._judge_meanwhile)
 
     def write(self, work: Callable[[Tx], T]) -> T:
@@ -314,12 +315,13 @@ class Worker:
             closed = accounts.get_meta(conn, CLOSED_THROUGH)
             due = [accounts.get_next_expiry(conn), invoices.get_next_attempt(conn, now)]
             due += [hold_rows.get_next_expiry(conn, now), mode_rows.get_next_due(conn)]
+            due.append(deployment_rows.get_next_due(conn, now))
         if closed is not None:
             due.append(month_end(next_month(closed)))
         return min((at for at in due if at is not None and at > now), default=None)
 
     def advance(self, to: int) -> None:
-        """Move a manual clock to an instant, stopping at whatever falls due before it, until all of that is done.
+        """Move a manual clock to an instant, doing whatever falls due on the way.
 
         Raises Invalid backwards, Unavailable where requests of an ended month still run after a while.
         """
@@ -332,8 +334,9 @@ class Worker:
                 self.write(lambda tx, at=at: keep_clock(tx, at))  # type: ignore[misc]
                 with acting(None):  # what falls due is time's doing, whoever moves the clock
                     self._finish_due()
-                if at == to:
-                    return
+                    if at == to:
+                        self._each_due("billing what runs", deployment_rows.list_running, fleet.bring_up)
+                        return
 
     def _finish_due(self) -> None:
         """Do what is due, and wait for gateways to give back the leases of months that have ended."""
@@ -341,7 +344,8 @@ class Worker:
             self.run_due()
             with self.db.read() as conn:
                 month = invoicing.month_to_close(conn, self.clock.now())
-                if month is None or hold_rows.keeps_open(conn, month, self.clock.now()):
+                ended = month is None or hold_rows.keeps_open(conn, month, self.clock.now())
+                if ended and not deployment_rows.is_waiting(conn):
                     return
             threading.Event().wait(_PAUSE_SECONDS)
         raise Unavailable("requests of a month that has ended are still running; it closes by itself when they end")

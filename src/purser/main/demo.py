@@ -39,6 +39,7 @@ _CONFIG = """\
 # The demo's configuration; a real one is made by `purser init`.
 mail_url = "{mail}"  # mails are files there
 webhook_private_addresses = true
+fleet = "simulated"
 
 [[models]]
 name = "tiny"
@@ -59,6 +60,18 @@ price = {{ input = "95.00", cached_input = "16.00", output = "400.00" }}
 [rate_limits]
 requests_per_minute_unverified = {rate}
 """
+
+
+_GPU_HOURS = {  # the simulated fleet's
+    name: {"gpu_hour": usd}
+    for name, usd in (
+        ("NVIDIA_A100_80GB", "2.90"),
+        ("NVIDIA_H100_80GB", "7.00"),
+        ("NVIDIA_H200_141GB", "7.00"),
+        ("NVIDIA_B200_180GB", "10.00"),
+        ("NVIDIA_B300_288GB", "12.00"),
+    )
+}
 
 
 @dataclass(slots=True)
@@ -252,7 +265,7 @@ def _prepare_account(settings: Settings) -> DemoAccount:
     writer = open_writer(db, world, policy)
     queue = WriteQueue(writer)
     try:
-        prepare(settings, queue)
+        prepare(settings, queue, _GPU_HOURS)
 
         def open_or_find(tx: Tx) -> str:
             if get_account(tx.conn, ACCOUNT) is None:

@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import uvloop
@@ -133,9 +133,9 @@ def open_writer(db: Database, world: SystemWorld, policy: Policy) -> Writer:
     return Writer(db, world, policy, host=platform.node() or "localhost", pid=os.getpid())
 
 
-def prepare(settings: Settings, queue: WriteQueue) -> None:
-    """Set up what a new database needs; nothing where it is there."""
-    queue.run(lambda tx: setup.prepare(tx, settings.prices(), settings.operator_key))
+def prepare(settings: Settings, queue: WriteQueue, more: Mapping[str, dict[str, str]] | None = None) -> None:
+    """Set up what a new database needs, with `more` prices than the settings have; nothing where it is there."""
+    queue.run(lambda tx: setup.prepare(tx, {**settings.prices(), **(more or {})}, settings.operator_key))
 
 
 def keep_seen(db: Database, writer: Writer) -> None:

@@ -60,6 +60,16 @@ TOLD: dict[str, tuple[str, tuple[str, ...]]] = {
     "code_redemptions": ("creditRedemptions", ("credit", "amount")),
     "grants": ("credits", ("kind", "granted", "expires_at", "source")),
     "invoices": ("invoices", ("number", "type", "month", "total", "paid", "state")),
+    "deployments": (
+        "deployments",
+        tuple(
+            "base_model accelerator gpus min_replicas max_replicas display_name description state status "
+            "deleted_at purge_at".split()
+        ),
+    ),
+    "replicas": ("deployments", ("desired", "stopped_for")),
+    "reservations": ("reservations", ("accelerator", "gpus", "start_at", "end_at", "ended_at")),
+    "gpu_quotas": ("gpuQuotas", ("gpus",)),
     "notifications": ("notificationSettings", ("thresholds", "forecast")),
     "webhook_endpoints": ("webhookEndpoints", ("topics", "created_at", "disabled_at", "removed_at")),
     "price_books": ("prices", ("effective_at",)),

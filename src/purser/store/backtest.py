@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from purser.core.money import Rate
 from purser.core.rating import rate_of
-from purser.core.usage import PLAIN_OF
+from purser.core.usage import GPU_SECONDS, PLAIN_OF
 from purser.store import schema as t
 from purser.store.db import Connection, Database
 
@@ -155,6 +155,12 @@ class Rater:
             " + ".join([f"COALESCE(q[{n + 1}], 0) * COALESCE({table}.u{n}, 0)::{whole}" for n in each]) or "0"
             for table in ("own", "anew")
         )
+        # A slice of a deployment is rated on its running total, so that it may be rounded otherwise (M3).
+        slack = (
+            f"(COALESCE(q[{self._units.index(GPU_SECONDS) + 1}], 0) > 0)::{whole}"
+            if GPU_SECONDS in self._units
+            else "0"
+        )
         missing = " OR ".join(
             ["anew.per IS NULL", *(f"(COALESCE(q[{n + 1}], 0) > 0 AND anew.u{n} IS NULL)" for n in each)]
         )
@@ -162,14 +168,15 @@ class Rater:
 WITH events AS (SELECT account, model, version, cost, held, {counts} AS q FROM {source}),
 sums AS (
     SELECT events.account, events.model, cost, held, {own} AS own_sum, own.per::{whole} AS own_per,
-        {anew} AS anew_sum, anew.per::{whole} AS anew_per, {missing} AS unpriced
+        {anew} AS anew_sum, anew.per::{whole} AS anew_per, {missing} AS unpriced,
+        {slack} AS slack
     FROM events
     LEFT JOIN tried own ON own.version = events.version AND own.model = events.model
     LEFT JOIN tried anew ON anew.version = {NEW} AND anew.model = events.model
 ),
 rated AS (SELECT *, {_rounded("own_sum", "own_per")} AS own, {_rounded("anew_sum", "anew_per")} AS anew FROM sums),
 charged AS (
-    SELECT account, model, cost, unpriced, own IS NULL OR least(own, held) <> cost AS differs,
+    SELECT account, model, cost, unpriced, own IS NULL OR abs(least(own, held) - cost) > slack AS differs,
         CASE WHEN unpriced THEN 0 WHEN own > held THEN anew * held // own ELSE anew END AS anew FROM rated
 )
 SELECT account, model, COUNT(*), SUM(cost), SUM(anew), COUNT_IF(unpriced), COUNT_IF(differs)

@@ -1,7 +1,7 @@
 """Checks: what an invariant over a whole database is, and what looking for breaches of it finds.
 
 SQL sums where it can and hands over only what is wrong; rows come one by one where they must. The invariants
-themselves are in checks_headroom, checks_books, checks_chain, checks_usage, checks_documents,
+themselves are in checks_headroom, checks_books, checks_chain, checks_usage, checks_documents, checks_deployments,
 checks_messages and checks_file.
 """
 

@@ -96,7 +96,8 @@ _C6 = """
 SELECT l.account, l.kind, l."window", l.owner, l.share, l.used FROM leases l
 LEFT JOIN writers w ON l.owner = 'writer:' || w.id AND w.state = 'open'
 LEFT JOIN holds h ON h.account = l.account AND h.id = l.owner AND h.state = 'open'
-WHERE w.id IS NULL AND h.id IS NULL
+LEFT JOIN slices s ON s.account = l.account AND l.owner = 'slice:' || s.deployment || '/' || s.n AND s.state = 'open'
+WHERE w.id IS NULL AND h.id IS NULL AND s.n IS NULL
 """
 
 
@@ -111,7 +112,7 @@ def _leases_have_owners(conn: Connection, found: Findings) -> None:
         found.blame(
             headroom_row(row),
             f"a lease with a share of {usd(row.share)}, {usd(row.used)} of it used, belongs to {row.owner}, which is "
-            f"neither an open writer nor an open hold: nobody will give it back",
+            f"no open writer, hold or slice: nobody will give it back",
         )
 
 
@@ -197,7 +198,7 @@ CHECKS = (
     Invariant("A1", "No limit is taken beyond its amount, no lease used beyond its share", _within_bounds),
     Invariant("A6", "What is taken of a limit is what was used plus the leases on it", _taken_is_used_and_shared),
     Invariant("A7", "Nothing was written by a closed writer", _nothing_by_closed_writers),
-    Invariant("C6", "Every lease belongs to an open writer or hold", _leases_have_owners),
+    Invariant("C6", "Every lease belongs to an open writer, hold or slice", _leases_have_owners),
     Invariant("holds", "Every open hold is set aside, every settled one billed", _holds_hold),
     Invariant("headroom", "Limits and credit agree with usage and the books", _limits_agree_with_books),
 )

@@ -10,14 +10,16 @@ import msgspec
 
 from purser.core.errors import Broken
 from purser.core.money import Rate
-from purser.core.period import DAY, HOUR, format_instant
-from purser.core.rating import Charge, rate
-from purser.core.usage import UNITS
+from purser.core.period import DAY, HOUR, SECOND, format_instant
+from purser.core.rating import Charge, Part, rate
+from purser.core.slices import bill
+from purser.core.usage import GPU_SECONDS, UNITS
 from purser.store import spent
 from purser.store.bulk import Statement
 from purser.store.checks import Findings, Invariant, each, each_abreast, usd
 from purser.store.db import Connection, Row
 from purser.store.prices import list_books
+from purser.store.slices import SOURCE
 from purser.store.usage import QUARANTINED, SETTLED, decode_quantities
 
 _STATES = (SETTLED, QUARANTINED)
@@ -46,7 +48,7 @@ def _charges_derive(conn: Connection, found: Findings) -> None:
         if row.account != account:
             _check_rollups(conn, found, account, sums)
             account, sums = row.account, _Sums()
-        charge = _check_event(found, row, rates)
+        charge = _check_event(conn, found, row, rates)
         if charge is not None:
             _add(sums, row, charge)
     _check_rollups(conn, found, account, sums)
@@ -54,7 +56,7 @@ def _charges_derive(conn: Connection, found: Findings) -> None:
         _check_rollups(conn, found, row.account, _Sums())
 
 
-def _check_event(found: Findings, row: Row, rates: _Rates) -> Charge | None:
+def _check_event(conn: Connection, found: Findings, row: Row, rates: _Rates) -> Charge | None:
     where = f"account {row.account}, usage event {row.source}/{row.id}"
     if row.cost > row.held or row.cost < 0 or row.clamped < 0:
         found.blame(where, f"billed {usd(row.cost)} of a hold of {usd(row.held)}, {usd(row.clamped)} forgiven")
@@ -73,6 +75,8 @@ def _check_event(found: Findings, row: Row, rates: _Rates) -> Charge | None:
         if any(unit not in UNITS or number < 0 for unit, number in quantities.items()):
             raise Broken(f"quantities {row.quantities} are not counts of {', '.join(UNITS)}")
         charge = rate(quantities, price, row.held)
+        if row.source == SOURCE:
+            charge = _by_running_total(conn, row, quantities, price)
     except (msgspec.DecodeError, Broken) as error:
         found.blame(where, f"it cannot be rated: {error}")
         return None
@@ -84,6 +88,20 @@ def _check_event(found: Findings, row: Row, rates: _Rates) -> Charge | None:
             f"{usd(charge.clamped_nanos)} forgiven",
         )
     return charge
+
+
+_BEFORE = Statement("SELECT before FROM slices WHERE account = ? AND deployment = ? AND n = ?")
+
+
+def _by_running_total(conn: Connection, row: Row, used: Mapping[str, int], price: Mapping[str, Rate]) -> Charge:
+    """What a slice of a deployment costs: the difference that its GPU-seconds make to the total before it (M3)."""
+    deployment, _, n = row.id.rpartition("/")
+    began = _BEFORE.run(conn, row.account, deployment, int(n) if n.isdecimal() else 0).fetchone()
+    if began is None or used.keys() != {GPU_SECONDS} or GPU_SECONDS not in price:
+        raise Broken("it is of no slice of a deployment")
+    before = began[0] // SECOND * SECOND
+    found = bill(before, before + used[GPU_SECONDS] * SECOND, price[GPU_SECONDS], row.held)
+    return Charge(found.cost_nanos, (Part(GPU_SECONDS, found.gpu_seconds, found.cost_nanos),), found.clamped_nanos)
 
 
 def _add(sums: _Sums, row: Row, charge: Charge) -> None:

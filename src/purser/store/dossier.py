@@ -105,6 +105,21 @@ FILES = (
         order="id",
         money="amount cost",
     ),
+    _of(
+        *(t.deployments, "deployments"),
+        "id base_model accelerator gpus min_replicas max_replicas up_window down_window zero_window load_targets "
+        "display_name description more state status created_by created_at updated_at deleted_at purge_at",
+        order="id",
+        json="load_targets more",
+    ),
+    _of(
+        *(t.slices, "gpu_time"),
+        "deployment n model version month start_at ended_at end_at replicas gpus reserved before amount state cost",
+        order="deployment n",
+        money="amount cost",
+    ),
+    _of(t.reservations, "reservations", "id accelerator gpus start_at end_at created_at ended_at", order="id"),
+    _of(t.gpu_quotas, "gpu_quotas", "accelerator gpus updated_at", order="accelerator"),
     _ledger(),
     _of(
         *(t.grants, "credits", "id kind granted remaining lapsed created_at expires_at source"),

@@ -24,6 +24,7 @@ from purser.store.columns import key as _key
 from purser.store.columns import sealed as _sealed
 from purser.store.columns import table as _table
 from purser.store.columns import text as _text
+from purser.store.deployment_tables import deployments, gpu_quotas, replicas, reservations, slices
 from purser.store.message_tables import alerts, notifications, outbox, webhook_endpoints
 from purser.store.people_tables import ended_sessions, invitations, links, signups
 from purser.store.price_tables import price_books, price_changes, rates
@@ -42,7 +43,9 @@ __all__ = [
     "credit_codes",
     "credited_cards",
     "custom_token_limits",
+    "deployments",
     "ended_sessions",
+    "gpu_quotas",
     "invitations",
     "limit_requests",
     "links",
@@ -56,9 +59,12 @@ __all__ = [
     "rate_windows",
     "rates",
     "records",
+    "replicas",
+    "reservations",
     "rollups",
     "signup_credits",
     "signups",
+    "slices",
     "spent",
     "spent_through",
     "token_limits",

@@ -7,6 +7,7 @@ from typing import Any
 from purser.core.abuse import DESIGNATIONS, TYPES
 from purser.core.answers import QUESTIONS
 from purser.core.budget import PERIODS
+from purser.core.deployment import ACCELERATORS
 from purser.core.limits import CONTRACT, POSTPAID, PREPAID
 from purser.core.message import TOPICS
 from purser.core.plain_text import FORMATS
@@ -34,11 +35,14 @@ def _instant(example: str = _INSTANT) -> Json:
 
 # A form that names no type is for strings alone.
 FORMS: dict[str, Json] = {
+    "acceleratorType": _one_of(*ACCELERATORS),
     "account": _such_as("ada"),
     "amountUsd": _such_as("12.50", "1.00"),
+    "baseModel": _such_as("accounts/ada/models/llama"),
     "billingMode": _one_of(PREPAID, POSTPAID, CONTRACT),
     "bucket": _one_of("1m", "1h", "1d"),
     "cause": _one_of("BLOCKED_BY_ABUSE_RULE"),
+    "deploymentId": _such_as("llama"),
     "displayName": _such_as("Ada"),
     "effectiveAt": _instant("2026-06-01T00:00:00Z"),
     "email": _such_as("ada@example.com"),
@@ -52,6 +56,7 @@ FORMS: dict[str, Json] = {
     "id": _such_as("ada"),
     "interval": _one_of("1m", "1h", "1d"),
     "kind": _one_of("promotional", "purchased"),
+    "lastRequestAt": _instant(),
     "metric": _one_of(*METRICS),
     "model": _such_as("tiny"),
     "month": _such_as("2026-03", description="A calendar month."),
@@ -63,6 +68,9 @@ FORMS: dict[str, Json] = {
     "reason": _such_as("fraud"),
     "request": _such_as("req_01k5x8m2q7v4n9t3b6c0d1e2f3-0000002a"),
     "role": _one_of(*ROLES),
+    "scaleDownWindow": _such_as("600s"),
+    "scaleToZeroWindow": _such_as("3600s"),
+    "scaleUpWindow": _such_as("30s"),
     "signupCreditUsd": _such_as("1.00"),
     "start": _instant(),
     "startTime": _instant(),
@@ -92,6 +100,9 @@ FORMS: dict[str, Json] = {
     },
     "modelId": _such_as("mine"),
     "datasetId": _such_as("mine"),
+    "ReplicaReport.at": {"type": ["string", "null"], **_instant()},
+    "ReplicaReport.load": _such_as({"default": 0.7}, type=["object", "null"]),
+    "AutoscalingPolicy.loadTargets": _such_as({"default": 0.8}, type=["object", "null"]),
     "NewEndpoint.eventTypes": {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}},
     "CostQuery.scope": {"type": "string", **_one_of("SELF", "ACCOUNT")},
     "NewRule.type": {"type": "string", **_one_of(*TYPES)},

@@ -1,22 +1,27 @@
-"""Quotas: the monthly spend limit and the requests per minute, as the compatible API shows them (L1–L5, Q3)."""
+"""Quotas: the monthly spend limit, requests per minute and GPUs, as the compatible API shows them (L1–L5, Q3)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from litestar import Response
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
+from purser.core.deployment import QUOTAS, quota_of
 from purser.core.errors import Forbidden, Invalid, NotFound
 from purser.core.limits import PREPAID
 from purser.core.money import NANOS_PER_USD
 from purser.core.period import SECOND, format_instant, month_of
-from purser.flows import accounts, rates, reports, standing
+from purser.flows import accounts, deployments, fleet, rates, reports, standing
 from purser.inbound.api.auth import ADMIN, MEMBER
 from purser.inbound.api.call import Call
 from purser.inbound.api.once import DryRun, once
 from purser.inbound.api.routes import get, patch
 from purser.inbound.api.wire import Compatible, Name, PageSize, PageToken, View, instant, page
 from purser.inbound.desk import Desk
+from purser.store import deployments as deployment_rows
 from purser.store import headroom
 from purser.store.db import Connection
 from purser.store.headroom import month_key
@@ -92,7 +97,24 @@ def _requests(conn: Connection, desk: Desk, account: str, now: int) -> QuotaView
     )
 
 
-_VIEWS = {MONTHLY_SPEND: _spend, REQUESTS: _requests}
+def _gpus(conn: Connection, desk: Desk, account: str, now: int, *, accelerator: str) -> QuotaView:
+    row = standing.require(conn, account)
+    most, since = deployment_rows.get_quota(conn, account, accelerator)
+    return QuotaView(
+        name=f"accounts/{account}/quotas/{quota_of(accelerator)}",
+        usage=fleet.gpus_in_use(conn, account, accelerator),
+        create_time=format_instant(row.created_at),
+        update_time=format_instant(row.created_at if since is None else since),
+        value=str(most),
+        max_value=str(most),
+    )
+
+
+_VIEWS: dict[str, Callable[..., QuotaView]] = {
+    MONTHLY_SPEND: _spend,
+    REQUESTS: _requests,
+    **{quota: partial(_gpus, accelerator=accelerator) for quota, accelerator in QUOTAS.items()},
+}
 
 
 def view(conn: Connection, desk: Desk, account: str, quota: str, now: int) -> QuotaView:
@@ -123,10 +145,15 @@ def get_quota(request: Call, account: Name, quota: Name) -> QuotaView:
 def update_quota(
     request: Call, account: Name, quota: Name, data: JSONBody[ChangedQuota], dry_run: DryRun = False
 ) -> Response[QuotaView]:
-    """Set the monthly spend limit, in force at once: whole dollars from 0 to the tier's maximum (L5)."""
+    """Set the monthly spend limit, in force at once: whole dollars from 0 to the tier's maximum (L5).
+
+    The operator sets the GPUs of a kind that the account may have at once, by `maxValue`.
+    """
     desk = request.desk
     if quota not in _VIEWS:
         raise NotFound(f"there is no quota {quota!r:.60}; there are {', '.join(_VIEWS)}", field="quota")
+    if quota in QUOTAS:
+        return _update_gpus(request, account, quota, data, dry_run=dry_run)
     if data.max_value is not None:
         if not request.caller.operator:
             raise Forbidden("maxValue follows from the account's tier; set value")
@@ -143,6 +170,21 @@ def update_quota(
     def change(tx: Tx) -> QuotaView:
         accounts.set_limit(tx, account, data.value)
         return view(tx.conn, desk, account, quota, tx.now)
+
+    return once(request, change, dry_run=dry_run)
+
+
+def _update_gpus(request: Call, account: str, quota: str, data: ChangedQuota, *, dry_run: bool) -> Response[QuotaView]:
+    """How many GPUs an account may have at once is the operator's to say."""
+    if not request.caller.operator:
+        raise Forbidden(f"{quota} is the operator's to change")
+    text = str(data.value if data.max_value is None else data.max_value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise Invalid('maxValue must be a number of GPUs as a string, such as "16"', field="maxValue")
+
+    def change(tx: Tx) -> QuotaView:
+        deployments.set_quota(tx, account, QUOTAS[quota], int(text))
+        return view(tx.conn, request.desk, account, quota, tx.now)
 
     return once(request, change, dry_run=dry_run)
 

@@ -66,6 +66,7 @@ _NOUNS = (
     (ACCOUNT, "limits", "purser.inbound.cli.limits:app", "What users and groups may spend in a month."),
     (ACCOUNT, "model", "purser.inbound.cli.models:app", "Records of the account's models."),
     (ACCOUNT, "dataset", "purser.inbound.cli.datasets:app", "Records of the account's datasets."),
+    (ACCOUNT, "deployment", "purser.inbound.cli.deployments:app", "Models on GPUs of an account's own."),
     (ACCOUNT, "audit-log", "purser.inbound.cli.audit_log:app", "Who changed what, when, and by which request."),
     (
         OPERATE,

@@ -56,7 +56,11 @@ def update(
     /,
     *,
     value: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="The new value: a whole number, dollars for money.")
+        str,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="The new value: a whole number, dollars for money; GPUs are the operator's to set.",
+        ),
     ],
     dry_run: DryRun = False,
     reach: Reach = UNSAID,

@@ -75,15 +75,15 @@ class Caller:
 
     def post(self, path: str, body: object, *, seconds: int = SECONDS, dry_run: bool = False) -> Any:
         """The JSON answer to a POST."""
-        return self._call("POST", f"{path}?dryRun=true" if dry_run else path, body, seconds)
+        return self._call("POST", _tried(path) if dry_run else path, body, seconds)
 
     def patch(self, path: str, body: object, *, dry_run: bool = False) -> Any:
         """The JSON answer to a PATCH."""
-        return self._call("PATCH", f"{path}?dryRun=true" if dry_run else path, body, SECONDS)
+        return self._call("PATCH", _tried(path) if dry_run else path, body, SECONDS)
 
     def delete(self, path: str, *, dry_run: bool = False) -> Any:
         """The JSON answer to a DELETE, None where it has no body; a dry run changes nothing."""
-        return self._call("DELETE", f"{path}?dryRun=true" if dry_run else path, None, SECONDS)
+        return self._call("DELETE", _tried(path) if dry_run else path, None, SECONDS)
 
     @contextmanager
     def reading(self, path: str, query: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
@@ -213,6 +213,11 @@ class Caller:
         request = str(answer.get("request_id") or headers.get("x-request-id") or "")
         code = USAGE if status == 400 else EXIT_CODES.get(status, ERROR)
         return Failure(str(says), code=code, then=then, request_id=request)
+
+
+def _tried(path: str) -> str:
+    """The same path for a dry run."""
+    return f"{path}{'&' if '?' in path else '?'}dryRun=true"
 
 
 def _is_of_account(answer: Mapping[str, Any]) -> bool:
