@@ -16,13 +16,14 @@ from purser.core.errors import Conflict, Invalid, Suspended, TooMany
 from purser.core.money import NANOS_PER_USD, format_usd
 from purser.core.period import DAY, HOUR, MINUTE, SECOND, month_of, parse_instant
 from purser.core.policy import Policy
+from purser.core.rating import rate
 from purser.core.standing import BLOCKED, CREDIT_DEPLETED, LIMIT_EXCEEDED
-from purser.flows import accounts, deployments, fleet, payments, pricing
+from purser.flows import accounts, deployments, fleet, invoicing, payments, pricing
 from purser.flows.deployments import Report
 from purser.flows.requests import Need, give_back, path, take_headroom
 from purser.store import accounts as account_rows
 from purser.store import deployments as rows
-from purser.store import headroom, slices, usage
+from purser.store import headroom, prices, slices, usage
 from purser.store import schema as t
 from purser.store.deployments import Deployment, Fleet
 from purser.store.headroom import month_key
@@ -501,3 +502,25 @@ def test_a_deployment_in_use_is_not_deleted_unless_that_is_meant(house: House) -
     with pytest.raises(Conflict, match="in use"):
         house.delete()
     house.writer.run(lambda tx: deployments.delete(tx, "ada", "d", ignore_checks=True))
+
+
+def test_an_invoice_line_opens_down_to_slices_that_sum_to_it_exactly() -> None:
+    """D2, M3: at $3.89 an hour hardly any number of seconds costs whole nano-dollars."""
+    with _house(fleet=SIMULATED) as house:
+        house.open()
+        house.create(accelerator=A100)
+        for n in range(40):
+            house.pass_((READY_SECONDS + 61 + n) * SECOND)
+            house.scale(1 + n % 3)
+        house.delete()
+        house.sleep(40 * DAY)
+        month = month_of(house.began)
+        invoice = house.writer.run(lambda tx: invoicing.close_account_month(tx, "ada", month))
+        with house.writer.db.read() as conn:
+            head, line = invoicing.require_line(conn, "ada", str(invoice), 1)
+            parts = [part for _, part in invoicing.iter_line_usage(conn, head, line)]
+            rates = prices.list_books(conn)[-1].models[A100]
+    assert len(parts) > 40
+    assert sum(part.quantity for part in parts) == line.quantity
+    assert sum(part.amount_nanos for part in parts) == line.amount
+    assert sum(rate({part.unit: part.quantity}, rates).amount_nanos for part in parts) != line.amount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from purser.core import journal
@@ -49,7 +50,7 @@ def explain_charge(conn: Connection, account: str, id_: str, source: str | None 
         raise Broken(f"usage event {event.source}/{event.id} of {account} was rated by no price book")
     quarantined = event.state == usage.QUARANTINED
     rates = _rates(book, event)
-    parts = () if quarantined else _parts(event, rates)
+    parts = () if quarantined else parts_of(event, rates)
     entry, payments = None, list[Payment]()
     if event.txn is not None:
         head, sides = rows.get_entry(conn, account, event.txn)
@@ -74,7 +75,7 @@ def explain_charge(conn: Connection, account: str, id_: str, source: str | None 
     return Explained(event, charge, rates, entry, invoice, lines)
 
 
-def _parts(event: Row, rates: dict[str, Rate]) -> tuple[Part, ...]:
+def parts_of(event: Row, rates: Mapping[str, Rate]) -> tuple[Part, ...]:
     """What a charge is made of; a slice of a deployment is rated on its running total (M3), and of one unit."""
     used = usage.decode_quantities(event.quantities)
     if event.source == SOURCE:

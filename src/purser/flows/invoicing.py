@@ -24,8 +24,9 @@ from purser.core.limits import CONTRACT, PREPAID
 from purser.core.message import INVOICE_ISSUED, INVOICE_PAID
 from purser.core.money import Rate
 from purser.core.period import DAY, month_end, month_of, next_month
-from purser.core.rating import Part, rate, rate_of
+from purser.core.rating import Part, rate_of
 from purser.flows import alerts, credits, modes, outbox, profiles, standing
+from purser.flows.charges import parts_of
 from purser.flows.metering import CLOSED_THROUGH, closed_through
 from purser.store import accounts, headroom, invoices, ledger, prices, usage
 from purser.store.db import Connection, Row
@@ -212,7 +213,6 @@ def iter_line_usage(
     }
     found = usage.iter_line_events(conn, head.account, head.month, line.month, line.model, list(rates), after)
     for event in found:
-        charge = rate(usage.decode_quantities(event.quantities), rates[event.version], event.held)
-        for part in charge.parts:
+        for part in parts_of(event, rates[event.version]):
             if part.unit == line.unit:
                 yield event, part

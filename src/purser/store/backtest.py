@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SEPARATOR = "\x1f"  # in no account's or model's name, nor in JSON
 _AT_ONCE = 250_000  # events of one file
 _COLUMNS = {"account": "VARCHAR", "model": "VARCHAR", "version": "INTEGER", "used": "VARCHAR"}
-_COLUMNS |= {"cost": "BIGINT", "held": "BIGINT"}
+_COLUMNS |= {"cost": "BIGINT", "held": "BIGINT", "source": "VARCHAR"}
 NEW = 0  # the version that stands for the prices tried out; those of books begin with 1
 
 
@@ -44,7 +44,8 @@ class Sum:
     """What an account used of a model: events, what they cost, and what they would cost; nano-dollars.
 
     `unpriced` of the events have a unit without a new price and are left out of `anew_nanos`. `differing` do not come
-    to their charge again under their own prices.
+    to their charge again under their own prices; slices of deployments, which are rated on a running total, may be a
+    nano-dollar off by themselves.
     """
 
     account: str
@@ -78,11 +79,11 @@ def list_parts(conn: Connection) -> list[Part]:
     return [Part(first, first + _AT_ONCE) for first in range(1, int(last) + 1, _AT_ONCE)]
 
 
-_COLUMN_NAMES = ("account", "model", "version", "quantities", "cost", "held")
+_COLUMN_NAMES = ("account", "model", "version", "quantities", "cost", "held", "source")
 _OF_MONTH = "FROM usage_events WHERE month = :month AND state = 'settled'"
 # SQLite puts a thousand lines together at a time, which takes a third of what a line at a time takes.
 _LINES_OF_FILE = (
-    "SELECT group_concat(printf('%s\x1f%s\x1f%d\x1f%s\x1f%d\x1f%d\n', "
+    "SELECT group_concat(printf('%s\x1f%s\x1f%d\x1f%s\x1f%d\x1f%d\x1f%s\n', "
     f"{', '.join(_COLUMN_NAMES)}), '') {_OF_MONTH} AND rowid >= :first AND rowid < :end"
 )
 _LINES = f"SELECT {' || chr(31) || '.join(_COLUMN_NAMES)} || chr(10) {_OF_MONTH}"
@@ -165,9 +166,9 @@ class Rater:
             ["anew.per IS NULL", *(f"(COALESCE(q[{n + 1}], 0) > 0 AND anew.u{n} IS NULL)" for n in each)]
         )
         return f"""
-WITH events AS (SELECT account, model, version, cost, held, {counts} AS q FROM {source}),
+WITH events AS (SELECT account, model, version, cost, held, source, {counts} AS q FROM {source}),
 sums AS (
-    SELECT events.account, events.model, cost, held, {own} AS own_sum, own.per::{whole} AS own_per,
+    SELECT events.account, events.model, cost, held, source, {own} AS own_sum, own.per::{whole} AS own_per,
         {anew} AS anew_sum, anew.per::{whole} AS anew_per, {missing} AS unpriced,
         {slack} AS slack
     FROM events
