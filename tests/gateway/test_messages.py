@@ -19,6 +19,8 @@ from tests.gateway.test_streams import cost
 from tests.gateway.upstreams import answer as plain
 from tests.gateway.upstreams import saying
 
+pytestmark = pytest.mark.once  # what differs here is how a request is told; it is kept like any other
+
 PATH = "/v1/messages"
 
 

@@ -13,6 +13,8 @@ from tests.gateway.test_responses import used
 from tests.gateway.upstreams import answer as plain
 from tests.gateway.upstreams import saying
 
+pytestmark = pytest.mark.once  # what differs here is how a request is told; it is kept like any other
+
 PATH = "/v1/rerank"
 DOCUMENTS: list[Any] = ["a kettle boils water", "tax is due in April", {"text": "water is wet"}]
 
