@@ -27,7 +27,7 @@ from purser.inbound.api.deployment_views import (
     view_one,
 )
 from purser.inbound.api.once import DryRun, once
-from purser.inbound.api.permissions import OTHERS, ROLES
+from purser.inbound.api.permissions import manages_others
 from purser.inbound.api.routes import delete, get, patch, post
 from purser.inbound.api.wire import Compatible, Empty, Name, PageSize, PageToken, View, page
 from purser.store import deployments as rows
@@ -113,7 +113,7 @@ def _new(conn: Connection, call: Call, account: str, id_: str, data: DeploymentF
 def _check_own(call: Call, of: Deployment) -> None:
     """Raises Forbidden where a caller may not manage what others have made."""
     caller = call.caller
-    if not caller.operator and OTHERS not in ROLES[caller.role] and caller.user != of.created_by:
+    if not caller.operator and not manages_others(caller.role) and caller.user != of.created_by:
         raise Forbidden(f"deployment {of.id} is another user's; the role {caller.role} manages its own alone")
 
 
