@@ -27,7 +27,7 @@ from purser.store import headroom, prices, slices, usage
 from purser.store import schema as t
 from purser.store.deployments import Deployment, Fleet
 from purser.store.headroom import month_key
-from purser.store.writers import Writer
+from purser.store.writers import Writer, close_writer
 from tests.flows.books import VISA, World, open_account, open_books
 
 H100, A100 = "NVIDIA_H100_80GB", "NVIDIA_A100_80GB"
@@ -321,6 +321,22 @@ def test_a_worker_that_was_away_bills_what_ran_meanwhile_and_no_more_than_there_
     house.sleep(5 * HOUR)
     house.work()
     assert (house.spent(), house.stands().desired) == ("10.00", 0)
+
+
+def test_c1_a_worker_that_died_leaves_the_slice_to_the_next_one(house: House) -> None:
+    house.open(limit="10")
+    house.create()
+    house.pass_(240 * SECOND + 5 * MINUTE)
+    dead, held = house.writer, house.held()
+    house.writer = Writer(dead.db, house.world, dead.policy, host="there", pid=2)
+    house.writer.run(lambda tx: close_writer(tx, dead.id))
+    dead.open = False
+    assert house.held() == held > 0, "nobody else has that money meanwhile"
+    house.sleep(20 * MINUTE)
+    house.work()
+    house.delete()
+    assert house.gpu_seconds() == 25 * 60
+    house.writer.close()
 
 
 def test_what_is_reserved_is_not_billed(house: House) -> None:

@@ -223,3 +223,22 @@ def test_a_slice_s_charge_is_explained(simulated: House) -> None:
     told = key.get("/v1/accounts/ada/charges:explain?request=llama/1")
     assert told.status == 200, told.text
     assert "gpu seconds for $" in told.text
+
+
+def test_reports_of_cost_know_gpu_time(simulated: House) -> None:
+    key = furnish(simulated)
+    create(key)
+    simulated.advance("2026-03-01T10:04:00Z")
+    span = "startTime=2026-03-01T00:00:00Z&endTime=2026-03-02T00:00:00Z"
+    for path in (f"billing/summary?{span}", "usage?start=2026-03-01T00:00:00Z&groupBy=model"):
+        told = key.get(f"/v1/accounts/ada/{path}")
+        assert told.status == 200, told.text
+        assert H100 in told.text, path
+    query = f"{span}&groupBy=accelerator_type,deployment_name"
+    (used,) = key.get(f"/v1/accounts/ada/billingUsage?{query}").json["dedicatedCosts"]
+    assert (used["acceleratorSeconds"], used["acceleratorType"]) == ("3600", H100)
+    assert used["deploymentName"] == "accounts/ada/deployments/llama"
+    assert (used["startTime"], used["endTime"]) == ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z")
+    (all_,) = key.get(f"/v1/accounts/ada/billingUsage?{span}&usageType=DEDICATED_DEPLOYMENT").json["dedicatedCosts"]
+    assert all_["acceleratorSeconds"] == "3600"
+    assert key.get(f"/v1/accounts/ada/billingUsage?{span}&usageType=SERVERLESS").json["dedicatedCosts"] == []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from purser.core.period import SECOND
 from purser.store import schema as t
 from purser.store import seals
 from purser.store.db import Connection
@@ -92,8 +92,16 @@ def sum_open(conn: Connection, account: str) -> dict[str, int]:
     return sums
 
 
-def list_since(conn: Connection, account: str, deployment: str, most: int) -> Sequence[Any]:
-    """A deployment's newest slices."""
+def list_billed(conn: Connection, account: str, start_at: int, end_at: int) -> list[tuple[str, str, int, int]]:
+    """The slices that began in a span and are billed: deployment, accelerator, start, and whole GPU-seconds."""
     c = t.slices.c
-    query = sa.select(t.slices).where(c.account == account, c.deployment == deployment)
-    return conn.execute(query.order_by(c.n.desc()).limit(most)).all()
+    found = conn.execute(
+        sa.select(t.slices)
+        .where(c.account == account, c.state == BILLED, c.start_at >= start_at, c.start_at < end_at)
+        .order_by(c.start_at, c.deployment)
+    )
+    return [
+        (row.deployment, row.model, row.start_at, (row.before + used) // SECOND - row.before // SECOND)
+        for row in found
+        for used in [(row.gpus - row.reserved) * (row.ended_at - row.start_at)]
+    ]

@@ -19,7 +19,7 @@ from purser.inbound.api.call import Call
 from purser.inbound.api.permissions import manages
 from purser.inbound.api.routes import get, post
 from purser.inbound.api.wire import DEFAULT_PAGE, MOST_PAGE, Compatible, Name, View, page
-from purser.store import accounts, prices, spending, usage
+from purser.store import accounts, prices, slices, spending, usage
 from purser.store.db import Connection
 from purser.store.spending import API_KEY, MODEL, SPANS, USER
 
@@ -37,7 +37,10 @@ UsageType = Annotated[
 ]
 Groups = Annotated[
     str | None,
-    QueryParameter(name="groupBy", description='Of "model_name", "api_key_id" and "api_key_name", with commas.'),
+    QueryParameter(
+        name="groupBy",
+        description="Of model_name, api_key_id, api_key_name, accelerator_type and deployment_name, with commas.",
+    ),
 ]
 
 
@@ -86,11 +89,22 @@ class ServerlessUsage(View):
     api_key_name: str | UnsetType = UNSET
 
 
+class DedicatedUsage(View):
+    """What was used within one day, in seconds of accelerators."""
+
+    start_time: str
+    end_time: str
+    usage_type: str
+    accelerator_seconds: str
+    accelerator_type: str | UnsetType = UNSET
+    deployment_name: str | UnsetType = UNSET
+
+
 class UsageReport(View):
-    """Quantities by day; nothing is deployed here for anybody alone."""
+    """Quantities by day: of tokens, and of the accelerators of deployments."""
 
     serverless_costs: list[ServerlessUsage]
-    dedicated_costs: list[ServerlessUsage]
+    dedicated_costs: list[DedicatedUsage]
 
 
 class CostFilter(Compatible):
@@ -189,6 +203,7 @@ def get_billing_summary(request: Call, account: Name, start_time: StartTime, end
 
 # ── billingUsage ─────────────────────────────────────────────────────────────────────────────────────────────────
 _GROUPS = {"model_name": MODEL, "api_key_id": API_KEY, "api_key_name": API_KEY}
+_DEDICATED, _DEDICATED_GROUPS = "DEDICATED_DEPLOYMENT", ("accelerator_type", "deployment_name")
 
 
 @get(_PATH + "/billingUsage", MEMBER)
@@ -201,18 +216,25 @@ def get_billing_usage(
     group_by: Groups = None,
     timezone: Zone = "UTC",
 ) -> UsageReport:
-    """Get the tokens used on each of up to 31 days, of whatever time zone, by model and by key where asked."""
+    """Get the tokens used on each of up to 31 days, of whatever time zone, by model and by key where asked.
+
+    And the seconds of accelerators that deployments used, by accelerator and by deployment where asked.
+    """
     start_at, end_at = _span(start_time, end_time)
-    if usage_type not in (None, "", "USAGE_TYPE_UNSPECIFIED", SERVERLESS, "DEDICATED_DEPLOYMENT"):
+    if usage_type not in (None, "", "USAGE_TYPE_UNSPECIFIED", SERVERLESS, _DEDICATED):
         raise Invalid(f"usageType must be SERVERLESS or absent, not {usage_type!r:.40}", field="usageType")
     zone = _zone(timezone)
     asked = [name for name in (group_by or "").split(",") if name]
-    unknown = next((name for name in asked if name not in _GROUPS), None)
+    known = (*_GROUPS, *_DEDICATED_GROUPS)
+    unknown = next((name for name in asked if name not in known), None)
     if unknown is not None:
-        raise Invalid(f"groupBy must be of {', '.join(_GROUPS)}, not {unknown!r:.40}", field="groupBy")
-    if usage_type == "DEDICATED_DEPLOYMENT":
-        return UsageReport([], [])
-    by = list(dict.fromkeys(_GROUPS[name] for name in asked))
+        raise Invalid(f"groupBy must be of {', '.join(known)}, not {unknown!r:.40}", field="groupBy")
+    dedicated = []
+    if usage_type != SERVERLESS:
+        dedicated = _dedicated(request, account, start_at, end_at, zone, asked)
+    if usage_type == _DEDICATED:
+        return UsageReport([], dedicated)
+    by = list(dict.fromkeys(_GROUPS[name] for name in asked if name in _GROUPS))
     require_admin(request, API_KEY in by, "to group by key")
     with request.desk.read() as conn:
         found = spending.sum_tokens(conn, account, start_at, end_at, ["QUARTER", *by])
@@ -242,7 +264,30 @@ def get_billing_usage(
                 api_key_name=names.get(key or "", "") if "api_key_name" in asked else UNSET,
             )
         )
-    return UsageReport(report, [])
+    return UsageReport(report, dedicated)
+
+
+def _dedicated(
+    call: Call, account: str, start_at: int, end_at: int, zone: ZoneInfo, asked: list[str]
+) -> list[DedicatedUsage]:
+    """What deployments used by day, a slice on the day on which it starts."""
+    days: dict[tuple[int, str, str], int] = {}
+    with call.desk.read() as conn:
+        for deployment, accelerator, at, seconds in slices.list_billed(conn, account, start_at, end_at):
+            by = (accelerator if "accelerator_type" in asked else "", deployment if "deployment_name" in asked else "")
+            day = (_day_start(at, zone), *by)
+            days[day] = days.get(day, 0) + seconds
+    return [
+        DedicatedUsage(
+            start_time=format_instant(max(day, start_at)),
+            end_time=format_instant(min(_day_end(day, zone), end_at)),
+            usage_type=_DEDICATED,
+            accelerator_seconds=str(seconds),
+            accelerator_type=accelerator or UNSET,
+            deployment_name=f"accounts/{account}/deployments/{deployment}" if deployment else UNSET,
+        )
+        for (day, accelerator, deployment), seconds in sorted(days.items())
+    ]
 
 
 def _zone(name: str) -> ZoneInfo:
