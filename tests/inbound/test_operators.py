@@ -29,11 +29,12 @@ OWNERS_ALONE = (
     "accounts/{account}:reopen",
     "POST /v1/usage",
     "/v1/holds",
+    "deployments/{deployment}:report",
     "POST /v1/accounts/{account}/apiKeys",
     "POST /v1/accounts/{account}/users/{user}/apiKeys",
 )
 FINANCE = "billingProfile setBillingMode grants credits:purchase invoices paymentMethods quotas prices months".split()
-FINANCE += ["creditCodes", "clearFlags"]
+FINANCE += ["creditCodes", "clearFlags", "reservations"]
 
 
 def add(house: House, name: str, role: str) -> Client:
